@@ -12,27 +12,25 @@
 namespace quipu {
 
 struct ExposerOptions {
-  /// HOST:PORT to listen on, e.g. "127.0.0.1:9464", "localhost:0", "[::1]:9464" or ":9464" (every address, IPv4 and IPv6
-  /// alike). The default is reachable from this machine only. Port 0 lets the system choose; `port()` says what it chose.
+  /// HOST:PORT to listen on, e.g. "127.0.0.1:9464", "localhost:0", "[::1]:9464" or ":9464" (every address, IPv4 and
+  /// IPv6 alike). The default is reachable from this machine only. Port 0 lets the system choose; `port()` says what it
+  /// chose.
   std::string_view listen = "127.0.0.1:9464";
   /// The path of the page. It begins with '/', and is not "/" itself, which shows a landing page that links it.
   std::string_view path = "/metrics";
 };
 
-/// Makes the page of one scrape from the request's Accept header ("" when there is none).
-/// Called from several threads at once; what it throws becomes a 500 without details.
-using PageSource = std::function<Page(std::string_view accept)>;
-
 /// A small HTTP server for one page of metrics: GET and HEAD of the path, a landing page at "/", 404 and 405 elsewhere.
 /// Listening from the end of the constructor until `stop()` or destruction. It is made for scrapers on a trusted
-/// network: it has no TLS and no passwords. Put a reverse proxy before it, or use `render()` in your own server, for those.
+/// network: it has no TLS and no passwords. Put a reverse proxy before it, or use `render()` in your own server, for
+/// those.
 ///
 /// Thread-safe, but for construction and destruction.
 class Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
   explicit Exposer(const Registry& registry, ExposerOptions options = {});
-  /// Serves what `source` makes. Throws ListenError.
+  /// Serves what `source` makes; what it throws becomes a 500 without details. Throws ListenError.
   explicit Exposer(PageSource source, ExposerOptions options = {});
   Exposer(Exposer&&) noexcept;
   Exposer& operator=(Exposer&&) noexcept;

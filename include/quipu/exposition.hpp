@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -20,5 +21,12 @@ struct Page {
 /// Thread-safe. Never blocks a thread that records. A collector that throws costs its own families only.
 /// Throws std::bad_alloc, in which case there is no page at all (answer 500).
 [[nodiscard]] Page render(const Registry& registry, std::string_view accept = {});
+
+/// Makes the page of one scrape from the request's Accept header ("" when there is none).
+/// Called from several threads at once.
+using PageSource = std::function<Page(std::string_view accept)>;
+
+/// A source that renders `registry` and keeps its metrics alive.
+[[nodiscard]] PageSource page_source(const Registry& registry);
 
 }  // namespace quipu

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <limits>
+
+#include "quipu/detail/cells.hpp"
+
+namespace quipu {
+
+namespace detail {
+struct Access;
+}
+
+/// A whole number that only goes up: requests served, bytes sent. Exact to 2^64 - 1, after which it wraps.
+///
+/// A handle: two words, trivially copyable, cheap to pass and to keep. It never dangles. When its series has been
+/// removed, its registry is gone, or it was default-constructed, what it records goes nowhere.
+/// Thread-safe. Recording never throws, allocates, locks or calls the system.
+class Counter {
+ public:
+  Counter() noexcept = default;
+
+  void inc() const noexcept { detail::add_whole(ref_, 1); }
+
+  /// Adds `step`. A negative one is not counted, but as a rejected recording (`quipu_rejected_recordings_total`).
+  /// For fractions of a unit there is FractionalCounter.
+  template <std::integral Step>
+  requires(!std::same_as<Step, bool>) void inc(Step step) const noexcept {
+    if constexpr (std::signed_integral<Step>) {
+      if (step < 0) [[unlikely]] {
+        return detail::reject(detail::Rejection::negative_step);
+      }
+    }
+    detail::add_whole(ref_, static_cast<std::uint64_t>(step));
+  }
+
+  /// What has been counted so far; 0 for a handle whose series is gone. Sees what happened before the call, and may see
+  /// some of what happens meanwhile.
+  [[nodiscard]] std::uint64_t value() const noexcept { return ref_.is_live() ? detail::read_whole(*ref_.cell) : 0; }
+
+  /// Whether both record to the same series.
+  friend bool operator==(const Counter&, const Counter&) = default;
+
+ private:
+  friend detail::Access;
+  explicit Counter(detail::CellRef ref) noexcept : ref_(ref) {}
+
+  detail::CellRef ref_;
+};
+
+/// A sum of non-negative amounts that need not be whole: seconds of CPU time, euros. A double, so a step below about
+/// 1e-16 of the total is lost; count in whole units (`Counter`) where that matters.
+///
+/// A handle like Counter, with the same promises. Thread-safe.
+class FractionalCounter {
+ public:
+  FractionalCounter() noexcept = default;
+
+  /// Adds `step`. A negative one, NaN or infinity is not counted, but as a rejected recording.
+  void inc(double step) const noexcept {
+    if (!(step >= 0)) [[unlikely]] {
+      return detail::reject(step < 0 ? detail::Rejection::negative_step : detail::Rejection::not_a_number);
+    }
+    if (step > std::numeric_limits<double>::max()) [[unlikely]] {
+      return detail::reject(detail::Rejection::not_a_number);
+    }
+    detail::add_real(ref_, step);
+  }
+
+  /// The total so far; 0 for a handle whose series is gone. May miss what happens meanwhile.
+  [[nodiscard]] double value() const noexcept { return ref_.is_live() ? detail::read_real(*ref_.cell) : 0; }
+
+  friend bool operator==(const FractionalCounter&, const FractionalCounter&) = default;
+
+ private:
+  friend detail::Access;
+  explicit FractionalCounter(detail::CellRef ref) noexcept : ref_(ref) {}
+
+  detail::CellRef ref_;
+};
+
+}  // namespace quipu

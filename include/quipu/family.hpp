@@ -1,0 +1,223 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "quipu/counter.hpp"
+#include "quipu/detail/series_table.hpp"
+#include "quipu/gauge.hpp"
+#include "quipu/histogram.hpp"
+#include "quipu/label.hpp"
+#include "quipu/sample.hpp"
+
+namespace quipu {
+
+namespace detail {
+
+/// What makes a family the same family when it is registered again.
+struct Definition {
+  Kind kind = Kind::counter;
+  CellKind cells = CellKind::whole;
+  std::string name{};  // with its prefix
+  std::string help{};
+  std::string unit{};
+  std::vector<std::string> label_names{};
+  std::vector<LabelColumn> columns{};
+  std::vector<double> bounds{};  // of a histogram
+
+  friend bool operator==(const Definition&, const Definition&) = default;
+};
+
+struct FamilyCore {
+  FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series);
+
+  /// Of a family without labels. Throws std::bad_alloc.
+  [[nodiscard]] Series& the_only_series();
+
+  const Definition definition;
+  SeriesTable series;
+};
+
+/// Calls remove(series) for each series for which should_remove(labels) says so. No lock is held meanwhile.
+std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remove)(void* context, Labels labels));
+
+/// The one way from a series to the instrument that writes it.
+struct Access {
+  template <class Instrument>
+  [[nodiscard]] static Instrument make(Series& series, const SeriesTable& table) noexcept {
+    if constexpr (std::is_same_v<Instrument, Histogram>) {
+      return Histogram(series.ref(), *table.layout());
+    } else {
+      return Instrument(series.ref());
+    }
+  }
+};
+
+/// The number of combinations of closed labels; 0 if any label is open, or there are too many to index.
+template <class... LabelTypes>
+inline constexpr std::size_t closed_combinations = [] {
+  std::size_t product = sizeof...(LabelTypes) == 0 ? 0 : 1;
+  for (const std::size_t size : {std::size_t{1}, (closed_size<LabelTypes>)...}) {
+    product *= size;
+    if (product > 4096) return std::size_t{0};
+  }
+  return product;
+}();
+
+}  // namespace detail
+
+template <class... LabelTypes>
+class FamilyTimer;
+
+/// All series of one name, one for each combination of label values: `requests(Method::get, 200).inc()`.
+///
+/// A handle that keeps the family's memory alive, so it may outlive the registry (what it records then is on no page).
+/// Thread-safe. Finding a series takes no lock and does not allocate; making one takes the family's lock. When the
+/// family has its `max_series`, further label values are counted together in a series whose labels all say "overflow".
+///
+/// Label values are any text; what is not valid UTF-8 gets U+FFFD in its place, and is slower to look up.
+template <class Instrument, class... LabelTypes>
+class Family {
+ public:
+  static_assert(sizeof...(LabelTypes) > 0);
+
+  explicit Family(std::shared_ptr<detail::FamilyCore> core) noexcept : core_(std::move(core)) {}
+
+  /// The series with these label values, made (at 0) if there is none. Keep the instrument where the values are known
+  /// beforehand. Never throws; should memory run out, what the instrument records goes nowhere.
+  [[nodiscard]] Instrument operator()(detail::LabelArgument<LabelTypes>... values) const noexcept {
+    detail::SeriesTable& table = core_->series;
+    std::size_t index = detail::SeriesTable::not_closed;
+    if constexpr (closed_size_ > 0) {
+      index = closed_index(values...);
+      if (index != detail::SeriesTable::not_closed) {
+        if (detail::Series* series = table.closed(index)) return detail::Access::make<Instrument>(*series, table);
+      }
+    }
+    try {
+      detail::LabelKey key;
+      put(key, values...);
+      detail::Series* series = table.find_or_create(key, index);
+      if (series != nullptr) return detail::Access::make<Instrument>(*series, table);
+    } catch (...) {  // out of memory, for label values too long for the stack
+    }
+    return {};
+  }
+
+  /// Makes the series of every combination, so that all of them are on the page, at 0, from the start.
+  void create_all() const noexcept requires(detail::closed_combinations<LabelTypes...> > 0) {
+    for (std::size_t index = 0; index < closed_size_; ++index) {
+      create_nth(index, std::index_sequence_for<LabelTypes...>());
+    }
+  }
+
+  /// Takes the series off the page and forgets its value; whether there was one. What handles to it still record goes
+  /// nowhere. The same values, used again, make a new series at 0.
+  bool remove(detail::LabelArgument<LabelTypes>... values) const {
+    detail::LabelKey key;
+    put(key, values...);
+    return core_->series.remove(key);
+  }
+
+  /// Removes the series for which `should_remove(labels)` is true; how many. The labels are the family's own, in order,
+  /// and valid during the call. Called without a lock, so it may use the family.
+  template <class Predicate>
+  std::size_t remove_if(Predicate should_remove) const {
+    return detail::remove_series_if(*core_, &should_remove, [](void* predicate, Labels labels) -> bool {
+      return (*static_cast<Predicate*>(predicate))(labels);
+    });
+  }
+
+  /// Removes every series.
+  void clear() const { core_->series.clear(); }
+
+  /// How many series there are.
+  [[nodiscard]] std::size_t size() const { return core_->series.size(); }
+
+  /// Starts a timer whose label values are given later: `auto timer = latency.time(); … timer.labels("/cart");`
+  [[nodiscard]] FamilyTimer<LabelTypes...> time() const noexcept requires std::is_same_v<Instrument, Histogram> {
+    return FamilyTimer<LabelTypes...>(*this);
+  }
+
+ private:
+  static constexpr std::size_t closed_size_ = detail::closed_combinations<LabelTypes...>;
+
+  template <class... Values>
+  static void put(detail::LabelKey& key, const Values&... values) {
+    (put_one(key, values), ...);
+  }
+
+  template <class Value>
+  static void put_one(detail::LabelKey& key, const Value& value) {
+    if constexpr (std::is_same_v<Value, std::string_view>) {
+      key.put(value);
+    } else {
+      key.put(static_cast<std::uint64_t>(value));
+    }
+  }
+
+  static std::size_t closed_index(detail::LabelArgument<LabelTypes>... values) noexcept {
+    std::size_t index = 0;
+    bool is_known = true;
+    ((is_known &= static_cast<std::uint64_t>(values) < detail::closed_size<LabelTypes>,
+      index = index * detail::closed_size<LabelTypes> + static_cast<std::size_t>(values)),
+     ...);
+    return is_known ? index : detail::SeriesTable::not_closed;
+  }
+
+  template <std::size_t... Column>
+  void create_nth(std::size_t index, std::index_sequence<Column...>) const noexcept {
+    std::array<std::size_t, sizeof...(LabelTypes)> digits{};
+    constexpr std::array<std::size_t, sizeof...(LabelTypes)> sizes{detail::closed_size<LabelTypes>...};
+    for (std::size_t i = digits.size(); i-- > 0; index /= sizes[i]) digits[i] = index % sizes[i];
+    static_cast<void>((*this)(static_cast<LabelTypes>(digits[Column])...));
+  }
+
+  std::shared_ptr<detail::FamilyCore> core_;
+};
+
+template <class... LabelTypes>
+using CounterFamily = Family<Counter, LabelTypes...>;
+template <class... LabelTypes>
+using FractionalCounterFamily = Family<FractionalCounter, LabelTypes...>;
+template <class... LabelTypes>
+using GaugeFamily = Family<Gauge, LabelTypes...>;
+template <class... LabelTypes>
+using HistogramFamily = Family<Histogram, LabelTypes...>;
+
+/// A timer of a histogram family, for label values that are known only at the end (a status, say). Observes the time
+/// until the end of the scope in the series that `labels()` named last; without `labels()`, nothing.
+/// Movable. Thread-compatible.
+template <class... LabelTypes>
+class [[nodiscard]] FamilyTimer {
+ public:
+  explicit FamilyTimer(HistogramFamily<LabelTypes...> family) noexcept : family_(std::move(family)) {}
+
+  /// Chooses the series to observe in. The time goes on.
+  void labels(detail::LabelArgument<LabelTypes>... values) noexcept { timer_.into(family_(values...)); }
+
+  /// As Timer::stop.
+  Timer::Clock::duration stop() noexcept { return timer_.stop(); }
+  /// Observes with these label values, now and only now.
+  Timer::Clock::duration stop(detail::LabelArgument<LabelTypes>... values) noexcept {
+    labels(values...);
+    return timer_.stop();
+  }
+  /// Observes nothing, now or at the end of the scope.
+  void discard() noexcept { timer_.discard(); }
+
+  /// Time since the start.
+  [[nodiscard]] Timer::Clock::duration elapsed() const noexcept { return timer_.elapsed(); }
+
+ private:
+  HistogramFamily<LabelTypes...> family_;
+  Timer timer_{Histogram()};
+};
+
+}  // namespace quipu

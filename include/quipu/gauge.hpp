@@ -1,0 +1,79 @@
+#pragma once
+
+#include <chrono>
+#include <utility>
+
+#include "quipu/detail/cells.hpp"
+
+namespace quipu {
+
+namespace detail {
+struct Access;
+}
+
+class GaugeTracker;
+
+/// A number that goes up and down: requests in flight, a temperature, a queue's length. A double, any value of it.
+///
+/// A handle like Counter, with the same promises. Thread-safe: of several `set` one wins, and no `inc` or `dec` between
+/// two of them is lost. Recording never throws, allocates, locks or calls the system (but for reading the clock).
+class Gauge {
+ public:
+  Gauge() noexcept = default;
+
+  void set(double value) const noexcept { detail::set_real(ref_, value); }
+  void add(double step) const noexcept { detail::add_real(ref_, step); }
+  void sub(double step) const noexcept { detail::add_real(ref_, -step); }
+  void inc(double step = 1) const noexcept { add(step); }
+  void dec(double step = 1) const noexcept { sub(step); }
+
+  /// Sets seconds since the Unix epoch, with fractions.
+  void set_to_current_time() const noexcept {
+    set(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
+  }
+
+  /// Adds `step` now and takes it away at the end of the scope: `auto in_flight = busy.track();`
+  [[nodiscard]] GaugeTracker track(double step = 1) const noexcept;
+
+  /// The value now; 0 for a handle whose series is gone.
+  [[nodiscard]] double value() const noexcept { return ref_.is_live() ? detail::read_real(*ref_.cell) : 0; }
+
+  friend bool operator==(const Gauge&, const Gauge&) = default;
+
+ private:
+  friend detail::Access;
+  explicit Gauge(detail::CellRef ref) noexcept : ref_(ref) {}
+
+  detail::CellRef ref_;
+};
+
+/// Takes away from a gauge, once, what `Gauge::track` added. Movable. Thread-compatible.
+class [[nodiscard]] GaugeTracker {
+ public:
+  GaugeTracker(GaugeTracker&& other) noexcept : gauge_(other.gauge_), step_(std::exchange(other.step_, 0)) {}
+  GaugeTracker& operator=(GaugeTracker&& other) noexcept {
+    if (this != &other) {
+      end();
+      gauge_ = other.gauge_;
+      step_ = std::exchange(other.step_, 0);
+    }
+    return *this;
+  }
+  ~GaugeTracker() { end(); }
+
+  /// Takes it away now instead of at the end of the scope.
+  void end() noexcept {
+    if (const double step = std::exchange(step_, 0); step != 0) gauge_.sub(step);
+  }
+
+ private:
+  friend Gauge;
+  GaugeTracker(Gauge gauge, double step) noexcept : gauge_(gauge), step_(step) { gauge_.add(step); }
+
+  Gauge gauge_;
+  double step_;
+};
+
+inline GaugeTracker Gauge::track(double step) const noexcept { return {*this, step}; }
+
+}  // namespace quipu

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "quipu/buckets.hpp"
+#include "quipu/detail/bucket_layout.hpp"
+#include "quipu/detail/cells.hpp"
+
+namespace quipu {
+
+namespace detail {
+struct Access;
+}
+
+class Timer;
+
+/// Counts observed values by bucket and adds them up: request durations, message sizes. A value equal to a bucket's
+/// bound belongs to that bucket. Durations are observed in seconds.
+///
+/// A handle like Counter, three words, with the same promises. Thread-safe. The cost does not depend on the number of
+/// buckets.
+class Histogram {
+ public:
+  /// `counts` (one for each bound and one for +Inf; not cumulative), `sum` and `count()`, of one moment.
+  using Snapshot = detail::HistogramSnapshot;
+
+  Histogram() noexcept = default;
+
+  /// NaN, which has no place among buckets and would spoil the sum for good, is not observed, but counted as a rejected
+  /// recording. Infinities are observed.
+  void observe(double value) const noexcept {
+    if (value != value) [[unlikely]] {
+      return detail::reject(detail::Rejection::not_a_number);
+    }
+    detail::observe(ref_, *layout_, value);
+  }
+
+  /// Observes seconds.
+  template <class Rep, class Period>
+  void observe(std::chrono::duration<Rep, Period> duration) const noexcept {
+    observe(Seconds(duration).count());
+  }
+
+  /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
+  [[nodiscard]] Timer time() const noexcept;
+
+  /// What has been observed so far; nothing for a handle whose series is gone. May miss what happens meanwhile.
+  [[nodiscard]] Snapshot snapshot() const;
+
+  /// The finite upper bounds.
+  [[nodiscard]] std::span<const double> bounds() const noexcept { return {layout_->bounds, layout_->count}; }
+
+  friend bool operator==(const Histogram&, const Histogram&) = default;
+
+ private:
+  friend detail::Access;
+  static constexpr double infinity_ = std::numeric_limits<double>::infinity();
+  static constexpr std::uint16_t no_bounds_table_[1] = {0};
+  static constexpr detail::BucketLayout no_bounds_{&infinity_, no_bounds_table_, 0, 0, 0, 63, 0};
+  Histogram(detail::CellRef ref, const detail::BucketLayout& layout) noexcept : ref_(ref), layout_(&layout) {}
+
+  detail::CellRef ref_;
+  const detail::BucketLayout* layout_ = &no_bounds_;
+};
+
+/// Measures time from its construction, by the steady clock, for a histogram: until the end of the scope, or until
+/// `stop()`. Movable. Thread-compatible.
+class [[nodiscard]] Timer {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  explicit Timer(Histogram histogram) noexcept : histogram_(histogram), start_(Clock::now()), running_(true) {}
+  Timer(Timer&& other) noexcept
+      : histogram_(other.histogram_), start_(other.start_), running_(std::exchange(other.running_, false)) {}
+  Timer& operator=(Timer&& other) noexcept {
+    if (this != &other) {
+      stop();
+      histogram_ = other.histogram_;
+      start_ = other.start_;
+      running_ = std::exchange(other.running_, false);
+    }
+    return *this;
+  }
+  ~Timer() { stop(); }
+
+  /// Time since the start.
+  [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
+
+  /// Observes the time since the start, now and only now. Returns it; zero, with nothing observed, if the timer was
+  /// stopped or discarded before.
+  Clock::duration stop() noexcept {
+    if (!std::exchange(running_, false)) return Clock::duration::zero();
+    const Clock::duration time = elapsed();
+    histogram_.observe(time);
+    return time;
+  }
+
+  /// Observes nothing, now or at the end of the scope.
+  void discard() noexcept { running_ = false; }
+
+  /// Observes in `histogram` instead, at the end. The time goes on.
+  void into(Histogram histogram) noexcept { histogram_ = histogram; }
+
+ private:
+  Histogram histogram_;
+  Clock::time_point start_;
+  bool running_;
+};
+
+inline Timer Histogram::time() const noexcept { return Timer(*this); }
+
+inline Histogram::Snapshot Histogram::snapshot() const {
+  Snapshot result{std::vector<std::uint64_t>(layout_->cells())};
+  if (ref_.is_live()) detail::read_histogram(*ref_.cell, result);
+  return result;
+}
+
+}  // namespace quipu

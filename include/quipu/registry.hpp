@@ -1,0 +1,245 @@
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "quipu/buckets.hpp"
+#include "quipu/collector.hpp"
+#include "quipu/counter.hpp"
+#include "quipu/error.hpp"
+#include "quipu/family.hpp"
+#include "quipu/gauge.hpp"
+#include "quipu/histogram.hpp"
+#include "quipu/name.hpp"
+#include "quipu/sample.hpp"
+
+namespace quipu {
+
+/// A counter or a gauge to be registered.
+struct MetricOptions {
+  /// Without the prefix. A counter's name ends in "_total".
+  MetricName name;
+  /// What it counts or measures, for people: any text. Prometheus' linter wants one.
+  std::string_view help = {};
+  /// The unit, if it should be told apart from the name, which ends in it: "seconds", "bytes".
+  std::string_view unit = {};
+  /// The most series the family may have; the rest is counted in one overflow series.
+  std::size_t max_series = 100'000;
+};
+
+struct HistogramOptions {
+  /// Without the prefix, with the unit: "http_request_duration_seconds".
+  MetricName name;
+  std::string_view help = {};
+  std::string_view unit = {};
+  /// Upper bounds: `quipu::buckets::exponential(1ms, 2, 12)`, or a list of numbers or durations.
+  Buckets buckets = quipu::buckets::defaults();
+  std::size_t max_series = 100'000;
+};
+
+/// A label and its value, the same on every series of a registry.
+struct ConstLabel {
+  LabelName name;
+  std::string_view value;
+};
+
+/// A label value of one callback.
+using CallbackLabel = ConstLabel;
+
+struct RegistryOptions {
+  /// Stands before every name, joined by an underscore: prefix "shop" makes "shop_orders_total".
+  MetricPrefix prefix = {};
+  /// On every series, before the family's own labels.
+  std::vector<ConstLabel> const_labels = {};
+  /// Whether the page shows process_cpu_seconds_total, process_resident_memory_bytes and their like (Linux).
+  bool process_metrics = true;
+  /// Whether the page shows quipu_rejected_recordings_total and what else the library counts of itself.
+  bool self_metrics = true;
+};
+
+namespace detail {
+
+class RegistryCore;
+
+template <class>
+struct LabelNameFor {
+  using type = LabelName;
+};
+
+using Text = std::string_view;
+
+}  // namespace detail
+
+/// Where metrics are registered: a registry, or a part of one with a longer prefix.
+///
+/// Registering the same definition again gives the same family. A clash with another definition, a bad run-time name, a
+/// label used twice, `le` on a histogram, or a name that another family's samples have (`x_count` beside a histogram
+/// `x`) throws RegistrationError. Thread-safe. A handle that keeps the registry's memory alive.
+///
+/// Without label names a registration returns the instrument itself, which is on the page at 0 at once. With label
+/// names it returns the family. Label values are text unless types are given:
+/// `registry.counter<Method, int>({.name = "requests_total"}, "method", "code")`.
+class Scope {
+ public:
+  [[nodiscard]] Counter counter(const MetricOptions& options) const { return single<Counter>(options); }
+  [[nodiscard]] FractionalCounter fractional_counter(const MetricOptions& options) const {
+    return single<FractionalCounter>(options);
+  }
+  [[nodiscard]] Gauge gauge(const MetricOptions& options) const { return single<Gauge>(options); }
+  [[nodiscard]] Histogram histogram(const HistogramOptions& options) const { return single<Histogram>(options); }
+
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] CounterFamily<LabelTypes...> counter(
+      const MetricOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<Counter, LabelTypes...>(options, {labels...});
+  }
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] FractionalCounterFamily<LabelTypes...> fractional_counter(
+      const MetricOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<FractionalCounter, LabelTypes...>(options, {labels...});
+  }
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0)
+      [[nodiscard]] GaugeFamily<LabelTypes...> gauge(const MetricOptions& options,
+                                                     typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<Gauge, LabelTypes...>(options, {labels...});
+  }
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] HistogramFamily<LabelTypes...> histogram(
+      const HistogramOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<Histogram, LabelTypes...>(options, {labels...});
+  }
+
+  // One to four labels of text, without types. (Parameters of a deduced type could not be checked by the compiler.)
+  using T = detail::Text;
+  using L = LabelName;
+  [[nodiscard]] auto counter(const MetricOptions& o, L a) const { return counter<T>(o, a); }
+  [[nodiscard]] auto counter(const MetricOptions& o, L a, L b) const { return counter<T, T>(o, a, b); }
+  [[nodiscard]] auto counter(const MetricOptions& o, L a, L b, L c) const { return counter<T, T, T>(o, a, b, c); }
+  [[nodiscard]] auto counter(const MetricOptions& o, L a, L b, L c, L d) const {
+    return counter<T, T, T, T>(o, a, b, c, d);
+  }
+  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a) const { return fractional_counter<T>(o, a); }
+  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a, L b) const {
+    return fractional_counter<T, T>(o, a, b);
+  }
+  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a, L b, L c) const {
+    return fractional_counter<T, T, T>(o, a, b, c);
+  }
+  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a, L b, L c, L d) const {
+    return fractional_counter<T, T, T, T>(o, a, b, c, d);
+  }
+  [[nodiscard]] auto gauge(const MetricOptions& o, L a) const { return gauge<T>(o, a); }
+  [[nodiscard]] auto gauge(const MetricOptions& o, L a, L b) const { return gauge<T, T>(o, a, b); }
+  [[nodiscard]] auto gauge(const MetricOptions& o, L a, L b, L c) const { return gauge<T, T, T>(o, a, b, c); }
+  [[nodiscard]] auto gauge(const MetricOptions& o, L a, L b, L c, L d) const {
+    return gauge<T, T, T, T>(o, a, b, c, d);
+  }
+  [[nodiscard]] auto histogram(const HistogramOptions& o, L a) const { return histogram<T>(o, a); }
+  [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b) const { return histogram<T, T>(o, a, b); }
+  [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b, L c) const {
+    return histogram<T, T, T>(o, a, b, c);
+  }
+  [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b, L c, L d) const {
+    return histogram<T, T, T, T>(o, a, b, c, d);
+  }
+
+  /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock,
+  /// by several threads at once if there are several scrapes at once; what it throws costs its own series on that page.
+  /// Several callbacks may share a family if their labels have the same names and different values.
+  [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::function<double()> read) const {
+    return callback(Kind::gauge, options, {}, std::move(read));
+  }
+  [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+                                            std::function<double()> read) const {
+    return callback(Kind::gauge, options, labels, std::move(read));
+  }
+  /// The same for a total that something else counts; it must never go down.
+  [[nodiscard]] Registration counter_callback(const MetricOptions& options, std::function<double()> read) const {
+    return callback(Kind::counter, options, {}, std::move(read));
+  }
+  [[nodiscard]] Registration counter_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+                                              std::function<double()> read) const {
+    return callback(Kind::counter, options, labels, std::move(read));
+  }
+
+  /// Reads `collector` at each scrape, until the registration ends. The registration must end before the collector
+  /// does.
+  [[nodiscard]] Registration add(Collector& collector) const;
+
+  /// The same registry with a longer prefix: `registry.subsystem("db").counter({.name = "queries_total"})`.
+  [[nodiscard]] Scope subsystem(MetricPrefix prefix) const;
+
+ protected:
+  Scope(std::shared_ptr<detail::RegistryCore> core, std::string prefix) noexcept
+      : core_(std::move(core)), prefix_(std::move(prefix)) {}
+
+  [[nodiscard]] const std::shared_ptr<detail::RegistryCore>& core() const noexcept { return core_; }
+
+ private:
+  template <class Instrument, class Options>
+  [[nodiscard]] Instrument single(const Options& options) const {
+    const auto core = add_family(definition<Instrument>(options), {}, 0, 1);
+    return detail::Access::make<Instrument>(core->the_only_series(), core->series);
+  }
+
+  template <class Instrument, class... LabelTypes, class Options>
+  [[nodiscard]] Family<Instrument, LabelTypes...> family(const Options& options,
+                                                         std::initializer_list<LabelName> labels) const {
+    auto made = definition<Instrument>(options);
+    made.columns = {detail::LabelTraits<LabelTypes>::column...};
+    return Family<Instrument, LabelTypes...>(
+        add_family(std::move(made), labels, detail::closed_combinations<LabelTypes...>, options.max_series));
+  }
+
+  template <class Instrument, class Options>
+  [[nodiscard]] detail::Definition definition(const Options& options) const {
+    detail::Definition made{
+        .name = std::string(options.name.text()), .help = std::string(options.help), .unit = std::string(options.unit)};
+    if constexpr (std::is_same_v<Instrument, Histogram>) {
+      made.kind = Kind::histogram;
+      made.cells = detail::CellKind::histogram;
+      made.bounds.assign(options.buckets.bounds().begin(), options.buckets.bounds().end());
+    } else {
+      made.kind = std::is_same_v<Instrument, Gauge> ? Kind::gauge : Kind::counter;
+      made.cells = std::is_same_v<Instrument, Counter> ? detail::CellKind::whole : detail::CellKind::real;
+    }
+    return made;
+  }
+
+  [[nodiscard]] std::shared_ptr<detail::FamilyCore> add_family(detail::Definition definition,
+                                                               std::initializer_list<LabelName> labels,
+                                                               std::size_t closed_size, std::size_t max_series) const;
+  [[nodiscard]] Registration callback(Kind kind, const MetricOptions& options,
+                                      std::initializer_list<CallbackLabel> labels, std::function<double()> read) const;
+
+  std::shared_ptr<detail::RegistryCore> core_;
+  std::string prefix_;  // with the underscore that joins it
+};
+
+/// All metrics of one page. A process may have several, which know nothing of each other.
+/// A handle: copies are the same registry, whose memory lives as long as the last of them.
+///
+/// What a scrape of it promises: a counter never goes down from one scrape to the next; a histogram's buckets, count
+/// and sum are of one moment; everything that happened before the scrape began (in the sense of the memory model) is on
+/// the page; and it never makes a thread that records wait.
+class Registry : public Scope {
+ public:
+  /// Throws RegistrationError for a bad run-time prefix or label name, or a label given twice.
+  explicit Registry(const RegistryOptions& options = {});
+
+  /// Shows every series to `visitor`. Thread-safe. Collectors and callbacks are called first, then families are shown
+  /// in the order of their names; no lock is held while `visitor` is called. Throws what `visitor` throws, and
+  /// std::bad_alloc.
+  void collect(Visitor& visitor) const;
+};
+
+}  // namespace quipu

@@ -1,0 +1,186 @@
+#include "quipu/buckets.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "quipu/detail/bucket_layout.hpp"
+#include "quipu/error.hpp"
+
+namespace quipu {
+namespace {
+
+std::vector<double> checked(std::vector<double> bounds) {
+  if (!bounds.empty() && bounds.back() == std::numeric_limits<double>::infinity()) bounds.pop_back();
+  if (bounds.size() > Buckets::max_count) {
+    throw RegistrationError(
+        fmt::format("buckets: {} bounds, but a histogram has at most {}", bounds.size(), Buckets::max_count));
+  }
+  for (std::size_t i = 0; i < bounds.size(); ++i) {
+    if (!std::isfinite(bounds[i])) {
+      throw RegistrationError(fmt::format("buckets: bound {} is {}; bounds are finite numbers", i, bounds[i]));
+    }
+    if (i > 0 && bounds[i] <= bounds[i - 1]) {
+      throw RegistrationError(fmt::format("buckets: bound {} ({}) is not above bound {} ({}); bounds increase strictly",
+                                          i, bounds[i], i - 1, bounds[i - 1]));
+    }
+    bounds[i] += 0.0;  // -0 becomes 0, which is how it is written
+  }
+  return bounds;
+}
+
+std::vector<double> in_seconds(std::initializer_list<Seconds> bounds) {
+  std::vector<double> seconds;
+  seconds.reserve(bounds.size());
+  for (const Seconds bound : bounds) seconds.push_back(bound.count());
+  return seconds;
+}
+
+void require(bool holds, std::string_view call, std::string_view rule) {
+  if (!holds) throw RegistrationError(fmt::format("buckets: {} needs {}", call, rule));
+}
+
+void require_count(std::string_view call, int count, int least) {
+  require(count >= least && count <= static_cast<int>(Buckets::max_count), call,
+          fmt::format("a count from {} to {}", least, Buckets::max_count));
+}
+
+}  // namespace
+
+Buckets::Buckets(std::initializer_list<double> bounds) : bounds_(checked(bounds)) {}
+Buckets::Buckets(std::initializer_list<Seconds> bounds) : bounds_(checked(in_seconds(bounds))) {}
+Buckets::Buckets(std::vector<double> bounds) : bounds_(checked(std::move(bounds))) {}
+
+namespace buckets {
+
+Buckets defaults() { return {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}; }
+
+Buckets linear(double start, double width, int count) {
+  const std::string call = fmt::format("linear(start {}, width {}, count {})", start, width, count);
+  require_count(call, count, 1);
+  require(width > 0, call, "a width above 0");
+  std::vector<double> bounds;
+  for (int i = 0; i < count; ++i) bounds.push_back(start + width * i);
+  return Buckets(std::move(bounds));
+}
+
+Buckets linear(Seconds start, Seconds width, int count) { return linear(start.count(), width.count(), count); }
+
+Buckets exponential(double start, double factor, int count) {
+  const std::string call = fmt::format("exponential(start {}, factor {}, count {})", start, factor, count);
+  require_count(call, count, 1);
+  require(start > 0, call, "a start above 0");
+  require(factor > 1, call, "a factor above 1");
+  std::vector<double> bounds;
+  for (double bound = start; static_cast<int>(bounds.size()) < count; bound *= factor) bounds.push_back(bound);
+  return Buckets(std::move(bounds));
+}
+
+Buckets exponential(Seconds start, double factor, int count) { return exponential(start.count(), factor, count); }
+
+Buckets exponential_range(double min, double max, int count) {
+  const std::string call = fmt::format("exponential_range(min {}, max {}, count {})", min, max, count);
+  require_count(call, count, 2);
+  require(min > 0, call, "a min above 0");
+  require(max > min && std::isfinite(max), call, "a finite max above min");
+  std::vector<double> bounds;
+  const double step = std::log(max / min) / (count - 1);
+  for (int i = 0; i < count - 1; ++i) bounds.push_back(i == 0 ? min : min * std::exp(step * i));
+  bounds.push_back(max);
+  return Buckets(std::move(bounds));
+}
+
+Buckets exponential_range(Seconds min, Seconds max, int count) {
+  return exponential_range(min.count(), max.count(), count);
+}
+
+}  // namespace buckets
+
+namespace detail {
+namespace {
+
+struct OwnedLayout : BucketLayout {
+  std::vector<double> bounds_storage;
+  std::vector<std::uint16_t> table_storage;
+};
+
+/// Every cell costs two bytes, so the largest table is 8 KiB, which stays in the first-level cache.
+constexpr std::uint64_t max_table_size = 4096;
+
+struct Shape {
+  std::uint32_t shift;
+  std::uint64_t first_cell;
+  std::uint64_t size;
+  std::uint32_t fix_ups;
+};
+
+/// The table that has cells of 2^shift. It begins with the cell below that of the second bound (the first bound is
+/// alone there with everything smaller) and ends with the cell above that of the last.
+Shape shape_of(std::span<const double> bounds, std::uint32_t shift) {
+  if (bounds.empty()) return {shift, 0, 1, 0};
+  const auto cell = [shift](double bound) { return BucketLayout::ordered(bound) >> shift; };
+  const std::uint64_t second = cell(bounds[bounds.size() > 1 ? 1 : 0]);
+  const std::uint64_t first = std::max(cell(bounds[0]), second - (second > 0));
+  std::uint32_t most = 0;
+  std::uint32_t here = 0;
+  std::uint64_t current = first;
+  for (const double bound : bounds) {
+    here = std::max(cell(bound), first) == current ? here + 1 : 1;
+    current = std::max(cell(bound), first);
+    most = std::max(most, here);
+  }
+  return {shift, first, cell(bounds.back()) - first + 2, most};
+}
+
+/// The fewest comparisons, then the smallest table.
+Shape best_shape(std::span<const double> bounds) {
+  Shape best = shape_of(bounds, 63);
+  for (std::uint32_t shift = 62; shift > 0 && best.fix_ups > 1; --shift) {
+    const Shape shape = shape_of(bounds, shift);
+    if (shape.size > max_table_size) break;
+    if (shape.fix_ups < best.fix_ups) best = shape;
+  }
+  return best;
+}
+
+std::unique_ptr<OwnedLayout> make_layout(std::span<const double> bounds) {
+  auto layout = std::make_unique<OwnedLayout>();
+  const Shape shape = best_shape(bounds);
+  layout->bounds_storage.assign(bounds.begin(), bounds.end());
+  layout->bounds_storage.push_back(std::numeric_limits<double>::infinity());
+  std::size_t below = 0;
+  for (std::uint64_t entry = 0; entry < shape.size; ++entry) {
+    while (entry > 0 && below < bounds.size() &&
+           BucketLayout::ordered(bounds[below]) >> shape.shift < shape.first_cell + entry) {
+      ++below;
+    }
+    layout->table_storage.push_back(static_cast<std::uint16_t>(below));
+  }
+  layout->bounds = layout->bounds_storage.data();
+  layout->table = layout->table_storage.data();
+  layout->first_cell = shape.first_cell;
+  layout->last_entry = shape.size - 1;
+  layout->count = static_cast<std::uint32_t>(bounds.size());
+  layout->shift = shape.shift;
+  layout->fix_ups = shape.fix_ups;
+  return layout;
+}
+
+}  // namespace
+
+const BucketLayout& bucket_layout(std::span<const double> bounds) {
+  // Never destroyed: instruments in other static objects may outlive any object of ours.
+  static auto& mutex = *new std::mutex;
+  static auto& layouts = *new std::map<std::vector<double>, std::unique_ptr<OwnedLayout>>;
+  const std::lock_guard lock(mutex);
+  auto& layout = layouts[{bounds.begin(), bounds.end()}];
+  if (!layout) layout = make_layout(bounds);
+  return *layout;
+}
+
+}  // namespace detail
+}  // namespace quipu

@@ -1,0 +1,8 @@
+#include "quipu/name.hpp"
+
+namespace quipu::detail {
+
+void a_metric_name_is_letters_digits_underscores_or_colons_and_begins_with_no_digit() {}
+void a_label_name_is_letters_digits_or_underscores_and_begins_with_no_digit_and_no_double_underscore() {}
+
+}  // namespace quipu::detail

@@ -1,0 +1,482 @@
+#include "quipu/registry.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+#include <set>
+#include <stdexcept>
+
+#include "definition.hpp"
+#include "process_collector.hpp"
+#include "registry_core.hpp"
+#include "utf8.hpp"
+
+namespace quipu {
+namespace detail {
+
+FamilyCore::FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series)
+    : definition(std::move(made)),
+      series(definition.cells, definition.columns,
+             definition.cells == CellKind::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
+             max_series) {}
+
+Series& FamilyCore::the_only_series() {
+  LabelKey key;
+  Series* only = series.find_or_create(key);
+  if (only == nullptr) throw std::bad_alloc();
+  return *only;
+}
+
+namespace {
+
+/// Few enough that a family's lock is held for microseconds.
+constexpr std::size_t series_per_look = 256;
+
+/// Calls show(series, labels) for each series of the family that is still there. `labels` holds `first_label` labels
+/// that stay, then the family's own.
+template <class Show>
+void for_each_series(const FamilyCore& core, std::vector<Label>& labels, std::size_t first_label, Show show) {
+  const Definition& definition = core.definition;
+  labels.resize(first_label);
+  for (const std::string& name : definition.label_names) labels.push_back({name, {}});
+  KeyReader reader(definition.columns);
+  std::array<SeriesRef, series_per_look> look;
+  std::size_t position = 0;
+  do {
+    std::size_t count = 0;
+    position = core.series.copy(position, look, count);
+    for (const SeriesRef& found : std::span(look).first(count)) {
+      if (!found.ref.is_live()) continue;
+      reader.read(found.series->key(),
+                  [&](std::size_t i, std::string_view value) { labels[first_label + i].value = value; });
+      show(found, Labels(labels));
+    }
+  } while (position != 0);
+}
+
+void show_instruments(const FamilyCore& core, std::vector<Label>& labels, std::size_t const_labels,
+                      HistogramSnapshot& snapshot, Visitor& visitor) {
+  const Definition& definition = core.definition;
+  bool is_begun = false;
+  for_each_series(core, labels, const_labels, [&](const SeriesRef& found, Labels shown) {
+    if (!std::exchange(is_begun, true)) {
+      visitor.family({definition.name, definition.help, definition.unit, definition.kind});
+    }
+    const Cell& cell = *found.ref.cell;
+    switch (definition.cells) {
+      case CellKind::whole:
+        return visitor.sample({shown, read_whole(cell)});
+      case CellKind::real:
+        return visitor.sample({shown, read_real(cell)});
+      case CellKind::histogram:
+        read_histogram(cell, snapshot);
+        return visitor.histogram({shown, definition.bounds, snapshot.counts, snapshot.sum});
+    }
+  });
+}
+
+/// A callback, as a collector of one series.
+class Callback final : public Collector {
+ public:
+  Callback(FamilyDescription family, std::vector<std::string> label_values, std::function<double()> read)
+      : family_(std::move(family)), label_values_(std::move(label_values)), read_(std::move(read)) {}
+
+  std::vector<FamilyDescription> describe() const override { return {family_}; }
+  void collect(Samples& samples) override {
+    const std::vector<std::string_view> values(label_values_.begin(), label_values_.end());
+    samples.add(family_.name, values, read_());
+  }
+
+ private:
+  const FamilyDescription family_;
+  const std::vector<std::string> label_values_;
+  const std::function<double()> read_;
+};
+
+/// What the library counts of itself.
+class SelfCollector final : public Collector {
+ public:
+  explicit SelfCollector(const RegistryCore& registry) : registry_(registry) {}
+
+  std::vector<FamilyDescription> describe() const override {
+    return {{.name = "quipu_rejected_recordings_total",
+             .help = "Recordings in this process that made no sense and were not counted.",
+             .kind = Kind::counter,
+             .labels = {"reason"}},
+            {.name = "quipu_overflowed_lookups_total",
+             .help = "Lookups of new label values in a family that was full.",
+             .kind = Kind::counter,
+             .labels = {"family"}},
+            {.name = "quipu_collector_errors_total",
+             .help = "Collectors and callbacks that failed during a scrape.",
+             .kind = Kind::counter}};
+  }
+  void collect(Samples& samples) override { registry_.show_self(samples); }
+
+ private:
+  const RegistryCore& registry_;
+};
+
+}  // namespace
+
+std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remove)(void*, Labels)) {
+  std::size_t removed = 0;
+  std::vector<Label> labels;
+  for_each_series(core, labels, 0, [&](const SeriesRef& found, Labels shown) {
+    if (should_remove(context, shown)) removed += static_cast<std::size_t>(core.series.remove(found));
+  });
+  return removed;
+}
+
+// Sources.
+
+/// A thread being inside a collector.
+class Source::Call {
+ public:
+  explicit Call(Source& source) : source_(source) {
+    const std::lock_guard lock(source_.mutex_);
+    is_inside_ = source_.is_open_;
+    if (is_inside_) source_.calls_.push_back(std::this_thread::get_id());
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  ~Call() {
+    if (!is_inside_) return;
+    const std::lock_guard lock(source_.mutex_);
+    source_.calls_.erase(std::ranges::find(source_.calls_, std::this_thread::get_id()));
+    source_.left_.notify_all();
+  }
+
+  [[nodiscard]] bool is_inside() const noexcept { return is_inside_; }
+
+ private:
+  Source& source_;
+  bool is_inside_;
+};
+
+Source::Source(Collector& collector, std::vector<CollectedFamily> families,
+               std::unique_ptr<const std::vector<std::string>> fixed_labels)
+    : collector_(collector), families_(std::move(families)), fixed_labels_(std::move(fixed_labels)) {}
+
+void Source::belong_to(std::weak_ptr<RegistryCore> registry, std::shared_ptr<Collector> owned) noexcept {
+  registry_ = std::move(registry);
+  owned_ = std::move(owned);
+}
+
+std::vector<CollectedFamily> Source::collect() {
+  const Call call(*this);
+  std::vector<CollectedFamily> families = families_;
+  if (call.is_inside()) {
+    Samples samples(families);
+    collector_.collect(samples);
+  }
+  return families;
+}
+
+void Source::end() noexcept {
+  if (const auto registry = registry_.lock()) registry->remove_source(*this);
+  std::unique_lock lock(mutex_);
+  is_open_ = false;
+  left_.wait(lock, [this] {
+    return std::ranges::all_of(calls_, [](std::thread::id id) { return id == std::this_thread::get_id(); });
+  });
+}
+
+// The registry.
+
+RegistryCore::RegistryCore(OwnedLabels const_labels) : const_labels_(std::move(const_labels)) {}
+
+std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
+                                                     std::size_t max_series) {
+  check(definition, const_labels_);
+  const std::lock_guard lock(mutex_);
+  if (const auto known = entries_.find(definition.name); known != entries_.end()) {
+    const Entry& entry = known->second;
+    if (entry.instruments != nullptr && *entry.definition == definition) return entry.instruments;
+    refuse_second(definition, entry);
+  }
+  auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, max_series);
+  const Definition& made = family->definition;
+  claim(made);
+  entries_.emplace(made.name, Entry{std::shared_ptr<const Definition>(family, &made), family});
+  return family;
+}
+
+void RegistryCore::refuse_second(const Definition& definition, const Entry& first) const {
+  throw RegistrationError(fmt::format(
+      "cannot register {}: the name is taken by {}{}; register the same definition, or choose another name",
+      describe(definition), describe(*first.definition), first.instruments == nullptr ? ", read by a collector" : ""));
+}
+
+void RegistryCore::claim(const Definition& definition) {
+  const auto names = sample_names(definition);
+  for (const std::string& name : names) {
+    const auto taken = claims_.find(name);
+    if (taken == claims_.end()) continue;
+    throw RegistrationError(
+        fmt::format("cannot register {}: \"{}\" would be a sample of it, and is one of {}; choose another name",
+                    describe(definition), name, describe(*entries_.at(taken->second).definition)));
+  }
+  for (const std::string& name : names) claims_.emplace(name, definition.name);
+}
+
+void RegistryCore::unclaim(const Definition& definition) {
+  for (const std::string& name : sample_names(definition)) claims_.erase(name);
+}
+
+std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std::string& prefix,
+                                                 std::unique_ptr<const std::vector<std::string>> fixed_labels,
+                                                 std::shared_ptr<Collector> owned) {
+  std::vector<CollectedFamily> families;
+  for (FamilyDescription& described : collector.describe()) {
+    auto definition = std::make_shared<Definition>(Definition{.kind = described.kind,
+                                                              .cells = CellKind::real,
+                                                              .name = prefix + described.name,
+                                                              .help = to_utf8(described.help),
+                                                              .unit = std::move(described.unit),
+                                                              .label_names = std::move(described.labels)});
+    definition->columns.resize(definition->label_names.size(), {LabelType::text});
+    if (described.kind == Kind::histogram) {
+      throw RegistrationError(
+          fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
+    }
+    check(*definition, const_labels_);
+    families.push_back({std::move(definition), std::move(described.name)});
+  }
+  auto source = std::make_shared<Source>(collector, std::move(families), std::move(fixed_labels));
+
+  const std::lock_guard lock(mutex_);
+  sources_.reserve(sources_.size() + 1);
+  std::size_t added = 0;
+  try {
+    for (const CollectedFamily& family : source->families()) {
+      add_to_entry(family.definition, source);
+      ++added;
+    }
+  } catch (...) {
+    while (added-- > 0) remove_from_entry(source->families()[added].definition->name, *source);
+    throw;
+  }
+  sources_.push_back(source);
+  source->belong_to(weak_from_this(), std::move(owned));
+  return source;
+}
+
+void RegistryCore::add_to_entry(const std::shared_ptr<const Definition>& definition,
+                                const std::shared_ptr<Source>& source) {
+  const auto known = entries_.find(definition->name);
+  if (known == entries_.end()) {
+    claim(*definition);
+    entries_.emplace(definition->name, Entry{definition, nullptr, {source}});
+    return;
+  }
+  Entry& entry = known->second;
+  if (entry.instruments != nullptr || *entry.definition != *definition) refuse_second(*definition, entry);
+  for (const auto& other : entry.sources) {
+    const bool is_other = source->fixed_labels() == nullptr || other->fixed_labels() == nullptr ||
+                          *source->fixed_labels() != *other->fixed_labels();
+    if (other == source || !is_other) {
+      throw RegistrationError(fmt::format("cannot register {}: a callback with the same label values reads it already",
+                                          describe(*definition)));
+    }
+  }
+  entry.sources.push_back(source);
+}
+
+void RegistryCore::remove_from_entry(const std::string& name, const Source& source) {
+  const auto entry = entries_.find(name);
+  std::erase_if(entry->second.sources, [&](auto& other) { return other.get() == &source; });
+  if (entry->second.sources.empty()) {
+    unclaim(*entry->second.definition);
+    entries_.erase(entry);
+  }
+}
+
+void RegistryCore::remove_source(const Source& source) {
+  const std::lock_guard lock(mutex_);
+  if (std::erase_if(sources_, [&](auto& other) { return other.get() == &source; }) == 0) return;
+  for (const CollectedFamily& family : source.families()) remove_from_entry(family.definition->name, source);
+}
+
+void RegistryCore::collect(Visitor& visitor) {
+  std::vector<Entry> entries;
+  std::vector<std::shared_ptr<Source>> sources;
+  {
+    const std::lock_guard lock(mutex_);
+    sources = sources_;
+  }
+  std::map<const Source*, std::vector<CollectedFamily>> collected;
+  for (const auto& source : sources) {
+    try {
+      collected.emplace(source.get(), source->collect());
+    } catch (...) {
+      collector_errors_.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    entries.reserve(entries_.size());
+    for (const auto& [name, entry] : entries_) entries.push_back(entry);
+  }
+
+  std::vector<Label> labels;
+  for (const auto& [name, value] : const_labels_) labels.push_back({name, value});
+  HistogramSnapshot snapshot;
+  for (const Entry& entry : entries) {
+    if (entry.instruments != nullptr) {
+      show_instruments(*entry.instruments, labels, const_labels_.size(), snapshot, visitor);
+    } else {
+      show_collected(entry, collected, labels, visitor);
+    }
+  }
+}
+
+void RegistryCore::show_collected(const Entry& entry, const Collected& collected, std::vector<Label>& labels,
+                                  Visitor& visitor) {
+  const Definition& definition = *entry.definition;
+  labels.resize(const_labels_.size());
+  for (const std::string& name : definition.label_names) labels.push_back({name, {}});
+  std::set<std::vector<std::string>> shown;
+  for (const auto& source : entry.sources) {
+    const auto found = collected.find(source.get());
+    if (found == collected.end()) continue;
+    for (const CollectedFamily& family : found->second) {
+      if (family.definition->name != definition.name) continue;
+      for (const CollectedSeries& series : family.series) {
+        if (!shown.insert(series.label_values).second) {
+          collector_errors_.fetch_add(1, std::memory_order_relaxed);
+          continue;
+        }
+        if (shown.size() == 1) {
+          visitor.family({definition.name, definition.help, definition.unit, definition.kind});
+        }
+        for (std::size_t i = 0; i < series.label_values.size(); ++i) {
+          labels[const_labels_.size() + i].value = series.label_values[i];
+        }
+        visitor.sample({labels, series.value});
+      }
+    }
+  }
+}
+
+void RegistryCore::show_self(Samples& samples) const {
+  const auto rejected = [](Rejection why) {
+    return rejections[static_cast<std::size_t>(why)].load(std::memory_order_relaxed);
+  };
+  samples.add("quipu_rejected_recordings_total", {"negative_step"}, rejected(Rejection::negative_step));
+  samples.add("quipu_rejected_recordings_total", {"not_a_number"}, rejected(Rejection::not_a_number));
+  samples.add("quipu_collector_errors_total", collector_errors_.load(std::memory_order_relaxed));
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, entry] : entries_) {
+    if (entry.instruments == nullptr) continue;
+    const std::uint64_t overflows = entry.instruments->series.overflows();
+    if (overflows > 0) samples.add("quipu_overflowed_lookups_total", {name}, overflows);
+  }
+}
+
+}  // namespace detail
+
+// Collectors.
+
+void Samples::add(std::string_view family, std::initializer_list<std::string_view> label_values, Number value) {
+  add(family, std::span(label_values.begin(), label_values.size()), value);
+}
+
+void Samples::add(std::string_view family, std::span<const std::string_view> label_values, Number value) {
+  const auto found = std::ranges::find(families_, family, &detail::CollectedFamily::local_name);
+  if (found == families_.end()) {
+    throw std::invalid_argument(fmt::format("collector: family \"{}\" was not described", family));
+  }
+  const std::size_t labels = found->definition->label_names.size();
+  if (label_values.size() != labels) {
+    throw std::invalid_argument(
+        fmt::format("collector: family \"{}\" has {} labels, not {}", family, labels, label_values.size()));
+  }
+  detail::CollectedSeries series{{}, value};
+  for (const std::string_view label : label_values) series.label_values.push_back(detail::to_utf8(label));
+  found->series.push_back(std::move(series));
+}
+
+Registration::Registration(std::shared_ptr<detail::Source> source) noexcept : source_(std::move(source)) {}
+Registration::Registration(Registration&&) noexcept = default;
+Registration& Registration::operator=(Registration&& other) noexcept {
+  if (this != &other) {
+    end();
+    source_ = std::move(other.source_);
+  }
+  return *this;
+}
+Registration::~Registration() { end(); }
+
+void Registration::end() noexcept {
+  if (const auto source = std::exchange(source_, nullptr)) source->end();
+}
+
+// Registry and Scope.
+
+namespace {
+
+detail::OwnedLabels owned(std::span<const ConstLabel> labels) {
+  detail::OwnedLabels result;
+  for (const ConstLabel& label : labels) result.emplace_back(label.name.text(), detail::to_utf8(label.value));
+  return result;
+}
+
+std::string joined(std::string_view prefix) {
+  detail::check_prefix(prefix);
+  return prefix.empty() ? std::string() : fmt::format("{}_", prefix);
+}
+
+std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) {
+  auto const_labels = owned(options.const_labels);
+  detail::check(const_labels);
+  auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels));
+  const auto add_own = [&core](std::shared_ptr<Collector> collector) {
+    Collector& added = *collector;
+    static_cast<void>(core->add_source(added, "", nullptr, std::move(collector)));
+  };
+  if (options.process_metrics) add_own(detail::make_process_collector());
+  if (options.self_metrics) add_own(std::make_shared<detail::SelfCollector>(*core));
+  return core;
+}
+
+}  // namespace
+
+std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definition,
+                                                      std::initializer_list<LabelName> labels, std::size_t closed_size,
+                                                      std::size_t max_series) const {
+  definition.name.insert(0, prefix_);
+  definition.help = detail::to_utf8(definition.help);
+  for (const LabelName& label : labels) definition.label_names.emplace_back(label.text());
+  return core_->add_family(std::move(definition), closed_size, max_series);
+}
+
+Registration Scope::callback(Kind kind, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+                             std::function<double()> read) const {
+  FamilyDescription family{.name = std::string(options.name.text()),
+                           .help = std::string(options.help),
+                           .kind = kind,
+                           .unit = std::string(options.unit)};
+  std::vector<std::string> values;
+  for (auto& [name, value] : owned(std::span(labels.begin(), labels.size()))) {
+    family.labels.push_back(std::move(name));
+    values.push_back(std::move(value));
+  }
+  auto fixed_labels = std::make_unique<const std::vector<std::string>>(values);
+  auto callback = std::make_shared<detail::Callback>(std::move(family), std::move(values), std::move(read));
+  detail::Callback& collector = *callback;
+  return Registration(core_->add_source(collector, prefix_, std::move(fixed_labels), std::move(callback)));
+}
+
+Registration Scope::add(Collector& collector) const {
+  return Registration(core_->add_source(collector, prefix_, nullptr, nullptr));
+}
+
+Scope Scope::subsystem(MetricPrefix prefix) const { return {core_, prefix_ + joined(prefix.text())}; }
+
+Registry::Registry(const RegistryOptions& options) : Scope(make_core(options), joined(options.prefix.text())) {}
+
+void Registry::collect(Visitor& visitor) const { core()->collect(visitor); }
+
+}  // namespace quipu
