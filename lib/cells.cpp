@@ -1,14 +1,265 @@
 #include "quipu/detail/cells.hpp"
 
-#include <thread>
+#include <array>
+#include <chrono>
+#include <new>
+#include <span>
+
+#include "patience.hpp"
 
 namespace quipu::detail {
+namespace {
 
-SharedHistogram::SharedHistogram(const BucketLayout& layout) {
-  for (Half& half : halves_) half.buckets = std::vector<std::atomic<std::uint64_t>>(layout.cells());
+/// How many writes without a thread cell earn a page of them: a thread that touches a series now and then should not
+/// take up 4 KiB for it.
+constexpr std::uint8_t misses_for_a_page = 8;
+
+/// This thread's cell for the series, if it can have one. Under a guard, as the slot must not change hands meanwhile.
+ThreadCell* claim(CellRef series, std::size_t cells, std::uint8_t misses_needed) noexcept {
+  if (series.slot == 0 || !acquire_slab()) return nullptr;
+  const Guard guard;
+  if (!series.is_live()) return nullptr;
+  const std::size_t page = series.slot / cells_per_page;
+  if (own_slab->pages[page].load(std::memory_order_relaxed) == nullptr) {
+    if (own_slab->misses[page] < misses_needed) {
+      ++own_slab->misses[page];
+      return nullptr;
+    }
+    ThreadCell* fresh = acquire_page();
+    if (fresh == nullptr) return nullptr;
+    own_slab->pages[page].store(fresh, std::memory_order_release);  // pairs with for_each_thread()
+  }
+  ThreadCell* cell = own_slab->cell(series.slot);
+  if (cell->tag.load(std::memory_order_relaxed) != series.tag) {
+    cell->count.store(0, std::memory_order_relaxed);
+    cell->bits.store(0, std::memory_order_relaxed);
+    for (std::atomic<std::uint64_t>& bucket : std::span(cell->buckets(), 2 * (cells - 1))) {
+      bucket.store(0, std::memory_order_relaxed);
+    }
+    cell->tag.store(series.tag, std::memory_order_release);  // pairs with for_each_thread(): the cell is wiped
+  }
+  return cell;
 }
 
-void SharedHistogram::read(HistogramSnapshot& into) {
+/// Calls visit(slab, cell) for each thread's cell of the series.
+template <class Visit>
+void for_each_thread(CellRef series, Visit visit) {
+  if (series.slot == 0) return;
+  for (Slab* slab = all_slabs(); slab != nullptr; slab = slab->next) {
+    ThreadCell* page = slab->pages[series.slot / cells_per_page].load(std::memory_order_acquire);  // pairs with claim()
+    if (page == nullptr) continue;
+    ThreadCell& cell = page[series.slot % cells_per_page];
+    if (cell.tag.load(std::memory_order_acquire) == series.tag) visit(*slab, cell);  // pairs with claim()
+  }
+}
+
+void add_shared(std::atomic<std::uint64_t>& real, double step) noexcept {
+  std::uint64_t old = real.load(std::memory_order_relaxed);
+  while (!real.compare_exchange_weak(old, std::bit_cast<std::uint64_t>(std::bit_cast<double>(old) + step),
+                                     std::memory_order_relaxed)) {
+  }
+}
+
+}  // namespace
+
+// Counters.
+
+void add_whole_slowly(CellRef to, std::uint64_t step) noexcept {
+  if (ThreadCell* cell = claim(to, 1, misses_for_a_page)) return add_to(cell->bits, step);
+  const Guard guard;
+  if (to.is_live()) to.cell->bits.fetch_add(step, std::memory_order_relaxed);
+}
+
+void add_real_slowly(CellRef to, double step) noexcept {
+  if (ThreadCell* cell = claim(to, 1, misses_for_a_page)) return add_to(cell->bits, step);
+  const Guard guard;
+  if (to.is_live()) add_shared(to.cell->bits, step);
+}
+
+std::uint64_t read_whole(CellRef from) noexcept {
+  const Guard guard;
+  if (!from.is_live()) return 0;
+  std::uint64_t total = from.cell->bits.load(std::memory_order_relaxed);
+  for_each_thread(from, [&](Slab&, ThreadCell& cell) { total += cell.bits.load(std::memory_order_relaxed); });
+  return total;
+}
+
+double read_real(CellRef from) noexcept {
+  const Guard guard;
+  if (!from.is_live()) return 0;
+  double total = std::bit_cast<double>(from.cell->bits.load(std::memory_order_relaxed));
+  for_each_thread(from, [&](Slab&, ThreadCell& cell) {
+    total += std::bit_cast<double>(cell.bits.load(std::memory_order_relaxed));
+  });
+  return total;
+}
+
+// Gauges.
+
+void set_gauge_slowly(CellRef to, double value) noexcept {
+  static_cast<void>(acquire_slab());
+  const Guard guard;
+  if (!to.is_live()) return;
+  to.cell->is_set.store(1, std::memory_order_release);
+  to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_release);  // pairs with read_gauge()
+}
+
+void add_gauge_slowly(CellRef to, double step) noexcept {
+  std::uint64_t whole = 0;
+  if (is_trackable(to, step, whole)) {
+    if (ThreadCell* cell = claim(to, 1, misses_for_a_page)) return add_to(cell->bits, whole);
+  }
+  const Guard guard;
+  if (to.is_live()) add_shared(to.cell->bits, step);
+}
+
+double read_gauge(CellRef from) noexcept {
+  const Guard guard;
+  for (;;) {
+    if (!from.is_live()) return 0;
+    const bool was_set = from.cell->is_set.load(std::memory_order_acquire) != 0;
+    // Acquire: pairs with set_gauge_slowly(). Whoever sees a value that was set sees below that it was.
+    const double shared = std::bit_cast<double>(from.cell->bits.load(std::memory_order_acquire));
+    if (was_set) return shared;
+    std::uint64_t tracked = 0;
+    for_each_thread(from, [&](Slab&, ThreadCell& cell) { tracked += cell.bits.load(std::memory_order_relaxed); });
+    if (from.cell->is_set.load(std::memory_order_acquire) == 0) {
+      return shared + static_cast<double>(static_cast<std::int64_t>(tracked));
+    }
+  }
+}
+
+// Histograms.
+
+namespace {
+
+/// The histogram that threads share, made at the first need. Under a guard, for a live series.
+SharedHistogram* shared_histogram(Cell& cell, const BucketLayout& layout) noexcept {
+  std::uint64_t bits = cell.bits.load(std::memory_order_acquire);
+  if (bits == 0) {
+    auto* made = new (std::nothrow) SharedHistogram(layout.cells());
+    if (made == nullptr) return nullptr;
+    // Release: pairs with the acquire of other threads, which then find it whole.
+    if (cell.bits.compare_exchange_strong(bits, std::bit_cast<std::uint64_t>(made), std::memory_order_acq_rel)) {
+      return made;
+    }
+    delete made;
+  }
+  return std::bit_cast<SharedHistogram*>(bits);
+}
+
+/// How often a reader tries by itself before it asks the owner.
+constexpr int attempts = 4;
+/// After this long it takes the cells as they are, and may have counted an observation of which the sum lacks: for a
+/// thread that ended inside an observation (killed by pthread_cancel, or left behind by a fork).
+constexpr auto longest_wait = std::chrono::seconds(1);
+
+/// The thread cells of one histogram in one slab. Under a guard, so that they stay that histogram's.
+class ThreadHistogramReader {
+ public:
+  ThreadHistogramReader(std::uint32_t slot, std::size_t buckets, Slab& slab, ThreadCell& cell)
+      : slot_(slot), buckets_(buckets), slab_(slab), cell_(cell) {}
+
+  /// Adds buckets and sum of one moment.
+  void add_to(HistogramSnapshot& into) {
+    read();
+    for (std::size_t i = 0; i < buckets_; ++i) into.counts[i] += read_[i];
+    into.sum += sum_;
+  }
+
+ private:
+  void read() {
+    for (int i = 0; i < attempts; ++i) {
+      if (try_cells()) return;
+    }
+    static constinit std::mutex readers;  // one request at a time
+    const std::lock_guard lock(readers);
+    const std::uint64_t request = (std::uint64_t{++slab_.requests} << 32) | slot_;
+    slab_.wanted_words.store(buckets_ + 1, std::memory_order_relaxed);
+    slab_.wanted.store(request, std::memory_order_release);  // pairs with serve_reader()
+    const auto deadline = std::chrono::steady_clock::now() + longest_wait;
+    for (Patience patience;; patience.wait()) {
+      if (slab_.served.load(std::memory_order_acquire) == request) return take_copy();  // pairs with serve_reader()
+      if (try_cells() || std::chrono::steady_clock::now() > deadline) break;
+    }
+    slab_.wanted.store(0, std::memory_order_relaxed);
+  }
+
+  bool try_cells() {
+    const std::uint32_t count = cell_.count.load(std::memory_order_acquire);
+    sum_ = std::bit_cast<double>(cell_.bits.load(std::memory_order_acquire));
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < buckets_; ++i) {
+      read_[i] = cell_.buckets()[i].load(std::memory_order_relaxed);
+      total += read_[i];
+    }
+    return static_cast<std::uint32_t>(total) == count;
+  }
+
+  void take_copy() {
+    sum_ = std::bit_cast<double>(slab_.copy[0].load(std::memory_order_relaxed));
+    for (std::size_t i = 0; i < buckets_; ++i) read_[i] = slab_.copy[i + 1].load(std::memory_order_relaxed);
+  }
+
+  const std::uint32_t slot_;
+  const std::size_t buckets_;
+  Slab& slab_;
+  ThreadCell& cell_;
+  std::array<std::uint64_t, 2 * cells_per_page> read_;
+  double sum_ = 0;
+};
+
+}  // namespace
+
+void observe_slowly(CellRef to, const BucketLayout& layout, double value) noexcept {
+  if (claim(to, histogram_cells(layout.cells()), 0) != nullptr) return observe(to, layout, value);
+  const Guard guard;
+  if (!to.is_live()) return;
+  if (SharedHistogram* shared = shared_histogram(*to.cell, layout)) shared->observe(layout.index(value), value);
+}
+
+void serve_reader(std::uint32_t slot) noexcept {
+  const std::uint64_t request = own_slab->wanted.load(std::memory_order_acquire);  // pairs with the reader's request
+  if (static_cast<std::uint32_t>(request) != slot) return;
+  ThreadCell* cell = own_slab->cell(slot);
+  const std::size_t words = own_slab->wanted_words.load(std::memory_order_relaxed);
+  own_slab->copy[0].store(cell->bits.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  for (std::size_t i = 1; i < words; ++i) {
+    own_slab->copy[i].store(cell->buckets()[i - 1].load(std::memory_order_relaxed), std::memory_order_relaxed);
+  }
+  // First the request is taken back: to serve it again would change the copy under the reader's eyes.
+  std::uint64_t expected = request;
+  own_slab->wanted.compare_exchange_strong(expected, 0, std::memory_order_relaxed);
+  own_slab->served.store(request, std::memory_order_release);  // pairs with the reader's acquire
+}
+
+void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into) {
+  into.counts.assign(layout.cells(), 0);
+  into.sum = 0;
+  const Guard guard;
+  if (!from.is_live()) return;
+  if (auto* shared = std::bit_cast<SharedHistogram*>(from.cell->bits.load(std::memory_order_acquire))) {
+    shared->add_to(into);
+  }
+  for_each_thread(from, [&](Slab& slab, ThreadCell& cell) {
+    ThreadHistogramReader(from.slot, layout.cells(), slab, cell).add_to(into);
+  });
+}
+
+SharedHistogram::SharedHistogram(std::size_t buckets) {
+  for (Half& half : halves_) half.buckets = std::vector<std::atomic<std::uint64_t>>(buckets);
+}
+
+void SharedHistogram::observe(std::size_t bucket, double value) noexcept {
+  // Acquire: pairs with the reader's flip, after which the half it made hot holds all that earlier readings moved.
+  const std::uint64_t ticket = started_.fetch_add(1, std::memory_order_acquire);
+  Half& half = halves_[ticket >> 63];
+  half.buckets[bucket].fetch_add(1, std::memory_order_relaxed);
+  add_shared(half.sum, value);
+  half.ended.fetch_add(1, std::memory_order_release);  // pairs with the reader's acquire: what is above is in the half
+}
+
+void SharedHistogram::add_to(HistogramSnapshot& into) {
   constexpr std::uint64_t top = std::uint64_t{1} << 63;
   const std::lock_guard lock(reader_);
   // Release: pairs with the writers' acquire (they see the other half as the last reading left it).
@@ -16,18 +267,48 @@ void SharedHistogram::read(HistogramSnapshot& into) {
   Half& cold = halves_[ticket >> 63];
   Half& hot = halves_[1 - (ticket >> 63)];
   // Acquire: pairs with the release that ends each observation.
-  while (cold.ended.load(std::memory_order_acquire) != (ticket & ~top)) std::this_thread::yield();
-
-  into.counts.resize(cold.buckets.size());
-  for (std::size_t i = 0; i < cold.buckets.size(); ++i) {
-    into.counts[i] = cold.buckets[i].exchange(0, std::memory_order_relaxed);
-    hot.buckets[i].fetch_add(into.counts[i], std::memory_order_relaxed);
+  for (Patience patience; cold.ended.load(std::memory_order_acquire) != (ticket & ~top); patience.wait()) {
   }
-  const std::uint64_t sum = cold.sum.exchange(0, std::memory_order_relaxed);
-  into.sum = std::bit_cast<double>(sum);
-  add_real(hot.sum, into.sum);
+  for (std::size_t i = 0; i < cold.buckets.size(); ++i) {
+    const std::uint64_t count = cold.buckets[i].exchange(0, std::memory_order_relaxed);
+    into.counts[i] += count;
+    hot.buckets[i].fetch_add(count, std::memory_order_relaxed);
+  }
+  const double sum = std::bit_cast<double>(cold.sum.exchange(0, std::memory_order_relaxed));
+  into.sum += sum;
+  add_shared(hot.sum, sum);
   // Release: pairs with the acquire of the next reading.
   hot.ended.fetch_add(cold.ended.exchange(0, std::memory_order_relaxed), std::memory_order_release);
+}
+
+// Lives of series.
+
+namespace {
+
+std::uint32_t next_tag() noexcept {
+  static constinit std::atomic<std::uint32_t> last{0};
+  std::uint32_t tag = 0;
+  while (tag == 0) tag = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return tag;
+}
+
+}  // namespace
+
+CellRef begin_series(Cell& cell, std::size_t cells) noexcept {
+  const CellRef series{&cell, next_tag(), acquire_slot(cells)};
+  cell.is_set.store(0, std::memory_order_relaxed);
+  cell.bits.store(0, std::memory_order_relaxed);
+  cell.tag.store(series.tag, std::memory_order_release);  // pairs with is_live(): the cell is empty
+  return series;
+}
+
+void end_series(Cell& cell) noexcept { cell.tag.store(0, std::memory_order_release); }
+
+void recycle_series(Cell& cell, std::uint32_t slot, std::size_t cells, bool is_histogram) noexcept {
+  if (is_histogram) {
+    delete std::bit_cast<SharedHistogram*>(cell.bits.exchange(0, std::memory_order_relaxed));
+  }
+  release_slot(slot, cells);
 }
 
 }  // namespace quipu::detail

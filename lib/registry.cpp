@@ -21,11 +21,11 @@ FamilyCore::FamilyCore(Definition made, std::size_t closed_size, std::size_t max
              definition.cells == CellKind::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
              max_series) {}
 
-Series& FamilyCore::the_only_series() {
+CellRef FamilyCore::the_only_series() {
   LabelKey key;
-  Series* only = series.find_or_create(key);
-  if (only == nullptr) throw std::bad_alloc();
-  return *only;
+  const CellRef only = series.find_or_create(key);
+  if (only == CellRef{}) throw std::bad_alloc();
+  return only;
 }
 
 namespace {
@@ -33,23 +33,23 @@ namespace {
 /// Few enough that a family's lock is held for microseconds.
 constexpr std::size_t series_per_look = 256;
 
-/// Calls show(series, labels) for each series of the family that is still there. `labels` holds `first_label` labels
-/// that stay, then the family's own.
+/// Calls show(series, labels) for each series of the family. `labels` holds `first_label` labels that stay, then the
+/// family's own. A series may be removed meanwhile.
 template <class Show>
 void for_each_series(const FamilyCore& core, std::vector<Label>& labels, std::size_t first_label, Show show) {
   const Definition& definition = core.definition;
   labels.resize(first_label);
   for (const std::string& name : definition.label_names) labels.push_back({name, {}});
   KeyReader reader(definition.columns);
+  std::vector<std::uint64_t> key;
   std::array<SeriesRef, series_per_look> look;
   std::size_t position = 0;
   do {
     std::size_t count = 0;
     position = core.series.copy(position, look, count);
     for (const SeriesRef& found : std::span(look).first(count)) {
-      if (!found.ref.is_live()) continue;
-      reader.read(found.series->key(),
-                  [&](std::size_t i, std::string_view value) { labels[first_label + i].value = value; });
+      if (!SeriesTable::copy_key(found, key)) continue;
+      reader.read(key, [&](std::size_t i, std::string_view value) { labels[first_label + i].value = value; });
       show(found, Labels(labels));
     }
   } while (position != 0);
@@ -60,18 +60,22 @@ void show_instruments(const FamilyCore& core, std::vector<Label>& labels, std::s
   const Definition& definition = core.definition;
   bool is_begun = false;
   for_each_series(core, labels, const_labels, [&](const SeriesRef& found, Labels shown) {
+    Number value = 0.0;
+    switch (definition.kind) {
+      case Kind::counter:
+        value = definition.cells == CellKind::whole ? Number(read_whole(found.ref)) : Number(read_real(found.ref));
+        break;
+      case Kind::gauge: value = read_gauge(found.ref); break;
+      case Kind::histogram: read_histogram(found.ref, *core.series.layout(), snapshot); break;
+    }
+    if (!found.ref.is_live()) return;  // what was read is nothing
     if (!std::exchange(is_begun, true)) {
       visitor.family({definition.name, definition.help, definition.unit, definition.kind});
     }
-    const Cell& cell = *found.ref.cell;
-    switch (definition.cells) {
-      case CellKind::whole:
-        return visitor.sample({shown, read_whole(cell)});
-      case CellKind::real:
-        return visitor.sample({shown, read_real(cell)});
-      case CellKind::histogram:
-        read_histogram(cell, snapshot);
-        return visitor.histogram({shown, definition.bounds, snapshot.counts, snapshot.sum});
+    if (definition.kind == Kind::histogram) {
+      visitor.histogram({shown, definition.bounds, snapshot.counts, snapshot.sum});
+    } else {
+      visitor.sample({shown, value});
     }
   });
 }

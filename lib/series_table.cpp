@@ -19,30 +19,6 @@ std::uint64_t random_seed() {
   return (std::uint64_t{device()} << 32) | device();
 }
 
-/// Memory for series, of which nothing is ever given back: handles may outlive any owner.
-void* allocate_series(std::size_t bytes) {
-  static auto& mutex = *new std::mutex;
-  static char* free = nullptr;
-  static std::size_t left = 0;
-  constexpr std::size_t chunk = std::size_t{64} * 1024;
-  const std::lock_guard lock(mutex);
-  bytes = (bytes + alignof(Series) - 1) & ~(alignof(Series) - 1);
-  if (bytes > chunk / 8) return ::operator new (bytes, std::align_val_t{alignof(Series)});
-  if (left < bytes) {
-    free = static_cast<char*>(::operator new (chunk, std::align_val_t{alignof(Series)}));
-    left = chunk;
-  }
-  left -= bytes;
-  return std::exchange(free, free + bytes);
-}
-
-std::uint32_t next_tag() noexcept {
-  static constinit std::atomic<std::uint32_t> last{0};
-  std::uint32_t tag = 0;
-  while (tag == 0) tag = last.fetch_add(1, std::memory_order_relaxed) + 1;
-  return tag;
-}
-
 /// One step of a multiply-and-fold hash.
 std::uint64_t mix(std::uint64_t a, std::uint64_t b) noexcept {
   __extension__ using Wide = unsigned __int128;
@@ -93,42 +69,46 @@ SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const 
       max_series_(std::max<std::size_t>(max_series, 1)),
       seed_(random_seed()) {
   if (closed_size > 0) closed_.reset(new std::atomic<Series*>[closed_size]());
-  generations_.push_back(std::make_unique<Slots>(first_size));
-  slots_.store(generations_.back().get(), std::memory_order_relaxed);
+  tables_.push_back(std::make_unique<Slots>(first_size));
+  slots_.store(tables_.back().get(), std::memory_order_relaxed);
 }
 
 SeriesTable::~SeriesTable() {
-  for (Series* series : order_) {
-    if (series != nullptr) series->cell.tag.store(0, std::memory_order_relaxed);
-  }
+  std::erase(order_, nullptr);
+  const std::vector<Series*> removed(order_.begin(), order_.end());
+  for (Series* series : removed) end_series(series->cell);
+  recycle(removed);
 }
 
-std::uint64_t SeriesTable::hash(std::span<const std::uint64_t> key) const noexcept {
+std::uint32_t SeriesTable::hash(std::span<const std::uint64_t> key) const noexcept {
   std::uint64_t h = seed_;
   for (const std::uint64_t word : key) h = mix(h ^ word, 0x9E3779B97F4A7C15u);
-  return mix(h, seed_ | 1);
+  return static_cast<std::uint32_t>(mix(h, seed_ | 1));
 }
 
-Series* SeriesTable::find(std::span<const std::uint64_t> key, std::uint64_t hash) const noexcept {
+Series* SeriesTable::find(std::span<const std::uint64_t> key, std::uint32_t hash) const noexcept {
   const Slots& table = *slots_.load(std::memory_order_acquire);  // pairs with the release in grow()
   for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
-    Series* series = table.slots[i].load(std::memory_order_acquire);  // pairs with the release in publish()
+    Series* series = table.slots[i].load(std::memory_order_acquire);  // pairs with the release in insert()
     if (series == nullptr) return nullptr;
     if (series->hash == hash && std::ranges::equal(series->key(), key)) return series;
   }
 }
 
-Series* SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
+CellRef SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
   try {
     const auto words = key.finish();
-    if (Series* series = find(words, hash(words))) return series;
+    {
+      const Guard guard;
+      if (Series* series = find(words, hash(words))) return series->ref();
+    }
     return create(words, index);
   } catch (...) {
-    return nullptr;
+    return {};
   }
 }
 
-Series* SeriesTable::create(std::span<const std::uint64_t> key, std::size_t index) {
+CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t index) {
   LabelKey valid;
   if (!has_valid_text(columns_, key)) {
     copy_as_valid_text(columns_, key, valid);
@@ -136,8 +116,8 @@ Series* SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
   }
 
   const std::lock_guard lock(mutex_);
-  if (Series* series = find(key, hash(key))) return series;
-  if (live_ < max_series_) return &publish(key, index);
+  if (Series* series = find(key, hash(key))) return series->ref();
+  if (live_ < max_series_) return publish(key, index).ref();
   overflows_.fetch_add(1, std::memory_order_relaxed);
   if (overflow_ == nullptr) {
     // Among labels that are all text, the overflow series could be asked for by name; then it is this one.
@@ -150,29 +130,29 @@ Series* SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
     overflow_ = find(words, hash(words));
     if (overflow_ == nullptr) overflow_ = &publish(words, not_closed);
   }
-  return overflow_;
+  return overflow_->ref();
+}
+
+std::size_t SeriesTable::cells() const noexcept {
+  return kind_ == CellKind::histogram ? histogram_cells(layout_->cells()) : 1;
 }
 
 Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
-  if (live_ + 1 > (slots_.load(std::memory_order_relaxed)->mask + 1) / 2) grow();
+  if (live_ + 1 > (tables_.back()->mask + 1) / 2) grow();
   const bool takes_free_position = !free_positions_.empty();
   if (!takes_free_position) order_.push_back(nullptr);
 
-  auto* series = new (allocate_series(sizeof(Series) + key.size_bytes())) Series;
+  auto* series = new (acquire_stable(sizeof(Series) + key.size_bytes())) Series;
   series->hash = hash(key);
   series->position = takes_free_position ? free_positions_.back() : static_cast<std::uint32_t>(order_.size() - 1);
   series->key_words = static_cast<std::uint32_t>(key.size());
-  series->closed_index = index;
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
-  if (kind_ == CellKind::histogram) {
-    series->cell.bits.store(std::bit_cast<std::uint64_t>(new SharedHistogram(*layout_)), std::memory_order_relaxed);
-  }
-  series->cell.tag.store(next_tag(), std::memory_order_relaxed);
+  series->slot = begin_series(series->cell, cells()).slot;
 
   if (takes_free_position) free_positions_.pop_back();
   order_[series->position] = series;
   ++live_;
-  insert(*slots_.load(std::memory_order_relaxed), *series);
+  insert(*tables_.back(), *series);
   if (index != not_closed) closed_[index].store(series, std::memory_order_release);  // pairs with closed()
   return *series;
 }
@@ -184,13 +164,13 @@ void SeriesTable::insert(Slots& table, Series& series) noexcept {
 }
 
 void SeriesTable::grow() {
-  auto larger = std::make_unique<Slots>(2 * (slots_.load(std::memory_order_relaxed)->mask + 1));
-  generations_.reserve(generations_.size() + 1);
+  auto larger = std::make_unique<Slots>(2 * (tables_.back()->mask + 1));
   for (Series* series : order_) {
     if (series != nullptr) insert(*larger, *series);
   }
-  generations_.push_back(std::move(larger));
-  slots_.store(generations_.back().get(), std::memory_order_release);  // pairs with the acquire in find()
+  tables_.push_back(std::move(larger));
+  slots_.store(tables_.back().get(), std::memory_order_release);  // pairs with the acquire in find()
+  if (quiesce()) tables_.erase(tables_.begin(), tables_.end() - 1);
 }
 
 bool SeriesTable::remove(LabelKey& key) {
@@ -200,36 +180,50 @@ bool SeriesTable::remove(LabelKey& key) {
     copy_as_valid_text(columns_, words, valid);
     words = valid.finish();
   }
-  const std::lock_guard lock(mutex_);
-  Series* series = find(words, hash(words));
-  if (series != nullptr) erase(*series);
-  return series != nullptr;
+  Series* series = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    series = find(words, hash(words));
+    if (series != nullptr) take_out(*series);
+  }
+  if (series == nullptr) return false;
+  recycle({&series, 1});
+  return true;
 }
 
 bool SeriesTable::remove(const SeriesRef& removed) {
-  const std::lock_guard lock(mutex_);
-  if (!removed.ref.is_live()) return false;
-  erase(*removed.series);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!removed.ref.is_live()) return false;
+    take_out(*removed.series);
+  }
+  recycle({&removed.series, 1});
   return true;
 }
 
 void SeriesTable::clear() {
-  const std::lock_guard lock(mutex_);
-  for (Series* series : order_) {
-    if (series != nullptr) erase(*series);
+  std::vector<Series*> removed;
+  {
+    const std::lock_guard lock(mutex_);
+    std::ranges::copy_if(order_, std::back_inserter(removed), [](Series* series) { return series != nullptr; });
+    for (Series* series : removed) take_out(*series);
   }
+  recycle(removed);
 }
 
-void SeriesTable::erase(Series& series) {
+/// Makes the series unfindable, and its handles' writes go nowhere.
+void SeriesTable::take_out(Series& series) {
   free_positions_.push_back(series.position);
-  series.cell.tag.store(0, std::memory_order_relaxed);
-  if (series.closed_index != not_closed) closed_[series.closed_index].store(nullptr, std::memory_order_relaxed);
+  end_series(series.cell);
+  for (std::size_t i = 0; i < closed_size_; ++i) {
+    if (closed_[i].load(std::memory_order_relaxed) == &series) closed_[i].store(nullptr, std::memory_order_relaxed);
+  }
   if (&series == overflow_) overflow_ = nullptr;
   order_[series.position] = nullptr;
   --live_;
 
   // Closes the gap in the probe sequence: what could not stand where it belongs for lack of room moves up.
-  Slots& table = *slots_.load(std::memory_order_relaxed);
+  Slots& table = *tables_.back();
   std::size_t gap = series.hash & table.mask;
   while (table.slots[gap].load(std::memory_order_relaxed) != &series) gap = (gap + 1) & table.mask;
   for (std::size_t i = (gap + 1) & table.mask;; i = (i + 1) & table.mask) {
@@ -241,6 +235,23 @@ void SeriesTable::erase(Series& series) {
     gap = i;
   }
   table.slots[gap].store(nullptr, std::memory_order_relaxed);
+}
+
+/// Gives back what was taken out. Without the lock: it waits for guards.
+void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
+  if (removed.empty() || !quiesce()) return;
+  for (Series* series : removed) {
+    recycle_series(series->cell, series->slot, cells(), kind_ == CellKind::histogram);
+    release_stable(series, sizeof(Series) + series->key().size_bytes());
+  }
+}
+
+bool SeriesTable::copy_key(const SeriesRef& from, std::vector<std::uint64_t>& into) {
+  const Guard guard;
+  if (!from.ref.is_live()) return false;
+  const auto key = from.series->key();
+  into.assign(key.begin(), key.end());
+  return true;
 }
 
 std::size_t SeriesTable::copy(std::size_t from, std::span<SeriesRef> into, std::size_t& copied) const {

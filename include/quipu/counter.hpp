@@ -37,7 +37,7 @@ class Counter {
 
   /// What has been counted so far; 0 for a handle whose series is gone. Sees what happened before the call, and may see
   /// some of what happens meanwhile.
-  [[nodiscard]] std::uint64_t value() const noexcept { return ref_.is_live() ? detail::read_whole(*ref_.cell) : 0; }
+  [[nodiscard]] std::uint64_t value() const noexcept { return detail::read_whole(ref_); }
 
   /// Whether both record to the same series.
   friend bool operator==(const Counter&, const Counter&) = default;
@@ -69,7 +69,7 @@ class FractionalCounter {
   }
 
   /// The total so far; 0 for a handle whose series is gone. May miss what happens meanwhile.
-  [[nodiscard]] double value() const noexcept { return ref_.is_live() ? detail::read_real(*ref_.cell) : 0; }
+  [[nodiscard]] double value() const noexcept { return detail::read_real(ref_); }
 
   friend bool operator==(const FractionalCounter&, const FractionalCounter&) = default;
 

@@ -38,7 +38,7 @@ struct FamilyCore {
   FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series);
 
   /// Of a family without labels. Throws std::bad_alloc.
-  [[nodiscard]] Series& the_only_series();
+  [[nodiscard]] CellRef the_only_series();
 
   const Definition definition;
   SeriesTable series;
@@ -50,11 +50,11 @@ std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remo
 /// The one way from a series to the instrument that writes it.
 struct Access {
   template <class Instrument>
-  [[nodiscard]] static Instrument make(Series& series, const SeriesTable& table) noexcept {
+  [[nodiscard]] static Instrument make(CellRef series, const SeriesTable& table) noexcept {
     if constexpr (std::is_same_v<Instrument, Histogram>) {
-      return Histogram(series.ref(), *table.layout());
+      return Histogram(series, *table.layout());
     } else {
-      return Instrument(series.ref());
+      return Instrument(series);
     }
   }
 };
@@ -96,18 +96,20 @@ class Family {
     std::size_t index = detail::SeriesTable::not_closed;
     if constexpr (closed_size_ > 0) {
       index = closed_index(values...);
-      if (index != detail::SeriesTable::not_closed) {
-        if (detail::Series* series = table.closed(index)) return detail::Access::make<Instrument>(*series, table);
+      if (index != detail::SeriesTable::not_closed) [[likely]] {
+        const detail::CellRef series = table.closed(index);
+        if (series != detail::CellRef{}) [[likely]] {
+          return detail::Access::make<Instrument>(series, table);
+        }
       }
     }
     try {
       detail::LabelKey key;
       put(key, values...);
-      detail::Series* series = table.find_or_create(key, index);
-      if (series != nullptr) return detail::Access::make<Instrument>(*series, table);
+      return detail::Access::make<Instrument>(table.find_or_create(key, index), table);
     } catch (...) {  // out of memory, for label values too long for the stack
+      return {};
     }
-    return {};
   }
 
   /// Makes the series of every combination, so that all of them are on the page, at 0, from the start.

@@ -21,9 +21,9 @@ class Gauge {
  public:
   Gauge() noexcept = default;
 
-  void set(double value) const noexcept { detail::set_real(ref_, value); }
-  void add(double step) const noexcept { detail::add_real(ref_, step); }
-  void sub(double step) const noexcept { detail::add_real(ref_, -step); }
+  void set(double value) const noexcept { detail::set_gauge(ref_, value); }
+  void add(double step) const noexcept { detail::add_gauge(ref_, step); }
+  void sub(double step) const noexcept { detail::add_gauge(ref_, -step); }
   void inc(double step = 1) const noexcept { add(step); }
   void dec(double step = 1) const noexcept { sub(step); }
 
@@ -36,7 +36,7 @@ class Gauge {
   [[nodiscard]] GaugeTracker track(double step = 1) const noexcept;
 
   /// The value now; 0 for a handle whose series is gone.
-  [[nodiscard]] double value() const noexcept { return ref_.is_live() ? detail::read_real(*ref_.cell) : 0; }
+  [[nodiscard]] double value() const noexcept { return detail::read_gauge(ref_); }
 
   friend bool operator==(const Gauge&, const Gauge&) = default;
 

@@ -115,8 +115,8 @@ class [[nodiscard]] Timer {
 inline Timer Histogram::time() const noexcept { return Timer(*this); }
 
 inline Histogram::Snapshot Histogram::snapshot() const {
-  Snapshot result{std::vector<std::uint64_t>(layout_->cells())};
-  if (ref_.is_live()) detail::read_histogram(*ref_.cell, result);
+  Snapshot result;
+  detail::read_histogram(ref_, *layout_, result);
   return result;
 }
 

@@ -5,25 +5,30 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <span>
 #include <vector>
 
 #include "quipu/detail/bucket_layout.hpp"
+#include "quipu/detail/thread_cells.hpp"
 
-/// The one place with atomics on the recording path. Nothing in it knows a name or a label.
+/// Recording and reading the values of series. With thread_cells.hpp, the one place with atomics on the recording path;
+/// nothing in it knows a name or a label.
 ///
-/// Values are recorded with relaxed operations: a cell is a number of its own, and no other memory is read on the
-/// strength of it. A scrape that happens after a recording (by any synchronisation of the program's, e.g. a request
-/// that arrives later at the same thread) sees it, because coherence forbids reading an older value of the same cell.
+/// The value of a series is what its own cell holds, plus the sum of its thread cells.
+///
+/// A recording that happens before a reading (by any synchronisation of the program's) is in what is read: each cell is
+/// a single atomic, and coherence forbids reading an older value of it. A whole number never goes down from one reading
+/// to the next, because no cell of it does and nothing is ever moved from one to another.
 namespace quipu::detail {
 
-/// The value of one series, or the way to it. Cells are never freed, so a handle that outlives its series writes to
-/// memory that is still a cell.
+/// What the threads share of a series. In stable memory, so a handle that outlives its series still points to a cell.
 struct alignas(16) Cell {
-  /// Identifies the series that lives here, 0 for none. A handle carries the tag of its series, and what it writes
-  /// under another tag is thrown away.
+  /// Identifies the series that lives here; 0 when it was removed. Handles carry the tag of their series, and no two
+  /// series have the same one (until 2^32 have been made).
   std::atomic<std::uint32_t> tag{0};
-  /// A whole number (counter), the bits of a double (gauge, fractional counter), or a SharedHistogram*.
+  /// Of a gauge: whether it has ever been set; see set_gauge().
+  std::atomic<std::uint32_t> is_set{0};
+  /// A whole number (counter), the bits of a double (gauge, fractional counter), or a SharedHistogram*, null until it is
+  /// needed.
   std::atomic<std::uint64_t> bits{0};
 };
 
@@ -33,10 +38,21 @@ inline constinit Cell nowhere{};
 struct CellRef {
   Cell* cell = &nowhere;
   std::uint32_t tag = 1;
+  std::uint32_t slot = 0;  // of the thread cells; 0 for a series that has none
 
-  [[nodiscard]] bool is_live() const noexcept { return cell->tag.load(std::memory_order_relaxed) == tag; }
+  /// Acquire: pairs with the release that removes the series.
+  [[nodiscard]] bool is_live() const noexcept { return cell->tag.load(std::memory_order_acquire) == tag; }
   friend bool operator==(const CellRef&, const CellRef&) = default;
 };
+
+/// This thread's cell for the series, or null if it has none or has not written to it yet.
+[[nodiscard]] inline ThreadCell* own_cell(CellRef series) noexcept {
+  ThreadCell* cell = own_slab->cell(series.slot);
+  if (cell == nullptr || cell->tag.load(std::memory_order_relaxed) != series.tag) [[unlikely]] {
+    return nullptr;
+  }
+  return cell;
+}
 
 /// Recordings that made no sense and were not counted, since the start of the process.
 enum class Rejection : std::uint8_t { negative_step, not_a_number };
@@ -47,36 +63,83 @@ inline void reject(Rejection why) noexcept {
   rejections[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
 }
 
-// Whole numbers.
+// The owner's additions to a cell: a plain addition, as nobody else writes to it.
+
+inline void add_to(std::atomic<std::uint64_t>& whole, std::uint64_t step) noexcept {
+  whole.store(whole.load(std::memory_order_relaxed) + step, std::memory_order_relaxed);
+}
+
+inline void add_to(std::atomic<std::uint64_t>& real, double step,
+                   std::memory_order order = std::memory_order_relaxed) noexcept {
+  const double sum = std::bit_cast<double>(real.load(std::memory_order_relaxed)) + step;
+  real.store(std::bit_cast<std::uint64_t>(sum), order);
+}
+
+// Counters.
+
+/// The first writes of a thread to a series, and all that have no thread cell.
+void add_whole_slowly(CellRef to, std::uint64_t step) noexcept;
+void add_real_slowly(CellRef to, double step) noexcept;
 
 inline void add_whole(CellRef to, std::uint64_t step) noexcept {
-  if (to.is_live()) to.cell->bits.fetch_add(step, std::memory_order_relaxed);
-}
-
-[[nodiscard]] inline std::uint64_t read_whole(const Cell& cell) noexcept {
-  return cell.bits.load(std::memory_order_relaxed);
-}
-
-// Doubles.
-
-inline void add_real(std::atomic<std::uint64_t>& bits, double step) noexcept {
-  std::uint64_t old = bits.load(std::memory_order_relaxed);
-  while (!bits.compare_exchange_weak(old, std::bit_cast<std::uint64_t>(std::bit_cast<double>(old) + step),
-                                     std::memory_order_relaxed)) {
+  if (ThreadCell* cell = own_cell(to)) [[likely]] {
+    return add_to(cell->bits, step);
   }
+  add_whole_slowly(to, step);
 }
 
 inline void add_real(CellRef to, double step) noexcept {
-  if (to.is_live()) add_real(to.cell->bits, step);
+  if (ThreadCell* cell = own_cell(to)) [[likely]] {
+    return add_to(cell->bits, step);
+  }
+  add_real_slowly(to, step);
 }
 
-inline void set_real(CellRef to, double value) noexcept {
-  if (to.is_live()) to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_relaxed);
+/// 0 for a series that was removed. So for all readings.
+[[nodiscard]] std::uint64_t read_whole(CellRef from) noexcept;
+[[nodiscard]] double read_real(CellRef from) noexcept;
+
+// Gauges.
+
+/// A gauge that is only added to (in flight, queue length) is counted in thread cells, as a counter is, as long as the
+/// steps are whole. Once it has been set, which only one cell can be, all of it happens in the cell of the series, and
+/// what the thread cells hold does not count any more. Additions that are under way at that moment are thereby ordered
+/// before the first set.
+void set_gauge_slowly(CellRef to, double value) noexcept;
+void add_gauge_slowly(CellRef to, double step) noexcept;
+
+inline void set_gauge(CellRef to, double value) noexcept {
+  if (has_slab() && to.cell->is_set.load(std::memory_order_relaxed) != 0) [[likely]] {
+    const Guard guard;
+    if (to.is_live()) to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_release);
+    return;
+  }
+  set_gauge_slowly(to, value);
 }
 
-[[nodiscard]] inline double read_real(const Cell& cell) noexcept {
-  return std::bit_cast<double>(cell.bits.load(std::memory_order_relaxed));
+/// Whether `step` may be counted in a thread cell, and as what.
+[[nodiscard]] inline bool is_trackable(CellRef gauge, double step, std::uint64_t& whole) noexcept {
+  constexpr double most = 1e15;  // whole doubles up to here are exact, and so is their sum for long enough
+  if (!(step >= -most && step <= most)) return false;
+  const auto rounded = static_cast<std::int64_t>(step);
+  whole = static_cast<std::uint64_t>(rounded);
+  // Acquire: pairs with set_gauge_slowly(). What comes after the first set goes to the cell of the series.
+  return static_cast<double>(rounded) == step && gauge.cell->is_set.load(std::memory_order_acquire) == 0;
 }
+
+inline void add_gauge(CellRef to, double step) noexcept {
+  std::uint64_t whole = 0;
+  if (is_trackable(to, step, whole)) [[likely]] {
+    if (ThreadCell* cell = own_cell(to)) [[likely]] {
+      return add_to(cell->bits, whole);
+    }
+  }
+  add_gauge_slowly(to, step);
+}
+
+[[nodiscard]] double read_gauge(CellRef from) noexcept;
+
+// Histograms.
 
 /// Buckets and sum of one moment.
 struct HistogramSnapshot {
@@ -90,8 +153,40 @@ struct HistogramSnapshot {
   }
 };
 
-/// A histogram that any number of threads write, and whose reader gets the buckets and the sum of one moment without
-/// making a writer wait.
+/// The thread cells of a histogram: the first, and the buckets.
+[[nodiscard]] constexpr std::size_t histogram_cells(std::size_t buckets) noexcept { return 1 + (buckets + 1) / 2; }
+
+void observe_slowly(CellRef to, const BucketLayout& layout, double value) noexcept;
+/// Copies this thread's cells for the reader that waits for them.
+void serve_reader(std::uint32_t slot) noexcept;
+
+/// The owner adds to the bucket, then to the sum, then to the count, which is what makes one moment recognisable. A
+/// reader loads the count, then the sum, then the buckets. The sum it loads is of no earlier moment than the count, and the
+/// buckets of no earlier one than the sum (each store is a release, each load an acquire). So if the buckets add up to
+/// the count, all three are of the moment of the count.
+///
+/// A thread that observes without a pause would rarely let a reader load a dozen cells undisturbed. So after a few
+/// attempts the reader asks for a copy, in the `wanted` of the slab, and the owner, which is busy with just this
+/// histogram, makes one at the end of its next observation. Thus no writer waits, and the reader waits for no longer than
+/// it takes a thread that is inside an observation to come out of it.
+inline void observe(CellRef to, const BucketLayout& layout, double value) noexcept {
+  ThreadCell* cell = own_cell(to);
+  if (cell == nullptr) [[unlikely]] {
+    return observe_slowly(to, layout, value);
+  }
+  std::atomic<std::uint64_t>& bucket = cell->buckets()[layout.index(value)];
+  bucket.store(bucket.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  add_to(cell->bits, value, std::memory_order_release);
+  cell->count.store(cell->count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  if (static_cast<std::uint32_t>(own_slab->wanted.load(std::memory_order_relaxed)) == to.slot) [[unlikely]] {
+    serve_reader(to.slot);
+  }
+}
+
+/// Reuses the memory of `into`.
+void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into);
+
+/// A histogram that any number of threads write: what is observed without a thread cell.
 ///
 /// There are two halves. Writers add to the hot one; the reader makes the other one hot, waits until the writers that
 /// were inside the old one have left it, and then has it to itself.
@@ -100,25 +195,16 @@ struct HistogramSnapshot {
 /// observations that have ended in it. Between two readings every observation ended in the hot half, so the cold half
 /// is quiet when its count of ended observations, together with what earlier readings moved over, equals the number
 /// started up to the flip.
-///
-/// The reader waits for writers that are inside an observation at the flip, never the other way round.
 class SharedHistogram {
  public:
-  explicit SharedHistogram(const BucketLayout& layout);
+  explicit SharedHistogram(std::size_t buckets);
+  SharedHistogram(const SharedHistogram&) = delete;
+  SharedHistogram& operator=(const SharedHistogram&) = delete;
 
   /// Thread-safe, lock-free.
-  void observe(std::size_t bucket, double value) noexcept {
-    // Acquire: pairs with the reader's flip, after which the half it made hot holds all that earlier readings moved.
-    const std::uint64_t ticket = started_.fetch_add(1, std::memory_order_acquire);
-    Half& half = halves_[ticket >> 63];
-    half.buckets[bucket].fetch_add(1, std::memory_order_relaxed);
-    add_real(half.sum, value);
-    half.ended.fetch_add(1,
-                         std::memory_order_release);  // pairs with the reader's acquire: what is above is in the half
-  }
-
-  /// Thread-safe; readers exclude each other. Reuses the memory of `into`.
-  void read(HistogramSnapshot& into);
+  void observe(std::size_t bucket, double value) noexcept;
+  /// Adds buckets and sum of one moment. Thread-safe; readers exclude each other.
+  void add_to(HistogramSnapshot& into);
 
  private:
   struct Half {
@@ -132,14 +218,13 @@ class SharedHistogram {
   std::mutex reader_;
 };
 
-inline void observe(CellRef to, const BucketLayout& layout, double value) noexcept {
-  if (!to.is_live()) return;
-  std::bit_cast<SharedHistogram*>(to.cell->bits.load(std::memory_order_relaxed))->observe(layout.index(value), value);
-}
+// Lives of series.
 
-/// Needs a cell that holds a histogram.
-inline void read_histogram(const Cell& cell, HistogramSnapshot& into) {
-  std::bit_cast<SharedHistogram*>(cell.bits.load(std::memory_order_relaxed))->read(into);
-}
+/// Puts a new series into `cell`, which is empty. `cells` is how many thread cells it takes.
+[[nodiscard]] CellRef begin_series(Cell& cell, std::size_t cells) noexcept;
+/// Ends its recording: from now on what handles write goes nowhere.
+void end_series(Cell& cell) noexcept;
+/// Frees what the series held, after it has ended and quiesce() has returned true. `cell` is empty again.
+void recycle_series(Cell& cell, std::uint32_t slot, std::size_t cells, bool is_histogram) noexcept;
 
 }  // namespace quipu::detail

@@ -78,22 +78,22 @@ class LabelKey {
   std::size_t capacity_ = sizeof inline_;
 };
 
-/// A series: its cell, then its key, in memory that is never freed. All but the cell is written before the series is
-/// published and does not change.
+/// A series: its cell, then its key, in stable memory. All but the cell is written before the series is published and
+/// does not change while it can be found, or a guard is held under which it was found.
 struct Series {
   Cell cell;
-  std::uint64_t hash;
+  std::uint32_t hash;
+  std::uint32_t slot;
   std::uint32_t position;  // in SeriesTable::order_
   std::uint32_t key_words;
-  std::size_t closed_index;  // in SeriesTable::closed_, or not_closed
 
   [[nodiscard]] std::span<const std::uint64_t> key() const noexcept {
     return {reinterpret_cast<const std::uint64_t*>(this + 1), key_words};
   }
   /// For a series that has just been removed, a handle to nowhere.
   [[nodiscard]] CellRef ref() noexcept {
-    const std::uint32_t tag = cell.tag.load(std::memory_order_relaxed);
-    return tag == 0 ? CellRef{} : CellRef{&cell, tag};
+    const std::uint32_t tag = cell.tag.load(std::memory_order_acquire);
+    return tag == 0 ? CellRef{} : CellRef{&cell, tag, slot};
   }
 };
 
@@ -106,14 +106,16 @@ struct SeriesRef {
 /// The series of one family, found by their label values.
 ///
 /// Lookups take no lock. The slots are an open-addressing hash table (linear probing, at most half full) that is
-/// published with release and read with acquire. Whoever changes it holds the mutex. A change never leaves a reader
-/// with a wrong series, because the whole key is compared; at worst a reader misses a series that is being moved, and a
-/// miss is looked up again under the mutex. When the table grows, the old one is kept, for readers that are still in
-/// it, until the family goes: all old ones together are smaller than the one in use.
+/// published with release and read with acquire, under a guard. Whoever changes it holds the mutex. A change never leaves
+/// a reader with a wrong series, because the whole key is compared; at worst a reader misses a series that is being moved,
+/// and a miss is looked up again under the mutex. What is taken out, a series or a table that has become too small, is
+/// reused or freed only when all guards of that time have ended; where the system has no means for that, it is kept.
 ///
 /// Hashes are seeded at random for each table, so that label values from outside cannot be chosen to collide.
 class SeriesTable {
  public:
+  static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
+
   /// `layout` is given for histograms. `closed_size` is the number of combinations if every label is a closed set,
   /// otherwise 0. From `max_series` on, new label values are counted in one overflow series.
   SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout, std::size_t closed_size,
@@ -122,14 +124,15 @@ class SeriesTable {
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
 
-  static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
-
-  /// Thread-safe. Takes no lock and does not allocate when there is such a series. Null when memory ran out.
+  /// Thread-safe. Takes no lock and does not allocate when there is such a series. A handle to nowhere when memory ran out.
   /// `index` numbers the combination, in a family of closed labels.
-  [[nodiscard]] Series* find_or_create(LabelKey& key, std::size_t index = not_closed) noexcept;
-  /// The series of a combination of closed labels, or null when it was not made yet. Thread-safe, takes no lock.
-  [[nodiscard]] Series* closed(std::size_t index) const noexcept {
-    return closed_[index].load(std::memory_order_acquire);  // pairs with the release in publish()
+  [[nodiscard]] CellRef find_or_create(LabelKey& key, std::size_t index = not_closed) noexcept;
+  /// The series of a combination of closed labels; a handle to nowhere when it was not made yet.
+  /// Thread-safe, takes no lock.
+  [[nodiscard]] CellRef closed(std::size_t index) const noexcept {
+    const Guard guard;
+    Series* series = closed_[index].load(std::memory_order_acquire);  // pairs with the release in publish()
+    return series == nullptr ? CellRef{} : series->ref();
   }
 
   /// Thread-safe. Whether there was such a series.
@@ -137,6 +140,8 @@ class SeriesTable {
   bool remove(const SeriesRef& series);
   void clear();
 
+  /// Copies the key of a series, unless it was removed since. Thread-safe, takes no lock.
+  [[nodiscard]] static bool copy_key(const SeriesRef& series, std::vector<std::uint64_t>& into);
   /// Copies up to `into.size()` series, from position `from` on, in a stable order. Returns where to go on, 0 at the
   /// end.
   [[nodiscard]] std::size_t copy(std::size_t from, std::span<SeriesRef> into, std::size_t& copied) const;
@@ -155,13 +160,15 @@ class SeriesTable {
     std::unique_ptr<std::atomic<Series*>[]> slots;
   };
 
-  [[nodiscard]] std::uint64_t hash(std::span<const std::uint64_t> key) const noexcept;
-  [[nodiscard]] Series* find(std::span<const std::uint64_t> key, std::uint64_t hash) const noexcept;
-  Series* create(std::span<const std::uint64_t> key, std::size_t index);
+  [[nodiscard]] std::uint32_t hash(std::span<const std::uint64_t> key) const noexcept;
+  [[nodiscard]] Series* find(std::span<const std::uint64_t> key, std::uint32_t hash) const noexcept;
+  [[nodiscard]] std::size_t cells() const noexcept;
+  CellRef create(std::span<const std::uint64_t> key, std::size_t index);
   Series& publish(std::span<const std::uint64_t> key, std::size_t index);
   void insert(Slots& table, Series& series) noexcept;
   void grow();
-  void erase(Series& series);
+  void take_out(Series& series);
+  void recycle(std::span<Series* const> removed) noexcept;
 
   const CellKind kind_;
   const std::vector<LabelColumn> columns_;
@@ -175,7 +182,7 @@ class SeriesTable {
   std::atomic<std::uint64_t> overflows_{0};
 
   mutable std::mutex mutex_;  // guards what follows, and changes to the slots
-  std::vector<std::unique_ptr<Slots>> generations_;
+  std::vector<std::unique_ptr<Slots>> tables_;  // the one in use is the last; the others could not be freed
   std::deque<Series*> order_;  // null where a series was removed; the place goes to the next new one
   std::vector<std::uint32_t> free_positions_;
   std::size_t live_ = 0;
