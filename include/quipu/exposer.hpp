@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,9 +13,10 @@ namespace quipu {
 struct ExposerOptions {
   /// HOST:PORT to listen on, e.g. "127.0.0.1:9464", "localhost:0", "[::1]:9464" or ":9464" (every address, IPv4 and
   /// IPv6 alike). The default is reachable from this machine only. Port 0 lets the system choose; `port()` says what it
-  /// chose.
+  /// chose. A name that has several addresses stands for one of them, an IPv4 address if there is one.
   std::string_view listen = "127.0.0.1:9464";
-  /// The path of the page. It begins with '/', and is not "/" itself, which shows a landing page that links it.
+  /// The path of the page. It begins with '/', and is not "/" itself, which shows a landing page that links it. Of the
+  /// characters of URL paths, all but '%'.
   std::string_view path = "/metrics";
 };
 
@@ -25,7 +25,11 @@ struct ExposerOptions {
 /// network: it has no TLS and no passwords. Put a reverse proxy before it, or use `render()` in your own server, for
 /// those.
 ///
-/// Thread-safe, but for construction and destruction.
+/// It has four threads, on which no signal of the program is delivered, and leaves the program's handling of signals
+/// alone. Each connection is closed after one answer, and after two seconds without a request. Answers are not
+/// compressed.
+///
+/// Thread-safe, but for moving and destruction.
 class Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
@@ -38,11 +42,13 @@ class Exposer {
 
   /// The port that is listened on, also when 0 was asked for.
   [[nodiscard]] std::uint16_t port() const noexcept;
-  /// Where the page is, e.g. "http://127.0.0.1:9464/metrics".
+  /// Where the page is, e.g. "http://127.0.0.1:9464/metrics". When listening on every address, this is how the machine
+  /// itself reaches it.
   [[nodiscard]] const std::string& url() const noexcept;
 
-  /// Closes the listening socket and waits for the requests being answered, for well under a second.
-  /// Calling it again does nothing.
+  /// Closes the listening socket and ends the threads. Returns in well under a second, whatever clients do, unless a
+  /// page is just being made: that is waited for, and the client given a moment to take it. Calling it again does
+  /// nothing. The page source must not call it.
   void stop() noexcept;
 
  private:

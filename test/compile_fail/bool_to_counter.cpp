@@ -1,0 +1,7 @@
+// expect: no match
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  registry.counter({.name = "requests_total"}).inc(true);
+}

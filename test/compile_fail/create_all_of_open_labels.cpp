@@ -1,0 +1,7 @@
+// expect: constraints not satisfied
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  registry.counter<int>({.name = "requests_total"}, "code").create_all();
+}

@@ -1,0 +1,7 @@
+// expect: a_label_name_is_letters_digits_or_underscores_and_begins_with_no_digit_and_no_double_underscore
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  registry.counter<int>({.name = "requests_total"}, "status:code")(200).inc();
+}

@@ -1,0 +1,856 @@
+#include "quipu/exposer.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+#include "quipu/registry.hpp"
+
+namespace {
+
+using quipu::Exposer;
+using quipu::ExposerOptions;
+using quipu::Page;
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr std::string_view text_type = "text/plain; version=0.0.4; charset=utf-8";
+constexpr std::string_view any_port = "127.0.0.1:0";
+
+Page small_page(std::string_view) { return {std::string(text_type), "up 1\n"}; }
+
+Page echo_of_accept(std::string_view accept) {
+  return {std::string(text_type), "accept=" + std::string(accept) + "\n"};
+}
+
+/// A connection to a port of this machine, on which exact bytes are sent and received. Throws std::runtime_error.
+class Client {
+ public:
+  explicit Client(std::uint16_t port, int family = AF_INET, int receive_buffer = 0)
+      : socket_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    if (socket_ < 0) throw std::runtime_error("socket");
+    if (receive_buffer > 0) ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    sockaddr_in ipv4{};
+    ipv4.sin_family = AF_INET;
+    ipv4.sin_port = htons(port);
+    ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    sockaddr_in6 ipv6{};
+    ipv6.sin6_family = AF_INET6;
+    ipv6.sin6_port = htons(port);
+    ipv6.sin6_addr = in6addr_loopback;
+    const bool is_ipv4 = family == AF_INET;
+    const auto* address = is_ipv4 ? reinterpret_cast<sockaddr*>(&ipv4) : reinterpret_cast<sockaddr*>(&ipv6);
+    const auto size = static_cast<socklen_t>(is_ipv4 ? sizeof ipv4 : sizeof ipv6);
+    if (::connect(socket_, address, size) != 0) {
+      ::close(socket_);
+      throw std::runtime_error("connect");
+    }
+  }
+  Client(Client&& other) noexcept : socket_(std::exchange(other.socket_, -1)) {}
+  Client& operator=(Client&&) = delete;
+  ~Client() {
+    if (socket_ >= 0) ::close(socket_);
+  }
+
+  Client& send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const auto count = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (count < 0) throw std::runtime_error("send");
+      bytes.remove_prefix(static_cast<std::size_t>(count));
+    }
+    return *this;
+  }
+
+  /// Everything up to the end of the stream. A reset, or silence for five seconds, throws.
+  std::string receive() {
+    std::string all;
+    char chunk[16384];
+    for (;;) {
+      pollfd waited{socket_, POLLIN, 0};
+      if (::poll(&waited, 1, 5000) != 1) throw std::runtime_error("silence");
+      const auto count = ::recv(socket_, chunk, sizeof chunk, 0);
+      if (count < 0) throw std::runtime_error("reset");
+      if (count == 0) return all;
+      all.append(chunk, static_cast<std::size_t>(count));
+    }
+  }
+
+ private:
+  int socket_;
+};
+
+struct Answer {
+  std::string raw;
+  int status = 0;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;
+
+  std::vector<std::string> all(std::string_view name) const {
+    std::vector<std::string> values;
+    for (const auto& [header, value] : headers) {
+      if (::strncasecmp(header.c_str(), name.data(), name.size()) == 0 && header.size() == name.size()) {
+        values.push_back(value);
+      }
+    }
+    return values;
+  }
+  /// The value of a header that must be there once.
+  std::string header(std::string_view name) const {
+    const auto values = all(name);
+    return values.size() == 1 ? values.front() : "<" + std::to_string(values.size()) + " values>";
+  }
+};
+
+Answer parse(std::string raw) {
+  Answer answer;
+  answer.raw = std::move(raw);
+  const auto end = answer.raw.find("\r\n\r\n");
+  if (end == std::string::npos || answer.raw.rfind("HTTP/1.1 ", 0) != 0) return answer;
+  answer.status = std::atoi(answer.raw.c_str() + 9);
+  answer.body = answer.raw.substr(end + 4);
+  for (auto at = answer.raw.find("\r\n") + 2; at < end;) {
+    const auto line_end = answer.raw.find("\r\n", at);
+    const auto colon = answer.raw.find(": ", at);
+    answer.headers.emplace_back(answer.raw.substr(at, colon - at), answer.raw.substr(colon + 2, line_end - colon - 2));
+    at = line_end + 2;
+  }
+  return answer;
+}
+
+/// Sends `request_line` and `fields`, each with its "\r\n", and reads to the end.
+Answer ask(const Exposer& exposer, const std::string& request_line, const std::string& fields = "") {
+  return parse(Client(exposer.port()).send(request_line + " HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n").receive());
+}
+
+bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+/// The message of the ListenError that this gives, or "no error".
+std::string listen_error(ExposerOptions options) {
+  try {
+    const Exposer exposer(small_page, options);
+  } catch (const quipu::ListenError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+Clock::duration time_to_stop(Exposer& exposer) {
+  const auto start = Clock::now();
+  exposer.stop();
+  return Clock::now() - start;
+}
+
+template <class Condition>
+bool soon(Condition condition) {
+  for (const auto deadline = Clock::now() + 5s; Clock::now() < deadline; std::this_thread::sleep_for(1ms)) {
+    if (condition()) return true;
+  }
+  return false;
+}
+
+bool has_ipv6() {
+  try {
+    const Exposer exposer(small_page, {.listen = "[::1]:0"});
+    return true;
+  } catch (const quipu::ListenError&) {
+    return false;
+  }
+}
+
+// ---- Answers ----
+
+TEST_CASE("a GET of the path gets the page, with exact bytes", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  const Answer answer = ask(exposer, "GET /metrics");
+  CHECK(answer.status == 200);
+  CHECK(answer.raw.rfind("HTTP/1.1 200 OK\r\n", 0) == 0);
+  CHECK(answer.header("Content-Type") == text_type);
+  CHECK(answer.header("Content-Length") == "5");
+  CHECK(answer.header("Vary") == "Accept");
+  CHECK(answer.header("Connection") == "close");
+  CHECK(answer.body == "up 1\n");
+  CHECK(ask(exposer, "GET /metrics?debug=1").body == "up 1\n");
+  CHECK(ask(exposer, "GET /%6detrics").body == "up 1\n");
+}
+
+TEST_CASE("the page source decides the Content-Type", "[exposer]") {
+  const Exposer exposer(
+      [](std::string_view) {
+        return Page{"application/openmetrics-text; version=1.0.0", "# EOF\n"};
+      },
+      {.listen = any_port});
+  const Answer answer = ask(exposer, "GET /metrics");
+  CHECK(answer.header("Content-Type") == "application/openmetrics-text; version=1.0.0");
+  CHECK(answer.body == "# EOF\n");
+}
+
+TEST_CASE("an empty page is an answer like any other", "[exposer]") {
+  const Exposer exposer([](std::string_view) { return Page{std::string(text_type), ""}; }, {.listen = any_port});
+  const Answer answer = ask(exposer, "GET /metrics");
+  CHECK(answer.status == 200);
+  CHECK(answer.header("Content-Type") == text_type);
+  CHECK(answer.header("Content-Length") == "0");
+  CHECK(answer.body.empty());
+}
+
+TEST_CASE("a page of many megabytes arrives whole", "[exposer]") {
+  std::string body;
+  for (int i = 0; body.size() < std::size_t{20} << 20; ++i) body += "series_" + std::to_string(i) + " 1\n";
+  const Exposer exposer([&body](std::string_view) { return Page{std::string(text_type), body}; }, {.listen = any_port});
+  const Answer answer = ask(exposer, "GET /metrics");
+  CHECK(answer.header("Content-Length") == std::to_string(body.size()));
+  CHECK((answer.body == body));  // in two pairs of parentheses, so that a failure does not print it
+}
+
+TEST_CASE("the page source sees the Accept header as it was sent", "[exposer]") {
+  const Exposer exposer(echo_of_accept, {.listen = any_port});
+  CHECK(ask(exposer, "GET /metrics").body == "accept=\n");
+  CHECK(ask(exposer, "GET /metrics", "Accept:\r\n").body == "accept=\n");
+  CHECK(ask(exposer, "GET /metrics", "aCCEPT: \t text/plain;q=0.5,*/*;q=0.1 \t\r\n").body ==
+        "accept=text/plain;q=0.5,*/*;q=0.1\n");
+  // Several header lines are one list.
+  CHECK(ask(exposer, "GET /metrics", "Accept: a/b\r\nX: y\r\naccept:c/d;q=0.5\r\n").body == "accept=a/b, c/d;q=0.5\n");
+  // A scraper's slip, such as Prometheus 2.49.0's q=2, is for the page source to judge.
+  CHECK(ask(exposer, "GET /metrics", "Accept: */*;q=2\r\n").body == "accept=*/*;q=2\n");
+  CHECK(ask(exposer, "GET /metrics", "Accept: ;;;q=x,,\r\n").body == "accept=;;;q=x,,\n");
+  CHECK(ask(exposer, "GET /metrics", "X-Accept: a/b\r\nAccept-Encoding: gzip\r\n").body == "accept=\n");
+}
+
+TEST_CASE("HEAD has the headers of GET and no body", "[exposer]") {
+  const Exposer exposer(
+      [](std::string_view accept) {
+        if (accept == "fail") throw std::runtime_error("no");
+        return small_page(accept);
+      },
+      {.listen = any_port});
+  for (const auto* const target : {"/metrics", "/", "/missing"}) {
+    CAPTURE(target);
+    const Answer get = ask(exposer, std::string("GET ") + target);
+    const Answer head = ask(exposer, std::string("HEAD ") + target);
+    CHECK(head.body.empty());
+    CHECK(head.status == get.status);
+    CHECK(head.headers == get.headers);
+    CHECK(head.header("Content-Length") == std::to_string(get.body.size()));
+  }
+  const Answer failed = ask(exposer, "HEAD /metrics", "Accept: fail\r\n");
+  CHECK(failed.status == 500);
+  CHECK(failed.body.empty());
+}
+
+TEST_CASE("the landing page links the path", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port, .path = "/internal/a&b"});
+  const Answer answer = ask(exposer, "GET /");
+  CHECK(answer.status == 200);
+  CHECK(answer.header("Content-Type") == "text/html; charset=utf-8");
+  CHECK(has(answer.body, "href=\"/internal/a&amp;b\""));
+  CHECK(ask(exposer, "GET /internal/a&b").body == "up 1\n");
+  CHECK(ask(exposer, "GET /metrics").status == 404);
+}
+
+TEST_CASE("other paths are not found, and not echoed", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  for (const auto* const target :
+       {"/<script>alert(1)</script>", "/metrics/", "/metrics/x", "//metrics", "/METRICS", "/metric", "/metrics%00",
+        "/x%0d%0aSet-Cookie:%20a=b", "/../etc/passwd", "/favicon.ico"}) {
+    CAPTURE(target);
+    const Answer answer = ask(exposer, std::string("GET ") + target);
+    CHECK(answer.status == 404);
+    CHECK(answer.header("Content-Type") == "text/plain; charset=utf-8");
+    CHECK(answer.body == "Not found.\n");
+    CHECK(answer.all("Set-Cookie").empty());
+  }
+}
+
+TEST_CASE("other methods are not allowed", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  for (const auto* const method :
+       {"POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PROPFIND", "get"}) {
+    for (const auto* const target : {"/metrics", "/", "/missing", "*"}) {
+      CAPTURE(method, target);
+      const Answer answer = ask(exposer, std::string(method) + ' ' + target);
+      CHECK(answer.status == 405);
+      CHECK(answer.header("Allow") == "GET, HEAD");
+      CHECK(answer.header("Content-Type") == "text/plain; charset=utf-8");
+      CHECK_FALSE(answer.body.empty());
+      CHECK_FALSE(has(answer.body, method));
+    }
+  }
+}
+
+TEST_CASE("a page source that throws gives 500 and no detail", "[exposer]") {
+  std::atomic<int> calls = 0;
+  const Exposer exposer(
+      [&calls](std::string_view accept) -> Page {
+        ++calls;
+        if (accept == "runtime_error") throw std::runtime_error("secret detail");
+        if (accept == "int") throw 42;
+        if (accept == "bad_alloc") throw std::bad_alloc();
+        return small_page(accept);
+      },
+      {.listen = any_port});
+  for (const auto* const kind : {"runtime_error", "int", "bad_alloc"}) {
+    CAPTURE(kind);
+    const Answer answer = ask(exposer, "GET /metrics", std::string("Accept: ") + kind + "\r\n");
+    CHECK(answer.status == 500);
+    CHECK(answer.header("Content-Type") == "text/plain; charset=utf-8");
+    CHECK(answer.body == "The page could not be made.\n");
+    CHECK_FALSE(has(answer.raw, "secret"));
+    CHECK_FALSE(has(answer.raw, "bad_alloc"));
+    CHECK_FALSE(has(answer.raw, "EXCEPTION"));
+  }
+  CHECK(ask(exposer, "GET /metrics").status == 200);
+  CHECK(calls == 4);
+}
+
+TEST_CASE("answers are never compressed", "[exposer]") {
+  const std::string body(100'000, 'x');
+  const Exposer exposer([&body](std::string_view) { return Page{std::string(text_type), body}; }, {.listen = any_port});
+  for (const auto* const encodings : {"gzip, br", "gzip", "br", "gzip;q=0", "zstd", "*"}) {
+    for (const auto* const target : {"/metrics", "/", "/missing"}) {
+      CAPTURE(encodings, target);
+      const Answer answer =
+          ask(exposer, std::string("GET ") + target, std::string("Accept-Encoding: ") + encodings + "\r\n");
+      CHECK(answer.all("Content-Encoding").empty());
+      CHECK(answer.all("Transfer-Encoding").empty());
+      CHECK(answer.header("Content-Length") == std::to_string(answer.body.size()));
+      if (answer.status == 200 && std::string_view(target) == "/metrics") {
+        CHECK((answer.body == body));
+        CHECK(answer.header("Vary") == "Accept");
+      }
+    }
+  }
+}
+
+TEST_CASE("ranges are ignored", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  std::string many = "Range: bytes=0-";
+  while (many.size() < 8000) many += ",0-";
+  for (const std::string& range :
+       {std::string("Range: bytes=0-1"), std::string("Range: bytes=900-"), std::string("Range: nonsense"), many}) {
+    const Answer answer = ask(exposer, "GET /metrics", range + "\r\n");
+    CHECK(answer.status == 200);
+    CHECK(answer.header("Content-Type") == text_type);
+    CHECK(answer.all("Content-Range").empty());
+    CHECK(answer.header("Accept-Ranges") == "none");
+    CHECK(answer.body == "up 1\n");
+  }
+}
+
+TEST_CASE("a request that is too long is refused", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  CHECK(ask(exposer, "GET /metrics?" + std::string(9'000, 'a')).status == 414);
+  CHECK(ask(exposer, "GET /metrics?" + std::string(100'000, 'a')).status == 414);
+  CHECK(ask(exposer, "GET /metrics", "Cookie: " + std::string(7'000, 'a') + "\r\n").status == 200);
+  const std::string long_field = "Cookie: " + std::string(100'000, 'a') + "\r\n";
+  const Answer answer = ask(exposer, "GET /metrics", long_field);
+  CHECK(answer.status == 431);
+  CHECK(answer.header("Content-Type") == "text/plain; charset=utf-8");
+  CHECK(ask(exposer, "HEAD /metrics", long_field).body.empty());
+  std::string many_fields;
+  for (int i = 0; i < 5'000; ++i) many_fields += "A" + std::to_string(i) + ": b\r\n";
+  CHECK(ask(exposer, "GET /metrics", many_fields).status == 431);
+  CHECK(ask(exposer, "GET /metrics").status == 200);
+}
+
+TEST_CASE("what is not HTTP is refused", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  for (const std::string& request :
+       {std::string("nonsense\r\n\r\n"), std::string("\r\n\r\n"), std::string("GET /metrics\r\n\r\n"),
+        std::string("GET /metrics HTTP/3.0\r\n\r\n"), std::string("GET  /metrics  HTTP/1.1 x\r\n\r\n"),
+        std::string("GET /met\0rics HTTP/1.1\r\n\r\n", 26)}) {
+    CAPTURE(request);
+    const Answer answer = parse(Client(exposer.port()).send(request).receive());
+    CHECK(answer.status == 400);
+    CHECK(answer.header("Content-Type") == "text/plain; charset=utf-8");
+    CHECK_FALSE(has(answer.body, "metrics"));
+  }
+}
+
+TEST_CASE("old and hand-typed requests are answered", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  CHECK(parse(Client(exposer.port()).send("GET /metrics HTTP/1.0\r\n\r\n").receive()).body == "up 1\n");
+  CHECK(parse(Client(exposer.port()).send("GET /metrics HTTP/1.1\n\n").receive()).body == "up 1\n");
+  Client in_pieces(exposer.port());
+  for (const char c : std::string_view("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")) in_pieces.send({&c, 1});
+  CHECK(parse(in_pieces.receive()).body == "up 1\n");
+}
+
+TEST_CASE("a body is neither read nor waited for", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  const auto start = Clock::now();
+  CHECK(ask(exposer, "GET /metrics", "Content-Length: 1000000000\r\n").status == 200);
+  CHECK(ask(exposer, "GET /metrics", "Transfer-Encoding: chunked\r\n").status == 200);
+  CHECK(ask(exposer, "POST /metrics", "Content-Length: 1000000000\r\nExpect: 100-continue\r\n").status == 405);
+  CHECK(Clock::now() - start < 1s);
+  // One that comes all the same does not cost the client the answer.
+  const std::string body(100'000, 'x');
+  CHECK(parse(Client(exposer.port()).send("POST /metrics HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + body).receive())
+            .status == 405);
+}
+
+TEST_CASE("a connection answers one request", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  const std::string request = "GET /metrics HTTP/1.1\r\nConnection: keep-alive\r\n\r\n";
+  const Answer answer = parse(Client(exposer.port()).send(request + request).receive());
+  CHECK(answer.status == 200);
+  CHECK(answer.header("Connection") == "close");
+  CHECK(answer.body == "up 1\n");
+}
+
+TEST_CASE("an exposer serves a registry, and keeps its metrics alive", "[exposer]") {
+  std::optional<quipu::Registry> registry(quipu::RegistryOptions{.prefix = "test", .process_metrics = false});
+  const quipu::Counter jobs = registry->counter({.name = "jobs_total", .help = "Jobs done."});
+  const Exposer exposer(*registry, {.listen = any_port});
+  jobs.inc(3);
+  const Answer answer = ask(exposer, "GET /metrics");
+  const Page page = quipu::render(*registry);
+  CHECK(answer.header("Content-Type") == page.content_type);
+  CHECK(answer.body == page.body);
+  CHECK(has(answer.body, "\ntest_jobs_total 3\n"));
+  registry.reset();
+  jobs.inc();
+  CHECK(has(ask(exposer, "GET /metrics").body, "\ntest_jobs_total 4\n"));
+}
+
+// ---- Many clients ----
+
+TEST_CASE("twenty clients at once are all answered", "[exposer]") {
+  std::atomic<int> inside = 0;
+  std::atomic<int> most = 0;
+  const Exposer exposer(
+      [&](std::string_view accept) {
+        const int now = ++inside;
+        for (int before = most; before < now && !most.compare_exchange_weak(before, now);) {
+        }
+        std::this_thread::sleep_for(5ms);
+        --inside;
+        return echo_of_accept(accept);
+      },
+      {.listen = any_port});
+  std::atomic<int> right = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.emplace_back([&exposer, &right, i] {
+      const std::string mark = "client/" + std::to_string(i);
+      for (int round = 0; round < 5; ++round) {
+        try {
+          right += ask(exposer, "GET /metrics", "Accept: " + mark + "\r\n").body == "accept=" + mark + "\n" ? 1 : 0;
+        } catch (const std::runtime_error&) {
+        }
+      }
+    });
+  }
+  for (auto& client : clients) client.join();
+  CHECK(right == 100);
+  CHECK(most > 1);
+  CHECK(most <= 8);
+}
+
+TEST_CASE("silent clients delay a scrape by a few seconds at most", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  std::vector<Client> silent;
+  for (int i = 0; i < 4; ++i) silent.emplace_back(exposer.port());
+  const auto start = Clock::now();
+  CHECK(ask(exposer, "GET /metrics").status == 200);
+  CHECK(Clock::now() - start < 4900ms);
+}
+
+TEST_CASE("a client that goes away in mid-answer harms nobody", "[exposer]") {
+  struct sigaction before {};
+  struct sigaction lethal {};
+  lethal.sa_handler = SIG_DFL;
+  ::sigaction(SIGPIPE, &lethal, &before);
+  {
+    std::atomic<int> calls = 0;
+    const Exposer exposer(
+        [&calls](std::string_view) {
+          ++calls;
+          return Page{std::string(text_type), std::string(std::size_t{8} << 20, 'x')};
+        },
+        {.listen = any_port});
+    for (int i = 1; i <= 10; ++i) {
+      {
+        Client client(exposer.port(), AF_INET, 4096);
+        client.send("GET /metrics HTTP/1.1\r\n\r\n");
+        REQUIRE(soon([&] { return calls >= i; }));
+      }
+    }
+    CHECK(ask(exposer, "HEAD /metrics").status == 200);
+  }
+  ::sigaction(SIGPIPE, &before, nullptr);
+}
+
+// ---- Stopping ----
+
+TEST_CASE("an idle keep-alive client does not delay stop", "[exposer]") {
+  Exposer exposer(small_page, {.listen = any_port});
+  Client client(exposer.port());
+  client.send("GET /metrics HTTP/1.1\r\nConnection: keep-alive\r\n\r\n");
+  CHECK(parse(client.receive()).status == 200);  // and goes on holding its side of the connection
+  std::vector<Client> more;
+  for (int i = 0; i < 10; ++i) more.emplace_back(exposer.port()).send("GET / HTTP/1.1\r\n\r\n");
+  CHECK(time_to_stop(exposer) < 900ms);
+}
+
+TEST_CASE("silent and half-spoken clients do not delay stop", "[exposer]") {
+  Exposer exposer(small_page, {.listen = any_port});
+  std::vector<Client> clients;
+  SECTION("nothing sent") {
+    for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port());
+  }
+  SECTION("half a request line") {
+    for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /met");
+  }
+  SECTION("half a header") {
+    for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nAccept: a");
+  }
+  std::this_thread::sleep_for(50ms);
+  CHECK(time_to_stop(exposer) < 900ms);
+}
+
+TEST_CASE("a client that trickles does not delay stop", "[exposer]") {
+  Exposer exposer(small_page, {.listen = any_port});
+  std::atomic<bool> done = false;
+  std::thread trickle([&] {
+    try {
+      Client client(exposer.port());
+      while (!done) {
+        client.send("x");
+        std::this_thread::sleep_for(1ms);
+      }
+    } catch (const std::runtime_error&) {
+    }
+  });
+  std::this_thread::sleep_for(50ms);
+  const auto time = time_to_stop(exposer);
+  done = true;
+  trickle.join();
+  CHECK(time < 900ms);
+}
+
+TEST_CASE("a client that does not read its answer does not delay stop", "[exposer]") {
+  std::atomic<bool> asked = false;
+  Exposer exposer(
+      [&](std::string_view) {
+        asked = true;
+        return Page{std::string(text_type), std::string(std::size_t{32} << 20, 'x')};
+      },
+      {.listen = any_port});
+  Client client(exposer.port(), AF_INET, 4096);
+  client.send("GET /metrics HTTP/1.1\r\n\r\n");
+  REQUIRE(soon([&] { return asked.load(); }));
+  std::this_thread::sleep_for(100ms);
+  CHECK(time_to_stop(exposer) < 900ms);
+}
+
+TEST_CASE("stop lets an answer that is being made be finished", "[exposer]") {
+  std::atomic<bool> asked = false;
+  Exposer exposer(
+      [&](std::string_view accept) {
+        asked = true;
+        std::this_thread::sleep_for(100ms);
+        return small_page(accept);
+      },
+      {.listen = any_port});
+  Client client(exposer.port());
+  client.send("GET /metrics HTTP/1.1\r\n\r\n");
+  REQUIRE(soon([&] { return asked.load(); }));
+  exposer.stop();
+  CHECK(parse(client.receive()).body == "up 1\n");
+}
+
+TEST_CASE("after stop nobody listens, and the port is free", "[exposer]") {
+  Exposer exposer(small_page, {.listen = any_port});
+  const auto port = exposer.port();
+  const std::string url = exposer.url();
+  CHECK(ask(exposer, "GET /metrics").status == 200);
+  exposer.stop();
+  CHECK_THROWS_AS(Client(port), std::runtime_error);
+  CHECK(exposer.port() == port);
+  CHECK(exposer.url() == url);
+  const std::string listen = "127.0.0.1:" + std::to_string(port);
+  const Exposer next(small_page, {.listen = listen});
+  CHECK(ask(next, "GET /metrics").status == 200);
+}
+
+TEST_CASE("stop may be called again, and by several threads at once", "[exposer]") {
+  for (int round = 0; round < 20; ++round) {
+    Exposer exposer(small_page, {.listen = any_port});
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) threads.emplace_back([&exposer] { exposer.stop(); });
+    exposer.stop();
+    for (auto& thread : threads) thread.join();
+    exposer.stop();
+    CHECK_THROWS_AS(Client(exposer.port()), std::runtime_error);
+  }
+}
+
+TEST_CASE("an exposer can go at once after it came", "[exposer]") {
+  const auto start = Clock::now();
+  for (int i = 0; i < 100; ++i) const Exposer exposer(small_page, {.listen = any_port});
+  CHECK(Clock::now() - start < 5s);
+}
+
+TEST_CASE("no descriptor is left behind", "[exposer]") {
+  const auto open = [] {
+    std::size_t count = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
+    return count;
+  };
+  if (!std::filesystem::exists("/proc/self/fd")) return;
+  const auto before = open();
+  for (int i = 0; i < 5; ++i) {
+    const Exposer exposer(small_page, {.listen = any_port});
+    CHECK(ask(exposer, "GET /metrics").status == 200);
+    const std::string again = "127.0.0.1:" + std::to_string(exposer.port());
+    CHECK(listen_error({.listen = again}) != "no error");
+  }
+  CHECK(open() == before);
+}
+
+TEST_CASE("an exposer moves", "[exposer]") {
+  Exposer first(small_page, {.listen = any_port});
+  const auto port = first.port();
+  Exposer second(std::move(first));
+  CHECK(second.port() == port);
+  CHECK(ask(second, "GET /metrics").body == "up 1\n");
+
+  Exposer third(echo_of_accept, {.listen = any_port});
+  const auto given_up = third.port();
+  third = std::move(second);
+  CHECK(third.port() == port);
+  CHECK(ask(third, "GET /metrics").body == "up 1\n");
+  CHECK_THROWS_AS(Client(given_up), std::runtime_error);
+
+  // What is left behind is empty, and may be used as such.
+  first.stop();
+  CHECK(first.port() == 0);
+  CHECK(first.url().empty());
+}
+
+// ---- Starting ----
+
+TEST_CASE("several exposers work side by side", "[exposer]") {
+  const Exposer one([](std::string_view) { return Page{"a/a", "one"}; }, {.listen = any_port});
+  const Exposer two([](std::string_view) { return Page{"b/b", "two"}; }, {.listen = any_port, .path = "/two"});
+  CHECK(one.port() != 0);
+  CHECK(one.port() != two.port());
+  CHECK(ask(one, "GET /metrics").body == "one");
+  CHECK(ask(two, "GET /two").body == "two");
+}
+
+TEST_CASE("url is where the page is", "[exposer]") {
+  const auto expected = [](const Exposer& exposer, std::string_view host) {
+    return "http://" + std::string(host) + ":" + std::to_string(exposer.port()) + "/metrics";
+  };
+  const Exposer ipv4(small_page, {.listen = any_port});
+  CHECK(ipv4.url() == expected(ipv4, "127.0.0.1"));
+  const Exposer name(small_page, {.listen = "localhost:0"});
+  CHECK(name.url() == expected(name, "localhost"));
+  const Exposer everywhere(small_page, {.listen = ":0"});
+  CHECK(everywhere.url() == expected(everywhere, "127.0.0.1"));
+  const Exposer other_path(small_page, {.listen = any_port, .path = "/a/b"});
+  CHECK(other_path.url() == "http://127.0.0.1:" + std::to_string(other_path.port()) + "/a/b");
+}
+
+TEST_CASE("localhost is reached over IPv4", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = "localhost:0"});
+  CHECK(ask(exposer, "GET /metrics").status == 200);
+}
+
+TEST_CASE("IPv6 works where the machine has it", "[exposer]") {
+  if (!has_ipv6()) return;
+  const auto get = [](const Exposer& exposer, int family) {
+    return parse(Client(exposer.port(), family).send("GET /metrics HTTP/1.1\r\n\r\n").receive()).body;
+  };
+  const Exposer literal(small_page, {.listen = "[::1]:0"});
+  CHECK(literal.url() == "http://[::1]:" + std::to_string(literal.port()) + "/metrics");
+  CHECK(get(literal, AF_INET6) == "up 1\n");
+  CHECK_THROWS_AS(Client(literal.port(), AF_INET), std::runtime_error);
+
+  const Exposer everywhere(small_page, {.listen = ":0"});
+  CHECK(get(everywhere, AF_INET6) == "up 1\n");
+  CHECK(get(everywhere, AF_INET) == "up 1\n");
+}
+
+TEST_CASE("a port that is in use is reported by address and reason", "[exposer]") {
+  const Exposer first(small_page, {.listen = any_port});
+  const std::string port = std::to_string(first.port());
+  for (const std::string& listen : {"127.0.0.1:" + port, "localhost:" + port, ":" + port, "0.0.0.0:" + port}) {
+    CAPTURE(listen);
+    const std::string message = listen_error({.listen = listen});
+    CHECK(has(message, listen));
+    CHECK(has(message, "Address already in use"));
+  }
+  CHECK(ask(first, "GET /metrics").status == 200);
+}
+
+TEST_CASE("an address of another machine is reported", "[exposer]") {
+  const std::string message = listen_error({.listen = "192.0.2.1:9464"});
+  CHECK(has(message, "192.0.2.1:9464"));
+  CHECK(has(message, "Cannot assign requested address"));
+}
+
+TEST_CASE("a host that does not resolve is reported", "[exposer]") {
+  const std::string message = listen_error({.listen = "no-such-host.invalid:0"});
+  CHECK(has(message, "no-such-host.invalid:0"));
+  CHECK_FALSE(has(message, "already in use"));
+}
+
+TEST_CASE("a port that needs privileges is reported", "[exposer]") {
+  // A child without privileges tries, because the test may run with them.
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(2);
+    const std::string message = listen_error({.listen = "127.0.0.1:1"});
+    ::_exit(::write(ends[1], message.data(), message.size()) < 0 ? 2 : 0);
+  }
+  ::close(ends[1]);
+  char buffer[256] = {};
+  const auto size = ::read(ends[0], buffer, sizeof buffer - 1);
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(status == 0);
+  REQUIRE(size > 0);
+  const std::string message(buffer, static_cast<std::size_t>(size));
+  if (message != "no error") {  // the machine may allow every port to everybody
+    CHECK(has(message, "127.0.0.1:1"));
+    CHECK(has(message, "Permission denied"));
+  }
+}
+
+TEST_CASE("a listen address that is not HOST:PORT is reported", "[exposer]") {
+  CHECK(listen_error({.listen = "foo"}) == "listen address \"foo\": expected HOST:PORT");
+  CHECK(listen_error({.listen = ""}) == "listen address \"\": expected HOST:PORT");
+  CHECK(has(listen_error({.listen = "::1"}), "brackets"));
+  CHECK(has(listen_error({.listen = "::1:9464"}), "brackets"));
+  for (const auto* const listen : {"[::1]", "[]:1", "[::1:9464", "::1]:9464"}) {
+    CAPTURE(listen);
+    CHECK(has(listen_error({.listen = listen}), "listen address \"" + std::string(listen) + "\": "));
+  }
+  for (const auto* const listen : {"127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:+1",
+                                   "127.0.0.1: 1", "127.0.0.1:1x", ":99999999999999999999"}) {
+    CAPTURE(listen);
+    CHECK(listen_error({.listen = listen}) ==
+          "listen address \"" + std::string(listen) + "\": the port is a number from 0 to 65535");
+  }
+}
+
+TEST_CASE("a path that is none is reported", "[exposer]") {
+  for (const std::string& path : {std::string(), std::string("/"), std::string("metrics"), std::string("/a b"),
+                                  std::string("/a?b"), std::string("/a#b"), std::string("/%41"), std::string("/a\"b"),
+                                  std::string("/<b>"), std::string("/\xC3\xA9"), std::string("/a\nb")}) {
+    CAPTURE(path);
+    CHECK(has(listen_error({.listen = any_port, .path = path}), "path \"" + path + "\""));
+  }
+}
+
+// ---- Being a guest in the program ----
+
+TEST_CASE("the program's handling of SIGPIPE is left alone", "[exposer]") {
+  struct sigaction before {};
+  struct sigaction own {};
+  own.sa_handler = [](int) {};
+  ::sigaction(SIGPIPE, &own, &before);
+  struct sigaction after {};
+  {
+    const Exposer exposer(small_page, {.listen = any_port});
+    CHECK(ask(exposer, "GET /metrics").status == 200);
+    ::sigaction(SIGPIPE, nullptr, &after);
+  }
+  ::sigaction(SIGPIPE, &before, nullptr);
+  CHECK(after.sa_handler == own.sa_handler);
+}
+
+TEST_CASE("signals for the program never land on the endpoint's threads", "[exposer]") {
+  // The mask that the page source, and so the endpoint's thread, runs with.
+  std::atomic<int> open = -1;
+  sigset_t before;
+  ::pthread_sigmask(SIG_BLOCK, nullptr, &before);
+  const Exposer exposer(
+      [&open](std::string_view accept) {
+        sigset_t mask;
+        ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+        int count = 0;
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, SIGALRM, SIGPIPE, SIGWINCH}) {
+          count += ::sigismember(&mask, signal) == 1 ? 0 : 1;
+        }
+        open = count;
+        return small_page(accept);
+      },
+      {.listen = any_port});
+  CHECK(ask(exposer, "GET /metrics").status == 200);
+  CHECK(open == 0);
+  sigset_t after;
+  ::pthread_sigmask(SIG_BLOCK, nullptr, &after);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
+    CHECK(::sigismember(&after, signal) == ::sigismember(&before, signal));
+  }
+}
+
+TEST_CASE("a forked child can let go of an exposer, and the parent's goes on", "[exposer]") {
+  auto exposer = std::make_unique<Exposer>(small_page, ExposerOptions{.listen = any_port});
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(5);
+    exposer.reset();
+    ::_exit(0);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(status == 0);
+  CHECK(ask(*exposer, "GET /metrics").body == "up 1\n");
+}
+
+TEST_CASE("the endpoint outlives a shortage of descriptors", "[exposer]") {
+  const Exposer exposer(small_page, {.listen = any_port});
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit low{128, limit.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+  std::vector<int> hoard;
+  for (int descriptor = ::open("/dev/null", O_RDONLY); descriptor >= 0; descriptor = ::open("/dev/null", O_RDONLY)) {
+    hoard.push_back(descriptor);
+  }
+  const bool exhausted = !hoard.empty();
+  if (exhausted) {
+    ::close(hoard.back());
+    hoard.pop_back();
+  }
+  std::optional<Client> client;
+  client.emplace(exposer.port());  // takes the last descriptor, so that the endpoint finds none
+  client->send("GET /metrics HTTP/1.1\r\n\r\n");
+  std::this_thread::sleep_for(100ms);
+  for (const int descriptor : hoard) ::close(descriptor);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  CHECK(exhausted);
+  CHECK(parse(client->receive()).body == "up 1\n");
+}
+
+}  // namespace
