@@ -44,6 +44,12 @@ void require(bool holds, std::string_view call, std::string_view rule) {
   if (!holds) throw RegistrationError(fmt::format("buckets: {} needs {}", call, rule));
 }
 
+/// The bounds that a helper has made. (A list may end with +Inf; what a helper makes has as many as were asked for.)
+Buckets made(std::vector<double> bounds, std::string_view call) {
+  require(std::isfinite(bounds.back()), call, "finite bounds");
+  return Buckets(std::move(bounds));
+}
+
 void require_count(std::string_view call, int count, int least) {
   require(count >= least && count <= static_cast<int>(Buckets::max_count), call,
           fmt::format("a count from {} to {}", least, Buckets::max_count));
@@ -65,7 +71,7 @@ Buckets linear(double start, double width, int count) {
   require(width > 0, call, "a width above 0");
   std::vector<double> bounds;
   for (int i = 0; i < count; ++i) bounds.push_back(start + width * i);
-  return Buckets(std::move(bounds));
+  return made(std::move(bounds), call);
 }
 
 Buckets linear(Seconds start, Seconds width, int count) { return linear(start.count(), width.count(), count); }
@@ -77,7 +83,7 @@ Buckets exponential(double start, double factor, int count) {
   require(factor > 1, call, "a factor above 1");
   std::vector<double> bounds;
   for (double bound = start; static_cast<int>(bounds.size()) < count; bound *= factor) bounds.push_back(bound);
-  return Buckets(std::move(bounds));
+  return made(std::move(bounds), call);
 }
 
 Buckets exponential(Seconds start, double factor, int count) { return exponential(start.count(), factor, count); }
@@ -88,10 +94,10 @@ Buckets exponential_range(double min, double max, int count) {
   require(min > 0, call, "a min above 0");
   require(max > min && std::isfinite(max), call, "a finite max above min");
   std::vector<double> bounds;
-  const double step = std::log(max / min) / (count - 1);
-  for (int i = 0; i < count - 1; ++i) bounds.push_back(i == 0 ? min : min * std::exp(step * i));
+  const double step = (std::log(max) - std::log(min)) / (count - 1);
+  for (int i = 0; i < count - 1; ++i) bounds.push_back(i == 0 ? min : std::exp(std::log(min) + step * i));
   bounds.push_back(max);
-  return Buckets(std::move(bounds));
+  return made(std::move(bounds), call);
 }
 
 Buckets exponential_range(Seconds min, Seconds max, int count) {
@@ -111,6 +117,9 @@ struct OwnedLayout : BucketLayout {
 /// Every cell costs two bytes, so the largest table is 8 KiB, which stays in the first-level cache.
 constexpr std::uint64_t max_table_size = 4096;
 
+/// -0, which is ordered before 0, belongs with it.
+std::uint64_t cell_of(double bound, std::uint32_t shift) { return BucketLayout::ordered(bound + 0.0) >> shift; }
+
 struct Shape {
   std::uint32_t shift;
   std::uint64_t first_cell;
@@ -122,7 +131,7 @@ struct Shape {
 /// alone there with everything smaller) and ends with the cell above that of the last.
 Shape shape_of(std::span<const double> bounds, std::uint32_t shift) {
   if (bounds.empty()) return {shift, 0, 1, 0};
-  const auto cell = [shift](double bound) { return BucketLayout::ordered(bound) >> shift; };
+  const auto cell = [shift](double bound) { return cell_of(bound, shift); };
   const std::uint64_t second = cell(bounds[bounds.size() > 1 ? 1 : 0]);
   const std::uint64_t first = std::max(cell(bounds[0]), second - (second > 0));
   std::uint32_t most = 0;
@@ -155,7 +164,7 @@ std::unique_ptr<OwnedLayout> make_layout(std::span<const double> bounds) {
   std::size_t below = 0;
   for (std::uint64_t entry = 0; entry < shape.size; ++entry) {
     while (entry > 0 && below < bounds.size() &&
-           BucketLayout::ordered(bounds[below]) >> shape.shift < shape.first_cell + entry) {
+           cell_of(bounds[below], shape.shift) < shape.first_cell + entry) {
       ++below;
     }
     layout->table_storage.push_back(static_cast<std::uint16_t>(below));

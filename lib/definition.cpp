@@ -18,16 +18,15 @@ constexpr std::string_view metric_rule =
 constexpr std::string_view label_rule =
     "a label name is letters, digits or '_' and begins neither with a digit nor with \"__\" ([a-zA-Z_][a-zA-Z0-9_]*)";
 
-std::string_view to_string(LabelType type) noexcept {
-  switch (type) {
+std::string_view to_string(const LabelColumn& column) noexcept {
+  if (!column.names.empty()) return "enum";
+  switch (column.type) {
     case LabelType::text:
       return "text";
     case LabelType::signed_integer:
       return "integer";
     case LabelType::unsigned_integer:
       return "unsigned";
-    case LabelType::enumeration:
-      return "enum";
   }
   return "?";
 }
@@ -51,7 +50,7 @@ std::string describe(const Definition& definition) {
     text += '{';
     for (std::size_t i = 0; i < definition.label_names.size(); ++i) {
       text +=
-          fmt::format("{}{} {}", i > 0 ? ", " : "", definition.label_names[i], to_string(definition.columns[i].type));
+          fmt::format("{}{} {}", i > 0 ? ", " : "", definition.label_names[i], to_string(definition.columns[i]));
     }
     text += '}';
   }

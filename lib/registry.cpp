@@ -30,9 +30,6 @@ CellRef FamilyCore::the_only_series() {
 
 namespace {
 
-/// Few enough that a family's lock is held for microseconds.
-constexpr std::size_t series_per_look = 256;
-
 /// Calls show(series, labels) for each series of the family. `labels` holds `first_label` labels that stay, then the
 /// family's own. A series may be removed meanwhile.
 template <class Show>
@@ -42,17 +39,14 @@ void for_each_series(const FamilyCore& core, std::vector<Label>& labels, std::si
   for (const std::string& name : definition.label_names) labels.push_back({name, {}});
   KeyReader reader(definition.columns);
   std::vector<std::uint64_t> key;
-  std::array<SeriesRef, series_per_look> look;
-  std::size_t position = 0;
-  do {
-    std::size_t count = 0;
-    position = core.series.copy(position, look, count);
-    for (const SeriesRef& found : std::span(look).first(count)) {
+  SeriesTable::Walk walk(core.series);
+  for (auto batch = walk.next(); !batch.empty(); batch = walk.next()) {
+    for (const SeriesRef& found : batch) {
       if (!SeriesTable::copy_key(found, key)) continue;
       reader.read(key, [&](std::size_t i, std::string_view value) { labels[first_label + i].value = value; });
       show(found, Labels(labels));
     }
-  } while (position != 0);
+  }
 }
 
 void show_instruments(const FamilyCore& core, std::vector<Label>& labels, std::size_t const_labels,

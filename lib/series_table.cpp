@@ -49,6 +49,22 @@ void copy_as_valid_text(std::span<const LabelColumn> columns, std::span<const st
   }
 }
 
+/// Puts label values that are all shown as "overflow". False if there are none such; then the empty key, which is shown
+/// like that, is not shown like another series.
+bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
+  for (const LabelColumn& column : columns) {
+    const auto name = std::ranges::find(column.names, KeyReader::overflow);
+    if (column.type == LabelType::text) {
+      key.put(KeyReader::overflow);
+    } else if (name != column.names.end()) {
+      key.put(static_cast<std::uint64_t>(name - column.names.begin()));
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 void LabelKey::grow(std::size_t more) {
@@ -120,13 +136,9 @@ CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
   if (live_ < max_series_) return publish(key, index).ref();
   overflows_.fetch_add(1, std::memory_order_relaxed);
   if (overflow_ == nullptr) {
-    // Among labels that are all text, the overflow series could be asked for by name; then it is this one.
     LabelKey named;
-    const bool is_nameable = std::ranges::all_of(columns_, [](auto& column) { return column.type == LabelType::text; });
-    if (is_nameable) {
-      for (std::size_t i = 0; i < columns_.size(); ++i) named.put(KeyReader::overflow);
-    }
-    const auto words = named.finish();
+    const bool is_nameable = put_overflow(columns_, named);
+    const auto words = is_nameable ? named.finish() : std::span<const std::uint64_t>();
     overflow_ = find(words, hash(words));
     if (overflow_ == nullptr) overflow_ = &publish(words, not_closed);
   }
@@ -139,7 +151,7 @@ std::size_t SeriesTable::cells() const noexcept {
 
 Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
   if (live_ + 1 > (tables_.back()->mask + 1) / 2) grow();
-  const bool takes_free_position = !free_positions_.empty();
+  const bool takes_free_position = walks_ == 0 && !free_positions_.empty();
   if (!takes_free_position) order_.push_back(nullptr);
 
   auto* series = new (acquire_stable(sizeof(Series) + key.size_bytes())) Series;
@@ -254,13 +266,25 @@ bool SeriesTable::copy_key(const SeriesRef& from, std::vector<std::uint64_t>& in
   return true;
 }
 
-std::size_t SeriesTable::copy(std::size_t from, std::span<SeriesRef> into, std::size_t& copied) const {
-  copied = 0;
-  const std::lock_guard lock(mutex_);
-  for (; from < order_.size() && copied < into.size(); ++from) {
-    if (order_[from] != nullptr) into[copied++] = {order_[from], order_[from]->ref()};
+SeriesTable::Walk::Walk(const SeriesTable& table) : table_(table) {
+  const std::lock_guard lock(table_.mutex_);
+  ++table_.walks_;
+  end_ = table_.order_.size();
+}
+
+SeriesTable::Walk::~Walk() {
+  const std::lock_guard lock(table_.mutex_);
+  --table_.walks_;
+}
+
+std::span<const SeriesRef> SeriesTable::Walk::next() {
+  std::size_t count = 0;
+  const std::lock_guard lock(table_.mutex_);
+  for (; position_ < end_ && count < batch_.size(); ++position_) {
+    Series* series = table_.order_[position_];
+    if (series != nullptr) batch_[count++] = {series, series->ref()};
   }
-  return from < order_.size() ? from : 0;
+  return std::span(batch_).first(count);
 }
 
 std::size_t SeriesTable::size() const {
@@ -290,7 +314,7 @@ std::string_view KeyReader::next(KeyCursor& cursor, std::size_t column) {
   const LabelColumn& shown = columns_[column];
   if (shown.type == LabelType::text) return cursor.text();
   const std::uint64_t number = cursor.number();
-  if (shown.type == LabelType::enumeration && number < shown.names.size()) return shown.names[number];
+  if (number < shown.names.size()) return shown.names[number];
   auto& digits = digits_[column];
   const auto end = shown.type == LabelType::unsigned_integer
                        ? std::to_chars(digits.data(), digits.data() + digits.size(), number)

@@ -40,7 +40,8 @@ constexpr std::string_view enumerator_name() {
 #endif
 }
 
-inline constexpr std::size_t max_enumerators = 64;
+template <class Enum>
+inline constexpr std::size_t max_enumerators = std::is_same_v<std::underlying_type_t<Enum>, bool> ? 2 : 64;
 
 template <class Enum, std::size_t... I>
 constexpr auto enumerator_names(std::index_sequence<I...>) {
@@ -72,7 +73,7 @@ struct EnumNames<Enum> {
 
 template <ScopedEnum Enum>
 requires(!HasOwnLabels<Enum>) struct EnumNames<Enum> {
-  static constexpr auto all = enumerator_names<Enum>(std::make_index_sequence<max_enumerators>());
+  static constexpr auto all = enumerator_names<Enum>(std::make_index_sequence<max_enumerators<Enum>>());
   static constexpr std::size_t count = [] {
     std::size_t n = 0;
     while (n < all.size() && !all[n].empty()) ++n;
@@ -85,12 +86,13 @@ requires(!HasOwnLabels<Enum>) struct EnumNames<Enum> {
   }();
 };
 
-enum class LabelType : std::uint8_t { text, signed_integer, unsigned_integer, enumeration };
+enum class LabelType : std::uint8_t { text, signed_integer, unsigned_integer };
 
 /// How the values of one label of a family are kept and shown.
 struct LabelColumn {
   LabelType type;
-  std::span<const std::string_view> names{};  // of an enumeration (bool is one); lives as long as the process
+  /// What the numbers 0, 1, 2, … are shown as, in an enumeration (bool is one); lives as long as the process.
+  std::span<const std::string_view> names{};
 
   friend bool operator==(const LabelColumn& a, const LabelColumn& b) noexcept {
     return a.type == b.type && std::ranges::equal(a.names, b.names);
@@ -98,6 +100,10 @@ struct LabelColumn {
 };
 
 inline constexpr std::array<std::string_view, 2> bool_names = {"false", "true"};
+
+template <class T>
+inline constexpr LabelType integer_type =
+    std::is_signed_v<T> ? LabelType::signed_integer : LabelType::unsigned_integer;
 
 /// What may be a label value: text, bool, integers and enums.
 template <class T>
@@ -112,15 +118,14 @@ struct LabelTraits {
 template <>
 struct LabelTraits<bool> {
   using Argument = bool;
-  static constexpr LabelColumn column{LabelType::enumeration, bool_names};
+  static constexpr LabelColumn column{LabelType::unsigned_integer, bool_names};
   static constexpr std::size_t closed_size = 2;
 };
 
 template <std::integral T>
 requires(!std::same_as<T, char>) struct LabelTraits<T> {
   using Argument = T;
-  static constexpr LabelColumn column{std::signed_integral<T> ? LabelType::signed_integer
-                                                              : LabelType::unsigned_integer};
+  static constexpr LabelColumn column{integer_type<T>};
   static constexpr std::size_t closed_size = 0;
 };
 
@@ -128,7 +133,7 @@ template <class T>
 requires std::is_enum_v<T>
 struct LabelTraits<T> {
   using Argument = T;
-  static constexpr LabelColumn column{LabelType::enumeration, EnumNames<T>::names};
+  static constexpr LabelColumn column{integer_type<std::underlying_type_t<T>>, EnumNames<T>::names};
   static constexpr std::size_t closed_size = EnumNames<T>::names.size();
 };
 

@@ -142,9 +142,25 @@ class SeriesTable {
 
   /// Copies the key of a series, unless it was removed since. Thread-safe, takes no lock.
   [[nodiscard]] static bool copy_key(const SeriesRef& series, std::vector<std::uint64_t>& into);
-  /// Copies up to `into.size()` series, from position `from` on, in a stable order. Returns where to go on, 0 at the
-  /// end.
-  [[nodiscard]] std::size_t copy(std::size_t from, std::span<SeriesRef> into, std::size_t& copied) const;
+
+  /// Shows the series that there are when it begins, in a stable order, a batch at a time. A series that is removed and
+  /// made again meanwhile is not shown twice. Thread-compatible.
+  class Walk {
+   public:
+    explicit Walk(const SeriesTable& table);
+    Walk(const Walk&) = delete;
+    Walk& operator=(const Walk&) = delete;
+    ~Walk();
+
+    /// The next batch, empty at the end. Holds the lock for as long as it takes to copy 256 pointers.
+    [[nodiscard]] std::span<const SeriesRef> next();
+
+   private:
+    const SeriesTable& table_;
+    std::size_t position_ = 0;
+    std::size_t end_ = 0;
+    std::array<SeriesRef, 256> batch_;
+  };
 
   [[nodiscard]] CellKind kind() const noexcept { return kind_; }
   [[nodiscard]] const BucketLayout* layout() const noexcept { return layout_; }
@@ -183,8 +199,9 @@ class SeriesTable {
 
   mutable std::mutex mutex_;  // guards what follows, and changes to the slots
   std::vector<std::unique_ptr<Slots>> tables_;  // the one in use is the last; the others could not be freed
-  std::deque<Series*> order_;  // null where a series was removed; the place goes to the next new one
-  std::vector<std::uint32_t> free_positions_;
+  std::deque<Series*> order_;  // null where a series was removed
+  std::vector<std::uint32_t> free_positions_;  // for new series, but not during a walk, which could meet one twice
+  mutable std::size_t walks_ = 0;
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;
 };
