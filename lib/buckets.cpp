@@ -171,8 +171,8 @@ std::unique_ptr<OwnedLayout> make_layout(std::span<const double> bounds) {
   }
   layout->bounds = layout->bounds_storage.data();
   layout->table = layout->table_storage.data();
-  layout->first_cell = shape.first_cell;
-  layout->last_entry = shape.size - 1;
+  layout->first_cell = static_cast<std::int64_t>(shape.first_cell);
+  layout->last_entry = static_cast<std::int64_t>(shape.size) - 1;
   layout->count = static_cast<std::uint32_t>(bounds.size());
   layout->shift = shape.shift;
   layout->fix_ups = shape.fix_ups;

@@ -9,6 +9,7 @@
 
 #include "definition.hpp"
 #include "process_collector.hpp"
+#include "quipu/memory.hpp"
 #include "registry_core.hpp"
 #include "utf8.hpp"
 
@@ -102,6 +103,7 @@ class SelfCollector final : public Collector {
              .help = "Recordings in this process that made no sense and were not counted.",
              .kind = Kind::counter,
              .labels = {"reason"}},
+            {.name = "quipu_thread_cell_bytes", .help = "Memory of this process in which threads count, out of a budget."},
             {.name = "quipu_overflowed_lookups_total",
              .help = "Lookups of new label values in a family that was full.",
              .kind = Kind::counter,
@@ -365,6 +367,7 @@ void RegistryCore::show_self(Samples& samples) const {
   samples.add("quipu_rejected_recordings_total", {"negative_step"}, rejected(Rejection::negative_step));
   samples.add("quipu_rejected_recordings_total", {"not_a_number"}, rejected(Rejection::not_a_number));
   samples.add("quipu_collector_errors_total", collector_errors_.load(std::memory_order_relaxed));
+  samples.add("quipu_thread_cell_bytes", static_cast<std::uint64_t>(thread_cell_bytes()));
   const std::lock_guard lock(mutex_);
   for (const auto& [name, entry] : entries_) {
     if (entry.instruments == nullptr) continue;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "patience.hpp"
+#include "quipu/memory.hpp"
 
 #ifdef __linux__
 #include <linux/membarrier.h>
@@ -188,9 +189,6 @@ void release_stable(void* block, std::size_t bytes) {
   blocks[steps].push_back(block);
 }
 
-void set_thread_cells_budget(std::size_t bytes) noexcept { budget.store(bytes, std::memory_order_relaxed); }
-std::size_t thread_cells_bytes() noexcept { return bytes_in_use.load(std::memory_order_relaxed); }
-
 namespace {
 
 /// The slots of one size: a page of the directory holds slots of one size only.
@@ -260,3 +258,10 @@ bool quiesce() noexcept {
 }
 
 }  // namespace quipu::detail
+
+namespace quipu {
+
+void set_thread_cell_budget(std::size_t bytes) noexcept { detail::budget.store(bytes, std::memory_order_relaxed); }
+std::size_t thread_cell_bytes() noexcept { return detail::bytes_in_use.load(std::memory_order_relaxed); }
+
+}  // namespace quipu

@@ -12,6 +12,7 @@
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
 #include "quipu/label.hpp"
+#include "quipu/memory.hpp"
 #include "quipu/name.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/sample.hpp"

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -21,10 +20,10 @@ namespace quipu::detail {
 struct BucketLayout {
   const double* bounds;        // `count` finite bounds, then +Inf
   const std::uint16_t* table;  // for each cell: how many bounds are below all of its values
-  std::uint64_t first_cell;    // values below it are looked up in it
-  std::uint64_t last_entry;    // likewise for values above: the index of the last table entry
+  std::int64_t first_cell;     // values below it are looked up in it
+  std::int64_t last_entry;     // likewise for values above: the index of the last table entry
   std::uint32_t count;
-  std::uint32_t shift;
+  std::uint32_t shift;    // 1 … 63
   std::uint32_t fix_ups;  // the most bounds that share a cell
 
   [[nodiscard]] static std::uint64_t ordered(double value) noexcept {
@@ -35,8 +34,12 @@ struct BucketLayout {
 
   /// The bucket of `value`, which is not NaN: 0 … count, where count is the +Inf bucket.
   [[nodiscard]] std::size_t index(double value) const noexcept {
-    const std::uint64_t cell = std::max(ordered(value) >> shift, first_cell) - first_cell;
-    std::size_t i = table[std::min(cell, last_entry)];
+    // Between 0 and last_entry, by sign masks: which side a value is on cannot be predicted, and compilers branch.
+    auto entry = static_cast<std::int64_t>(ordered(value) >> shift) - first_cell;
+    entry &= ~(entry >> 63);
+    const std::int64_t room = last_entry - entry;
+    entry += room & (room >> 63);
+    std::size_t i = table[entry];
     for (std::uint32_t n = fix_ups; n != 0; --n) i += static_cast<std::size_t>(value > bounds[i]);
     return i;
   }

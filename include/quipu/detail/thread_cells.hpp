@@ -89,12 +89,8 @@ bool acquire_slab() noexcept;
 /// The first of all slabs; the others follow by `next`.
 [[nodiscard]] Slab* all_slabs() noexcept;
 
-/// A new page for this thread's slab, or null when the budget or memory is used up.
+/// A new page for this thread's slab, or null when the budget (see memory.hpp) or memory is used up.
 [[nodiscard]] ThreadCell* acquire_page() noexcept;
-
-/// What pages and slabs may take up in all, and what they do. Thread-safe.
-void set_thread_cells_budget(std::size_t bytes) noexcept;
-[[nodiscard]] std::size_t thread_cells_bytes() noexcept;
 
 /// A run of `cells` cells in every slab, or 0 when there are none left. Thread-safe; takes a lock.
 [[nodiscard]] std::uint32_t acquire_slot(std::size_t cells) noexcept;
