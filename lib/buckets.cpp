@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -111,11 +112,12 @@ namespace {
 
 struct OwnedLayout : BucketLayout {
   std::vector<double> bounds_storage;
-  std::vector<std::uint16_t> table_storage;
+  std::vector<Entry> table_storage;
+  std::unique_ptr<OwnedLayout> nanoseconds_storage;
 };
 
-/// Every cell costs two bytes, so the largest table is 8 KiB, which stays in the first-level cache.
-constexpr std::uint64_t max_table_size = 4096;
+/// An entry takes 16 bytes, so the largest table is 32 KiB.
+constexpr std::uint64_t max_table_size = 2048;
 
 /// -0, which is ordered before 0, belongs with it.
 std::uint64_t cell_of(double bound, std::uint32_t shift) { return BucketLayout::ordered(bound + 0.0) >> shift; }
@@ -124,13 +126,13 @@ struct Shape {
   std::uint32_t shift;
   std::uint64_t first_cell;
   std::uint64_t size;
-  std::uint32_t fix_ups;
+  std::uint32_t comparisons;
 };
 
 /// The table that has cells of 2^shift. It begins with the cell below that of the second bound (the first bound is
 /// alone there with everything smaller) and ends with the cell above that of the last.
 Shape shape_of(std::span<const double> bounds, std::uint32_t shift) {
-  if (bounds.empty()) return {shift, 0, 1, 0};
+  if (bounds.empty()) return {shift, 0, 1, 1};
   const auto cell = [shift](double bound) { return cell_of(bound, shift); };
   const std::uint64_t second = cell(bounds[bounds.size() > 1 ? 1 : 0]);
   const std::uint64_t first = std::max(cell(bounds[0]), second - (second > 0));
@@ -148,10 +150,10 @@ Shape shape_of(std::span<const double> bounds, std::uint32_t shift) {
 /// The fewest comparisons, then the smallest table.
 Shape best_shape(std::span<const double> bounds) {
   Shape best = shape_of(bounds, 63);
-  for (std::uint32_t shift = 62; shift > 0 && best.fix_ups > 1; --shift) {
+  for (std::uint32_t shift = 62; shift > 0 && best.comparisons > 1; --shift) {
     const Shape shape = shape_of(bounds, shift);
     if (shape.size > max_table_size) break;
-    if (shape.fix_ups < best.fix_ups) best = shape;
+    if (shape.comparisons < best.comparisons) best = shape;
   }
   return best;
 }
@@ -163,11 +165,10 @@ std::unique_ptr<OwnedLayout> make_layout(std::span<const double> bounds) {
   layout->bounds_storage.push_back(std::numeric_limits<double>::infinity());
   std::size_t below = 0;
   for (std::uint64_t entry = 0; entry < shape.size; ++entry) {
-    while (entry > 0 && below < bounds.size() &&
-           cell_of(bounds[below], shape.shift) < shape.first_cell + entry) {
+    while (entry > 0 && below < bounds.size() && cell_of(bounds[below], shape.shift) < shape.first_cell + entry) {
       ++below;
     }
-    layout->table_storage.push_back(static_cast<std::uint16_t>(below));
+    layout->table_storage.push_back({layout->bounds_storage[below], below});
   }
   layout->bounds = layout->bounds_storage.data();
   layout->table = layout->table_storage.data();
@@ -175,7 +176,29 @@ std::unique_ptr<OwnedLayout> make_layout(std::span<const double> bounds) {
   layout->last_entry = static_cast<std::int64_t>(shape.size) - 1;
   layout->count = static_cast<std::uint32_t>(bounds.size());
   layout->shift = shape.shift;
-  layout->fix_ups = shape.fix_ups;
+  layout->comparisons = shape.comparisons;
+  layout->nanoseconds = nullptr;
+  return layout;
+}
+
+/// The largest whole number of nanoseconds that is not above `seconds` when it is divided by 1e9 and rounded; of those
+/// that std::chrono::nanoseconds can hold.
+double most_nanoseconds(double seconds) {
+  constexpr double most = 9223372036854775807.0;
+  double count = std::clamp(std::floor(seconds * 1e9), -most, most);
+  const auto up = [](double n) { return std::max(n + 1, std::nextafter(n, most)); };
+  const auto down = [](double n) { return std::min(n - 1, std::nextafter(n, -most)); };
+  while (count > -most && count / 1e9 > seconds) count = down(count);
+  while (count < most && up(count) / 1e9 <= seconds) count = up(count);
+  return count;
+}
+
+std::unique_ptr<OwnedLayout> make_layout_with_nanoseconds(std::span<const double> bounds) {
+  auto layout = make_layout(bounds);
+  std::vector<double> counts;
+  for (const double bound : bounds) counts.push_back(most_nanoseconds(bound));
+  layout->nanoseconds_storage = make_layout(counts);
+  layout->nanoseconds = layout->nanoseconds_storage.get();
   return layout;
 }
 
@@ -187,7 +210,7 @@ const BucketLayout& bucket_layout(std::span<const double> bounds) {
   static auto& layouts = *new std::map<std::vector<double>, std::unique_ptr<OwnedLayout>>;
   const std::lock_guard lock(mutex);
   auto& layout = layouts[{bounds.begin(), bounds.end()}];
-  if (!layout) layout = make_layout(bounds);
+  if (!layout) layout = make_layout_with_nanoseconds(bounds);
   return *layout;
 }
 

@@ -211,11 +211,11 @@ class ThreadHistogramReader {
 
 }  // namespace
 
-void observe_slowly(CellRef to, const BucketLayout& layout, double value) noexcept {
-  if (claim(to, histogram_cells(layout.cells()), 0) != nullptr) return observe(to, layout, value);
+void observe_slowly(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept {
+  if (claim(to, histogram_cells(layout.cells()), 0) != nullptr) return observe(to, layout, bucket, value);
   const Guard guard;
   if (!to.is_live()) return;
-  if (SharedHistogram* shared = shared_histogram(*to.cell, layout)) shared->observe(layout.index(value), value);
+  if (SharedHistogram* shared = shared_histogram(*to.cell, layout)) shared->observe(bucket, value);
 }
 
 void serve_reader(std::uint32_t slot) noexcept {

@@ -49,8 +49,7 @@ std::string describe(const Definition& definition) {
   if (!definition.label_names.empty()) {
     text += '{';
     for (std::size_t i = 0; i < definition.label_names.size(); ++i) {
-      text +=
-          fmt::format("{}{} {}", i > 0 ? ", " : "", definition.label_names[i], to_string(definition.columns[i]));
+      text += fmt::format("{}{} {}", i > 0 ? ", " : "", definition.label_names[i], to_string(definition.columns[i]));
     }
     text += '}';
   }

@@ -60,8 +60,12 @@ void show_instruments(const FamilyCore& core, std::vector<Label>& labels, std::s
       case Kind::counter:
         value = definition.cells == CellKind::whole ? Number(read_whole(found.ref)) : Number(read_real(found.ref));
         break;
-      case Kind::gauge: value = read_gauge(found.ref); break;
-      case Kind::histogram: read_histogram(found.ref, *core.series.layout(), snapshot); break;
+      case Kind::gauge:
+        value = read_gauge(found.ref);
+        break;
+      case Kind::histogram:
+        read_histogram(found.ref, *core.series.layout(), snapshot);
+        break;
     }
     if (!found.ref.is_live()) return;  // what was read is nothing
     if (!std::exchange(is_begun, true)) {
@@ -99,18 +103,19 @@ class SelfCollector final : public Collector {
   explicit SelfCollector(const RegistryCore& registry) : registry_(registry) {}
 
   std::vector<FamilyDescription> describe() const override {
-    return {{.name = "quipu_rejected_recordings_total",
-             .help = "Recordings in this process that made no sense and were not counted.",
-             .kind = Kind::counter,
-             .labels = {"reason"}},
-            {.name = "quipu_thread_cell_bytes", .help = "Memory of this process in which threads count, out of a budget."},
-            {.name = "quipu_overflowed_lookups_total",
-             .help = "Lookups of new label values in a family that was full.",
-             .kind = Kind::counter,
-             .labels = {"family"}},
-            {.name = "quipu_collector_errors_total",
-             .help = "Collectors and callbacks that failed during a scrape.",
-             .kind = Kind::counter}};
+    return {
+        {.name = "quipu_rejected_recordings_total",
+         .help = "Recordings in this process that made no sense and were not counted.",
+         .kind = Kind::counter,
+         .labels = {"reason"}},
+        {.name = "quipu_thread_cell_bytes", .help = "Memory of this process in which threads count, out of a budget."},
+        {.name = "quipu_overflowed_lookups_total",
+         .help = "Lookups of new label values in a family that was full.",
+         .kind = Kind::counter,
+         .labels = {"family"}},
+        {.name = "quipu_collector_errors_total",
+         .help = "Collectors and callbacks that failed during a scrape.",
+         .kind = Kind::counter}};
   }
   void collect(Samples& samples) override { registry_.show_self(samples); }
 

@@ -54,8 +54,8 @@ void* map(std::size_t bytes) noexcept {
 void before_fork() { lock.lock(); }
 void after_fork_in_parent() { lock.unlock(); }
 
-/// In the child only this thread is left. What the others counted stays on the page, but nobody goes on counting there: a
-/// thread may have been in the middle of an observation.
+/// In the child only this thread is left. What the others counted stays on the page, but nobody goes on counting there:
+/// a thread may have been in the middle of an observation.
 void after_fork_in_child() {
   for (Slab* slab = first_slab.load(std::memory_order_relaxed); slab != nullptr; slab = slab->next) {
     if (slab != own_slab && slab->owner.load(std::memory_order_relaxed) == Slab::Owner::thread) {
@@ -170,7 +170,7 @@ void* acquire_stable(std::size_t bytes) {
     return block;
   }
   const auto from_system = [](std::size_t n) {
-    return static_cast<char*>(::operator new(n * stable_step, std::align_val_t{stable_step}));
+    return static_cast<char*>(::operator new (n* stable_step, std::align_val_t{stable_step}));
   };
   if (steps > chunk / 16) return from_system(steps);
   if (left < steps) {

@@ -37,13 +37,18 @@ class Histogram {
     if (value != value) [[unlikely]] {
       return detail::reject(detail::Rejection::not_a_number);
     }
-    detail::observe(ref_, *layout_, value);
+    detail::observe(ref_, *layout_, layout_->index(value), value);
   }
 
   /// Observes seconds.
   template <class Rep, class Period>
   void observe(std::chrono::duration<Rep, Period> duration) const noexcept {
-    observe(Seconds(duration).count());
+    if constexpr (std::is_integral_v<Rep> && std::is_same_v<Period, std::nano>) {
+      const auto count = static_cast<double>(duration.count());
+      detail::observe(ref_, *layout_, layout_->nanoseconds->index(count), Seconds(duration).count());
+    } else {
+      observe(Seconds(duration).count());
+    }
   }
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
@@ -59,13 +64,10 @@ class Histogram {
 
  private:
   friend detail::Access;
-  static constexpr double infinity_ = std::numeric_limits<double>::infinity();
-  static constexpr std::uint16_t no_bounds_table_[1] = {0};
-  static constexpr detail::BucketLayout no_bounds_{&infinity_, no_bounds_table_, 0, 0, 0, 63, 0};
   Histogram(detail::CellRef ref, const detail::BucketLayout& layout) noexcept : ref_(ref), layout_(&layout) {}
 
   detail::CellRef ref_;
-  const detail::BucketLayout* layout_ = &no_bounds_;
+  const detail::BucketLayout* layout_ = &detail::no_bounds;
 };
 
 /// Measures time from its construction, by the steady clock, for a histogram: until the end of the scope, or until

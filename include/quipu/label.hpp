@@ -102,8 +102,7 @@ struct LabelColumn {
 inline constexpr std::array<std::string_view, 2> bool_names = {"false", "true"};
 
 template <class T>
-inline constexpr LabelType integer_type =
-    std::is_signed_v<T> ? LabelType::signed_integer : LabelType::unsigned_integer;
+inline constexpr LabelType integer_type = std::is_signed_v<T> ? LabelType::signed_integer : LabelType::unsigned_integer;
 
 /// What may be a label value: text, bool, integers and enums.
 template <class T>

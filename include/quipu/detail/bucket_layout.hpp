@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 namespace quipu::detail {
@@ -11,20 +12,29 @@ namespace quipu::detail {
 ///
 /// Doubles of one sign are ordered as their bit patterns are, so `ordered()` turns any double into an integer of the
 /// same order. The upper bits of it (exponent, and as much of the mantissa as it takes to part the bounds) index a
-/// table that says how many bounds lie wholly below that cell. The bounds inside the cell, one at most for all usual
-/// layouts, are then compared as doubles. The cost does not depend on the number of buckets, and there is no branch to
-/// mispredict.
+/// table. An entry says how many bounds lie wholly below its cell, and which is the next one; with that one the value
+/// is compared, as a double. Where several bounds share a cell, which no usual layout has, as many are compared. The
+/// cost does not depend on the number of buckets, and there is no branch on the value.
 ///
 /// Layouts are made once for each distinct list of bounds and live until the process ends, so an instrument may hold a
 /// plain pointer to one.
 struct BucketLayout {
-  const double* bounds;        // `count` finite bounds, then +Inf
-  const std::uint16_t* table;  // for each cell: how many bounds are below all of its values
-  std::int64_t first_cell;     // values below it are looked up in it
-  std::int64_t last_entry;     // likewise for values above: the index of the last table entry
+  struct Entry {
+    double bound;        // of the first bucket that a value of this cell may belong to
+    std::size_t bucket;  // and its index
+  };
+
+  const double* bounds;  // `count` finite bounds, then +Inf
+  const Entry* table;
+  std::int64_t first_cell;  // values below it are looked up in it
+  std::int64_t last_entry;  // likewise for values above: the index of the last table entry
   std::uint32_t count;
-  std::uint32_t shift;    // 1 … 63
-  std::uint32_t fix_ups;  // the most bounds that share a cell
+  std::uint32_t shift;        // 1 … 63
+  std::uint32_t comparisons;  // how many bounds share a cell at the most; at least 1
+  /// The same buckets for whole nanoseconds. A time in seconds is that number divided by 1e9 and rounded, and this has
+  /// for each bound the largest number that does not come out above it. So the bucket is known before the division is
+  /// done.
+  const BucketLayout* nanoseconds;
 
   [[nodiscard]] static std::uint64_t ordered(double value) noexcept {
     const auto bits = std::bit_cast<std::uint64_t>(value);
@@ -39,13 +49,18 @@ struct BucketLayout {
     entry &= ~(entry >> 63);
     const std::int64_t room = last_entry - entry;
     entry += room & (room >> 63);
-    std::size_t i = table[entry];
-    for (std::uint32_t n = fix_ups; n != 0; --n) i += static_cast<std::size_t>(value > bounds[i]);
+    std::size_t i = table[entry].bucket + static_cast<std::size_t>(value > table[entry].bound);
+    for (std::uint32_t n = comparisons; n > 1; --n) i += static_cast<std::size_t>(value > bounds[i]);
     return i;
   }
 
   [[nodiscard]] std::size_t cells() const noexcept { return std::size_t{count} + 1; }
 };
+
+/// A layout that is there without being made: of one bucket, +Inf.
+inline constexpr double only_bound = std::numeric_limits<double>::infinity();
+inline constexpr BucketLayout::Entry only_entry{only_bound, 0};
+inline constexpr BucketLayout no_bounds{&only_bound, &only_entry, 0, 0, 0, 63, 1, &no_bounds};
 
 /// The layout for these bounds (finite, strictly increasing). Takes a lock and may allocate.
 [[nodiscard]] const BucketLayout& bucket_layout(std::span<const double> bounds);

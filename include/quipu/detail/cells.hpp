@@ -27,8 +27,8 @@ struct alignas(16) Cell {
   std::atomic<std::uint32_t> tag{0};
   /// Of a gauge: whether it has ever been set; see set_gauge().
   std::atomic<std::uint32_t> is_set{0};
-  /// A whole number (counter), the bits of a double (gauge, fractional counter), or a SharedHistogram*, null until it is
-  /// needed.
+  /// A whole number (counter), the bits of a double (gauge, fractional counter), or a SharedHistogram*, null until it
+  /// is needed.
   std::atomic<std::uint64_t> bits{0};
 };
 
@@ -156,26 +156,25 @@ struct HistogramSnapshot {
 /// The thread cells of a histogram: the first, and the buckets.
 [[nodiscard]] constexpr std::size_t histogram_cells(std::size_t buckets) noexcept { return 1 + (buckets + 1) / 2; }
 
-void observe_slowly(CellRef to, const BucketLayout& layout, double value) noexcept;
+void observe_slowly(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept;
 /// Copies this thread's cells for the reader that waits for them.
 void serve_reader(std::uint32_t slot) noexcept;
 
 /// The owner adds to the bucket, then to the sum, then to the count, which is what makes one moment recognisable. A
-/// reader loads the count, then the sum, then the buckets. The sum it loads is of no earlier moment than the count, and the
-/// buckets of no earlier one than the sum (each store is a release, each load an acquire). So if the buckets add up to
-/// the count, all three are of the moment of the count.
+/// reader loads the count, then the sum, then the buckets. The sum it loads is of no earlier moment than the count, and
+/// the buckets of no earlier one than the sum (each store is a release, each load an acquire). So if the buckets add up
+/// to the count, all three are of the moment of the count.
 ///
 /// A thread that observes without a pause would rarely let a reader load a dozen cells undisturbed. So after a few
 /// attempts the reader asks for a copy, in the `wanted` of the slab, and the owner, which is busy with just this
-/// histogram, makes one at the end of its next observation. Thus no writer waits, and the reader waits for no longer than
-/// it takes a thread that is inside an observation to come out of it.
-inline void observe(CellRef to, const BucketLayout& layout, double value) noexcept {
+/// histogram, makes one at the end of its next observation. Thus no writer waits, and the reader waits for no longer
+/// than it takes a thread that is inside an observation to come out of it.
+inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept {
   ThreadCell* cell = own_cell(to);
   if (cell == nullptr) [[unlikely]] {
-    return observe_slowly(to, layout, value);
+    return observe_slowly(to, layout, bucket, value);
   }
-  std::atomic<std::uint64_t>& bucket = cell->buckets()[layout.index(value)];
-  bucket.store(bucket.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  add_to(cell->buckets()[bucket], std::uint64_t{1});
   add_to(cell->bits, value, std::memory_order_release);
   cell->count.store(cell->count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   if (static_cast<std::uint32_t>(own_slab->wanted.load(std::memory_order_relaxed)) == to.slot) [[unlikely]] {

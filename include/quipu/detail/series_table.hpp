@@ -40,7 +40,7 @@ class LabelKey {
       std::memcpy(to, &size, sizeof size);
       to += sizeof size;
     }
-    if (!text.empty()) std::memcpy(to, text.data(), text.size());
+    copy_text(to, text);
     size_ = static_cast<std::size_t>(to - data_) + text.size();
   }
 
@@ -51,9 +51,9 @@ class LabelKey {
 
   /// The finished key. Nothing is put afterwards.
   [[nodiscard]] std::span<const std::uint64_t> finish() {
-    const std::size_t padding = -size_ % word;
-    std::memset(reserve(padding), 0, padding);
-    size_ += padding;
+    // Zeros to the end of the word; those beyond are not part of the key.
+    std::memset(reserve(word), 0, word);
+    size_ += -size_ % word;
     return {reinterpret_cast<const std::uint64_t*>(data_), size_ / word};
   }
 
@@ -62,6 +62,21 @@ class LabelKey {
 
  private:
   static constexpr std::size_t word = sizeof(std::uint64_t);
+
+  /// A memcpy for a few bytes, without the call: whole words, the last one over the end of those before it.
+  static void copy_text(unsigned char* to, std::string_view text) noexcept {
+    const char* from = text.data();
+    const std::size_t size = text.size();
+    if (size >= word) {
+      for (std::size_t i = 0; i + word < size; i += word) std::memcpy(to + i, from + i, word);
+      std::memcpy(to + size - word, from + size - word, word);
+    } else if (size >= 4) {
+      std::memcpy(to, from, 4);
+      std::memcpy(to + size - 4, from + size - 4, 4);
+    } else {
+      for (std::size_t i = 0; i < size; ++i) to[i] = static_cast<unsigned char>(from[i]);
+    }
+  }
 
   unsigned char* reserve(std::size_t more) {
     if (size_ + more > capacity_) [[unlikely]] {
@@ -106,10 +121,11 @@ struct SeriesRef {
 /// The series of one family, found by their label values.
 ///
 /// Lookups take no lock. The slots are an open-addressing hash table (linear probing, at most half full) that is
-/// published with release and read with acquire, under a guard. Whoever changes it holds the mutex. A change never leaves
-/// a reader with a wrong series, because the whole key is compared; at worst a reader misses a series that is being moved,
-/// and a miss is looked up again under the mutex. What is taken out, a series or a table that has become too small, is
-/// reused or freed only when all guards of that time have ended; where the system has no means for that, it is kept.
+/// published with release and read with acquire, under a guard. Whoever changes it holds the mutex. A change never
+/// leaves a reader with a wrong series, because the whole key is compared; at worst a reader misses a series that is
+/// being moved, and a miss is looked up again under the mutex. What is taken out, a series or a table that has become
+/// too small, is reused or freed only when all guards of that time have ended; where the system has no means for that,
+/// it is kept.
 ///
 /// Hashes are seeded at random for each table, so that label values from outside cannot be chosen to collide.
 class SeriesTable {
@@ -124,8 +140,8 @@ class SeriesTable {
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
 
-  /// Thread-safe. Takes no lock and does not allocate when there is such a series. A handle to nowhere when memory ran out.
-  /// `index` numbers the combination, in a family of closed labels.
+  /// Thread-safe. Takes no lock and does not allocate when there is such a series. A handle to nowhere when memory ran
+  /// out. `index` numbers the combination, in a family of closed labels.
   [[nodiscard]] CellRef find_or_create(LabelKey& key, std::size_t index = not_closed) noexcept;
   /// The series of a combination of closed labels; a handle to nowhere when it was not made yet.
   /// Thread-safe, takes no lock.
@@ -197,10 +213,10 @@ class SeriesTable {
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
   std::atomic<std::uint64_t> overflows_{0};
 
-  mutable std::mutex mutex_;  // guards what follows, and changes to the slots
+  mutable std::mutex mutex_;                    // guards what follows, and changes to the slots
   std::vector<std::unique_ptr<Slots>> tables_;  // the one in use is the last; the others could not be freed
-  std::deque<Series*> order_;  // null where a series was removed
-  std::vector<std::uint32_t> free_positions_;  // for new series, but not during a walk, which could meet one twice
+  std::deque<Series*> order_;                   // null where a series was removed
+  std::vector<std::uint32_t> free_positions_;   // for new series, but not during a walk, which could meet one twice
   mutable std::size_t walks_ = 0;
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;

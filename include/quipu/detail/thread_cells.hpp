@@ -10,13 +10,16 @@
 /// Every thread that records owns a slab. A slab is a directory of pages of cells, and the slot of a series says which
 /// cell of which page is its own in every slab. Whoever reads a series adds up its cells over all slabs.
 ///
-/// - A cell carries the tag of the series that it counts for. A handle finds its cell by the slot and writes only if the
-///   tags match, so a slot may be used again by another series: the owner wipes its cell when it first writes for the new
-///   one, a reader skips cells with other tags, and a handle of the removed series cannot do harm. Nobody but its owner
-///   ever writes to a cell.
-/// - A thread that ends leaves its slab, values and all, to the next thread that begins. Nothing is moved, so nothing is
+/// - A cell carries the tag of the series that it counts for. A handle finds its cell by the slot and writes only if
+/// the
+///   tags match, so a slot may be used again by another series: the owner wipes its cell when it first writes for the
+///   new one, a reader skips cells with other tags, and a handle of the removed series cannot do harm. Nobody but its
+///   owner ever writes to a cell.
+/// - A thread that ends leaves its slab, values and all, to the next thread that begins. Nothing is moved, so nothing
+/// is
 ///   lost; memory is bounded by the largest number of threads that lived at once. Slabs are never freed.
-/// - A thread gets a page for the series that it writes often, as long as the budget lasts. Otherwise, and in what a thread
+/// - A thread gets a page for the series that it writes often, as long as the budget lasts. Otherwise, and in what a
+/// thread
 ///   does after its thread-locals were destroyed, it adds to the cell of the series, which all threads share.
 ///
 /// Memory orders: the owner's stores to a cell are relaxed, as each is a value of its own, but for histograms (see
@@ -46,12 +49,12 @@ struct Slab {
   /// How deep the thread is inside guards (see Guard).
   std::atomic<std::uint32_t> guards{0};
 
-  /// The slot of a histogram whose cells a reader wants copied, and in the upper half a number that tells requests apart;
-  /// 0 for none. See read_histogram().
+  /// The slot of a histogram whose cells a reader wants copied, and in the upper half a number that tells requests
+  /// apart; 0 for none. See read_histogram().
   std::atomic<std::uint64_t> wanted{0};
   std::atomic<std::uint64_t> served{0};        // the last request that was, in full
   std::atomic<std::uint64_t> wanted_words{0};  // how many words to copy: the sum and the buckets
-  std::uint32_t requests = 0;            // guarded by the readers' lock
+  std::uint32_t requests = 0;                  // guarded by the readers' lock
   std::atomic<std::uint64_t> copy[page_bytes / sizeof(std::uint64_t)]{};
 
   enum class Owner : std::uint8_t { thread, none, lost };  // lost: owned by a thread that a fork left behind
@@ -82,8 +85,8 @@ extern constinit thread_local Slab* own_slab;
 
 [[nodiscard]] inline bool has_slab() noexcept { return own_slab != &no_slab; }
 
-/// Gives this thread a slab if it has none yet. Whether it has one: not when memory or the budget is used up, and not after
-/// its thread-locals were destroyed.
+/// Gives this thread a slab if it has none yet. Whether it has one: not when memory or the budget is used up, and not
+/// after its thread-locals were destroyed.
 bool acquire_slab() noexcept;
 
 /// The first of all slabs; the others follow by `next`.
@@ -107,8 +110,8 @@ void release_stable(void* block, std::size_t bytes);
 ///
 /// The thread writes to its own slab only, without a fence. Whoever wants to take something apart first makes it
 /// unfindable and then calls quiesce(), which makes every running thread execute a full barrier (membarrier(2)). After
-/// that either the guard of a thread is seen, and waited for, or what the thread loads is what was left after the removal.
-/// A thread without a slab announces itself in a shared counter instead.
+/// that either the guard of a thread is seen, and waited for, or what the thread loads is what was left after the
+/// removal. A thread without a slab announces itself in a shared counter instead.
 class Guard {
  public:
   Guard() noexcept : slab_(own_slab) {
@@ -137,8 +140,8 @@ class Guard {
   Slab* const slab_;
 };
 
-/// Returns when every guard has ended that another thread held when it was called. False, at once, where the system has no
-/// such barrier: then nothing may be taken apart, ever. Not to be called under a guard.
+/// Returns when every guard has ended that another thread held when it was called. False, at once, where the system has
+/// no such barrier: then nothing may be taken apart, ever. Not to be called under a guard.
 [[nodiscard]] bool quiesce() noexcept;
 
 }  // namespace quipu::detail

@@ -1,0 +1,233 @@
+// Measures what recording costs, in nanoseconds and in units of an atomic addition on the same machine, and how much
+// memory series take up. Usage: see below.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "rows.hpp"
+
+namespace bench {
+namespace {
+
+constexpr std::string_view usage = "Usage: bench/run [--quick] [--json FILE] [NAME...]\n";
+constexpr std::string_view prometheus_cpp = "prometheus_cpp_";
+
+constexpr Plan full_plan = {.rounds = 150, .seconds = 130};
+constexpr Plan quick_plan = {.rounds = 20, .seconds = 13};
+
+struct Options {
+  bool is_quick = false;
+  std::string json = {};
+  std::vector<std::string_view> names = {};
+};
+
+/// Each of `others`, named as one of `rows` is but for the prefix, after that one.
+template <class AnyRow>
+[[maybe_unused]] void put_beside(std::vector<AnyRow>& rows, const std::vector<AnyRow>& others) {
+  for (const AnyRow& other : others) {
+    const std::string_view name = other.name.substr(prometheus_cpp.size());
+    const auto beside = std::ranges::find(rows, name, &AnyRow::name);
+    rows.insert(beside == rows.end() ? beside : beside + 1, other);
+  }
+}
+
+std::vector<Row> all_rows() {
+  std::vector<Row> rows = recording_rows();
+  const std::vector<Row> lookups = lookup_rows();
+  rows.insert(rows.end(), lookups.begin(), lookups.end());
+#ifdef QUIPU_BENCH_PROMETHEUS_CPP
+  put_beside(rows, prometheus_cpp_rows());
+#endif
+  return rows;
+}
+
+std::vector<MemoryRow> all_memory_rows() {
+  std::vector<MemoryRow> rows = memory_rows();
+#ifdef QUIPU_BENCH_PROMETHEUS_CPP
+  put_beside(rows, prometheus_cpp_memory_rows());
+#endif
+  return rows;
+}
+
+template <class AnyRow>
+std::vector<AnyRow> chosen(std::vector<AnyRow> rows, const std::vector<std::string_view>& names) {
+  std::erase_if(rows, [&](const AnyRow& row) {
+    return !names.empty() && std::ranges::none_of(names, [&](auto name) { return row.name.starts_with(name); });
+  });
+  return rows;
+}
+
+/// Says what is wrong. The exit code.
+int wrong(std::string_view what) {
+  fmt::print(stderr, "bench: {}\n{}A NAME chooses the rows that begin with it, of:\n", what, usage);
+  for (const Row& row : all_rows()) fmt::print(stderr, "  {}\n", row.name);
+  for (const MemoryRow& row : all_memory_rows()) fmt::print(stderr, "  {}\n", row.name);
+  return 2;
+}
+
+std::string cpu_model() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name")) return line.substr(std::min(line.size(), line.find(':') + 2));
+  }
+  return "unknown processor";
+}
+
+void print_machine() {
+#ifdef __clang__
+  constexpr std::string_view compiler = __VERSION__;
+#else
+  constexpr std::string_view compiler = "g++ " __VERSION__;
+#endif
+  fmt::print("{}, {} processors; {}\n", cpu_model(), std::thread::hardware_concurrency(), compiler);
+}
+
+/// What the timer costs besides the two readings of the clock that it cannot do without.
+void add_timer_difference(std::vector<Result>& results) {
+  for (std::size_t threads = 1; threads <= 2; ++threads) {
+    const auto find = [&](std::string_view name) {
+      return std::ranges::find_if(results, [&](auto& one) { return one.name == name && one.threads == threads; });
+    };
+    const auto timer = find("timer");
+    const auto clocks = find("two_clock_reads");
+    if (timer == results.end() || clocks == results.end()) continue;
+    Result difference{.name = "timer_minus_two_clock_reads", .threads = threads, .baseline = 'A'};
+    for (std::size_t i = 0; i < std::min(timer->ns.size(), clocks->ns.size()); ++i) {
+      difference.ns.push_back(timer->ns[i] - clocks->ns[i]);
+      difference.ratios.push_back(timer->ratios[i] - clocks->ratios[i]);
+    }
+    results.insert(clocks + 1, std::move(difference));
+  }
+}
+
+void print_table(const std::vector<Result>& results, const std::vector<Result>& of_baselines) {
+  for (const Baseline& baseline : baselines()) {
+    const auto same = [&](const Result& result) { return result.name[0] == baseline.letter; };
+    const auto found = std::ranges::find_if(of_baselines, same);
+    if (found == of_baselines.end() || found->ns.empty()) continue;
+    const auto [min, max] = std::ranges::minmax(found->ns);
+    fmt::print("{} = {}: {:.2f} ns ({:.2f} to {:.2f})\n", baseline.letter, baseline.what, median(found->ns), min, max);
+  }
+  fmt::print("\n{:<38}{:>8}{:>10}{:>10}{:>10}{:>10}{:>9}\n", "name", "threads", "ns", "min", "max", "ratio", "rounds");
+  std::size_t rounds = 0;
+  std::size_t left_out = 0;
+  for (const Result& result : results) {
+    rounds += result.ns.size() + result.left_out;
+    left_out += result.left_out;
+    fmt::print("{:<38}{:>8}", result.name, result.threads);
+    if (result.baseline == 0) {
+      fmt::print("{:>10.1f} bytes per series\n", result.bytes);
+    } else if (result.ns.empty()) {
+      fmt::print("{:>10}{:>10}{:>10}{:>10}{:>9}\n", "-", "-", "-", "-", 0);
+    } else {
+      const auto [min, max] = std::ranges::minmax(result.ns);
+      fmt::print("{:>10.2f}{:>10.2f}{:>10.2f}{:>8.2f} {}{:>9}\n", median(result.ns), min, max, median(result.ratios),
+                 result.baseline, result.ns.size());
+    }
+  }
+  if (left_out > 0) {
+    fmt::print("\nLeft out {} of {} rounds: the processors were busy, or in each other's way.\n", left_out, rounds);
+  }
+}
+
+void write_json(std::FILE* file, const std::vector<Result>& results) {
+  const auto number = [](double value, int digits) {
+    return std::isnan(value) ? std::string("null") : fmt::format("{:.{}f}", value, digits);
+  };
+  std::string_view separator = "[\n";
+  for (const Result& result : results) {
+    fmt::print(file, "{}  {{\"name\": \"{}\", \"threads\": {}, ", separator, result.name, result.threads);
+    if (result.baseline == 0) {
+      fmt::print(file, R"("ns": null, "baseline": null, "ratio": null, "bytes": {:.0f}}})", result.bytes);
+    } else {
+      fmt::print(file, R"("ns": {}, "baseline": "{}", "ratio": {}}})", number(median(result.ns), 3), result.baseline,
+                 number(median(result.ratios), 4));
+    }
+    separator = ",\n";
+  }
+  fmt::print(file, "\n]\n");
+}
+
+int run(const Options& options) {
+  std::vector<std::string_view> names = options.names;
+  if (std::ranges::find(names, "timer") != names.end()) names.push_back("two_clock_reads");
+  for (const std::string_view name : names) {
+    if (chosen(all_rows(), {name}).empty() && chosen(all_memory_rows(), {name}).empty()) {
+      return wrong(fmt::format("there is no row '{}'", name));
+    }
+  }
+  std::FILE* json = nullptr;
+  if (!options.json.empty()) {
+    json = std::fopen(options.json.c_str(), "w");
+    if (json == nullptr) return wrong(fmt::format("cannot write '{}'", options.json));
+  }
+
+  print_machine();
+  std::fflush(stdout);
+  // Memory first: a process that is small is quickly forked.
+  std::vector<Result> of_memory;
+  for (const MemoryRow& row : chosen(all_memory_rows(), names)) of_memory.push_back(measure_bytes(row));
+  std::vector<Result> results;
+  std::vector<Result> of_baselines;
+  if (const auto rows = chosen(all_rows(), names); !rows.empty()) {
+    results = measure(rows, options.is_quick ? quick_plan : full_plan, of_baselines);
+  }
+  add_timer_difference(results);
+  results.insert(results.end(), of_memory.begin(), of_memory.end());
+
+  print_table(results, of_baselines);
+  if (json != nullptr) {
+    write_json(json, results);
+    std::fclose(json);
+  }
+  return 0;
+}
+
+int print_bytes(std::string_view name) {
+  const auto rows = all_memory_rows();
+  const auto row = std::ranges::find(rows, name, &MemoryRow::name);
+  if (row == rows.end()) return 2;
+  fmt::print("{}\n", row->bytes());
+  return 0;
+}
+
+int main(const std::vector<std::string_view>& arguments) {
+  Options options;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string_view argument = arguments[i];
+    const bool has_next = i + 1 < arguments.size();
+    if (argument == "--bytes" && has_next) return print_bytes(arguments[i + 1]);
+    if (argument == "--quick") {
+      options.is_quick = true;
+    } else if (argument == "--json" && has_next) {
+      options.json = arguments[++i];
+    } else if (argument.starts_with('-')) {
+      return wrong(fmt::format("unknown argument, or one without its value: {}", argument));
+    } else {
+      options.names.push_back(argument);
+    }
+  }
+  return run(options);
+}
+
+}  // namespace
+}  // namespace bench
+
+int main(int argc, char** argv) {
+  try {
+    return bench::main({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "bench: {}\n", error.what());
+    return 1;
+  }
+}

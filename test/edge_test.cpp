@@ -1,0 +1,243 @@
+#include <sys/wait.h>
+#include <unistd.h>
+#include <quipu/memory.hpp>
+#include <quipu/quipu.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch.hpp"
+
+// What threads that end, processes that fork, and memory that runs short do to the counts.
+
+namespace {
+
+quipu::Registry bare() { return quipu::Registry({.process_metrics = false, .self_metrics = false}); }
+
+/// Runs `body` in a child process; whether it returned true.
+template <class Body>
+bool in_child(Body body) {
+  const pid_t child = fork();
+  if (child == 0) _exit(body() ? 0 : 1);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/// Counts when its thread ends, at the latest moment that the language offers.
+struct CountsAtTheEnd {
+  quipu::Counter counter;
+  quipu::Histogram histogram;
+  ~CountsAtTheEnd() {
+    counter.inc();
+    histogram.observe(1);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("threads that come and go lose nothing and leave no memory behind") {
+  const auto registry = bare();
+  const auto counter = registry.counter({.name = "x_total"});
+  const auto histogram = registry.histogram({.name = "h"});
+  constexpr int threads = 4000;
+  constexpr int at_once = 4;
+  constexpr int warm_up = 100;
+  std::size_t bytes = 0;
+  for (int started = 0; started < threads; started += at_once) {
+    std::vector<std::thread> running;
+    for (int i = 0; i < at_once; ++i) {
+      running.emplace_back([&] {
+        for (int n = 0; n < 100; ++n) counter.inc();
+        histogram.observe(2);
+      });
+    }
+    for (std::thread& thread : running) thread.join();
+    if (started == warm_up) bytes = quipu::thread_cell_bytes();
+  }
+  CHECK(counter.value() == threads * 100);
+  CHECK(histogram.snapshot().count() == threads);
+  CHECK(histogram.snapshot().sum == threads * 2.0);
+  CHECK(quipu::thread_cell_bytes() == bytes);
+}
+
+TEST_CASE("what thread-locals count while they are destroyed is on the page") {
+  const auto registry = bare();
+  const auto counter = registry.counter({.name = "x_total"});
+  const auto histogram = registry.histogram({.name = "h"});
+  constexpr std::uint64_t threads = 50;
+  for (std::uint64_t i = 0; i < threads; ++i) {
+    std::thread([&, counts_first = i % 2 == 0] {
+      // Destroyed after the library's own thread-local if it is made before, and before it if it is made after.
+      if (counts_first) counter.inc();
+      thread_local CountsAtTheEnd late{counter, histogram};
+      if (!counts_first) late.counter.inc();
+    }).join();
+  }
+  CHECK(counter.value() == 2 * threads);
+  CHECK(histogram.snapshot().count() == threads);
+  CHECK(histogram.snapshot().sum == static_cast<double>(threads));
+}
+
+TEST_CASE("a forked child goes on from its parent's values, and neither counts for the other") {
+  const auto registry = bare();
+  const auto counter = registry.counter({.name = "x_total"});
+  const auto histogram = registry.histogram({.name = "h"});
+  const auto gauge = registry.gauge({.name = "g"});
+  for (int i = 0; i < 100; ++i) counter.inc();
+  histogram.observe(1);
+  std::thread([&] {
+    for (int i = 0; i < 100; ++i) counter.inc();
+    histogram.observe(1);
+    gauge.inc();
+  }).join();
+
+  // One that is alive at the fork, and which the child does not have.
+  std::atomic<bool> has_counted{false};
+  std::atomic<bool> may_end{false};
+  std::thread alive([&] {
+    for (int i = 0; i < 100; ++i) counter.inc();
+    histogram.observe(1);
+    gauge.inc();
+    has_counted = true;
+    has_counted.notify_one();
+    may_end.wait(false);
+  });
+  has_counted.wait(false);
+  CHECK(in_child([&] {
+    bool ok = counter.value() == 300 && histogram.snapshot().count() == 3 && gauge.value() == 2;
+    for (int i = 0; i < 100; ++i) counter.inc();
+    histogram.observe(1);
+    gauge.dec();
+    std::thread([&] {
+      for (int i = 0; i < 100; ++i) counter.inc();
+      histogram.observe(1);
+    }).join();
+    ok = ok && counter.value() == 500 && histogram.snapshot().count() == 5 && gauge.value() == 1;
+    return ok && quipu::render(registry).body.find("x_total 500\n") != std::string::npos;
+  }));
+  CHECK(counter.value() == 300);
+  CHECK(histogram.snapshot().count() == 3);
+  may_end = true;
+  may_end.notify_one();
+  alive.join();
+}
+
+TEST_CASE("a fork in the middle of other threads' observations does not stop the child's scrapes") {
+  const auto registry = bare();
+  const auto histogram = registry.histogram({.name = "h"});
+  std::atomic<bool> is_over{false};
+  std::thread busy([&] {
+    while (!is_over.load(std::memory_order_relaxed)) histogram.observe(1);
+  });
+  bool all_well = true;
+  for (int i = 0; i < 20; ++i) {
+    all_well = all_well && in_child([&] {
+                 const auto snapshot = histogram.snapshot();
+                 // The thread may have been left between a bucket and the sum.
+                 return static_cast<double>(snapshot.count()) - snapshot.sum <= 1;
+               });
+  }
+  is_over = true;
+  busy.join();
+  CHECK(all_well);
+}
+
+TEST_CASE("300 threads and 100,000 series stay inside the budget, and every count is right") {
+  static constexpr std::size_t budget = std::size_t{8} << 20;
+  static constexpr int threads = 300;
+  static constexpr int series = 100'000;
+  static constexpr int rounds = 2;
+  // In a child, as the budget is the process' own.
+  CHECK(in_child([&] {
+    const auto registry = bare();
+    const auto family = registry.counter<int>({.name = "x_total", .max_series = series}, "n");
+    std::vector<quipu::Counter> counters;
+    for (int i = 0; i < series; ++i) counters.push_back(family(i));
+    quipu::set_thread_cell_budget(budget);
+    const std::size_t before = quipu::thread_cell_bytes();
+    for (int round = 0; round < rounds; ++round) {
+      std::vector<std::thread> running;
+      for (int i = 0; i < threads; ++i) {
+        running.emplace_back([&, i] {
+          // Every thread writes a tenth of the series, and one of them often.
+          for (int n = i % 10; n < series; n += 10) counters[static_cast<std::size_t>(n)].inc();
+          for (int n = 0; n < 100; ++n) counters[0].inc();
+        });
+      }
+      for (std::thread& thread : running) thread.join();
+    }
+    if (quipu::thread_cell_bytes() > std::max(budget, before)) return false;
+    constexpr std::uint64_t each = rounds * threads / 10;
+    if (counters[0].value() != each + rounds * threads * 100) return false;
+    for (std::size_t i = 1; i < counters.size(); ++i) {
+      if (counters[i].value() != each) return false;
+    }
+    return true;
+  }));
+}
+
+TEST_CASE("without any budget everything is counted all the same") {
+  CHECK(in_child([&] {
+    quipu::set_thread_cell_budget(0);
+    const auto registry = bare();
+    const auto counter = registry.counter({.name = "x_total"});
+    const auto seconds = registry.fractional_counter({.name = "s_total"});
+    const auto histogram = registry.histogram({.name = "h", .buckets = {1, 2}});
+    const auto gauge = registry.gauge({.name = "g"});
+    std::vector<std::thread> running;
+    for (int i = 0; i < 4; ++i) {
+      running.emplace_back([&] {
+        for (int n = 0; n < 10'000; ++n) {
+          counter.inc();
+          seconds.inc(0.5);
+          histogram.observe(1.5);
+          gauge.inc();
+          gauge.dec(0.5);
+        }
+      });
+    }
+    for (int i = 0; i < 100; ++i) {
+      const auto snapshot = histogram.snapshot();
+      if (snapshot.sum != 1.5 * static_cast<double>(snapshot.count())) return false;
+    }
+    for (std::thread& thread : running) thread.join();
+    return counter.value() == 40'000 && seconds.value() == 20'000 && gauge.value() == 20'000 &&
+           histogram.snapshot().counts == std::vector<std::uint64_t>{0, 40'000, 0};
+  }));
+}
+
+TEST_CASE("a gauge that was only added to can be set, and added to again") {
+  const auto registry = bare();
+  const auto gauge = registry.gauge({.name = "g"});
+  for (int i = 0; i < 100; ++i) gauge.inc();
+  std::thread([&] {
+    for (int i = 0; i < 100; ++i) gauge.dec(3);
+    gauge.add(0.5);
+  }).join();
+  CHECK(gauge.value() == -199.5);
+  gauge.set(7);
+  CHECK(gauge.value() == 7);
+  gauge.inc();
+  std::thread([&] { gauge.sub(10); }).join();
+  CHECK(gauge.value() == -2);
+  gauge.set(1e300);
+  CHECK(gauge.value() == 1e300);
+}
+
+TEST_CASE("steps of a gauge that are not whole, or huge, are not rounded") {
+  const auto registry = bare();
+  const auto gauge = registry.gauge({.name = "g"});
+  for (int i = 0; i < 20; ++i) gauge.add(0.25);
+  CHECK(gauge.value() == 5);
+  gauge.add(1e300);
+  CHECK(gauge.value() == 1e300);
+  gauge.sub(1e300);
+  gauge.add(-1e15);
+  gauge.add(1e15);
+  CHECK(gauge.value() == 0);
+}
