@@ -65,6 +65,7 @@ Buckets linear(double start, double width, int count) {
   require(width > 0, call, "a width above 0");
   std::vector<double> bounds;
   for (int i = 0; i < count; ++i) bounds.push_back(start + width * i);
+  require(std::isfinite(bounds.back()), call, "finite bounds");
   return Buckets(std::move(bounds));
 }
 
@@ -77,6 +78,7 @@ Buckets exponential(double start, double factor, int count) {
   require(factor > 1, call, "a factor above 1");
   std::vector<double> bounds;
   for (double bound = start; static_cast<int>(bounds.size()) < count; bound *= factor) bounds.push_back(bound);
+  require(std::isfinite(bounds.back()), call, "finite bounds");
   return Buckets(std::move(bounds));
 }
 
@@ -88,9 +90,12 @@ Buckets exponential_range(double min, double max, int count) {
   require(min > 0, call, "a min above 0");
   require(max > min && std::isfinite(max), call, "a finite max above min");
   std::vector<double> bounds;
-  const double step = std::log(max / min) / (count - 1);
-  for (int i = 0; i < count - 1; ++i) bounds.push_back(i == 0 ? min : min * std::exp(step * i));
-  bounds.push_back(max);
+  for (int i = 0; i < count; ++i) {
+    const double part = static_cast<double>(i) / (count - 1);
+    bounds.push_back(std::pow(min, 1 - part) * std::pow(max, part));  // max / min could be infinite
+  }
+  bounds.front() = min;
+  bounds.back() = max;
   return Buckets(std::move(bounds));
 }
 

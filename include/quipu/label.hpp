@@ -32,7 +32,10 @@ constexpr std::string_view enumerator_name() {
   std::string_view text = __PRETTY_FUNCTION__;
   text.remove_suffix(text.size() - text.find_first_of(";]", text.rfind("Value = ")));
   text.remove_prefix(text.rfind("Value = ") + 8);
-  if (text.find('(') != std::string_view::npos) return {};  // "(Method)5"
+  // A cast is "(Method)5"; names with parentheses are "(anonymous namespace)::Method::get" and "run()::Method::get".
+  if (const std::size_t end = text.rfind(')'); end != std::string_view::npos && text.substr(end + 1, 2) != "::") {
+    return {};
+  }
   const std::size_t colon = text.rfind(':');
   return colon == std::string_view::npos ? text : text.substr(colon + 1);
 #else
@@ -40,7 +43,8 @@ constexpr std::string_view enumerator_name() {
 #endif
 }
 
-inline constexpr std::size_t max_enumerators = 64;
+template <class Enum>
+inline constexpr std::size_t max_enumerators = std::is_same_v<std::underlying_type_t<Enum>, bool> ? 2 : 64;
 
 template <class Enum, std::size_t... I>
 constexpr auto enumerator_names(std::index_sequence<I...>) {
@@ -72,7 +76,7 @@ struct EnumNames<Enum> {
 
 template <ScopedEnum Enum>
 requires(!HasOwnLabels<Enum>) struct EnumNames<Enum> {
-  static constexpr auto all = enumerator_names<Enum>(std::make_index_sequence<max_enumerators>());
+  static constexpr auto all = enumerator_names<Enum>(std::make_index_sequence<max_enumerators<Enum>>());
   static constexpr std::size_t count = [] {
     std::size_t n = 0;
     while (n < all.size() && !all[n].empty()) ++n;

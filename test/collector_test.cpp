@@ -1,0 +1,409 @@
+#include "quipu/collector.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+#include "page.hpp"
+#include "quipu/registry.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using Lines = std::vector<std::string>;
+using page::missing;
+using page::refusal;
+using quipu::Kind;
+
+class TestCollector : public quipu::Collector {
+ public:
+  TestCollector(std::vector<quipu::FamilyDescription> families, std::function<void(quipu::Samples&)> collect)
+      : families_(std::move(families)), collect_(std::move(collect)) {}
+  std::vector<quipu::FamilyDescription> describe() const override { return families_; }
+  void collect(quipu::Samples& samples) override { collect_(samples); }
+
+ private:
+  std::vector<quipu::FamilyDescription> families_;
+  std::function<void(quipu::Samples&)> collect_;
+};
+
+quipu::Registry registry_with_self_metrics() { return quipu::Registry({.process_metrics = false}); }
+
+std::string errors(const quipu::Registry& registry) {
+  // The page that is read shows the errors of the pages before it: nothing else may fail meanwhile.
+  return page::value(registry, "quipu_collector_errors_total");
+}
+
+void wait_for(const std::atomic<bool>& flag) {
+  while (!flag.load()) std::this_thread::yield();
+}
+
+}  // namespace
+
+TEST_CASE("a collector's families are on the page, with prefix and const labels") {
+  const auto registry = page::empty_registry({.prefix = "shop", .const_labels = {{"env", "test"}}});
+  int scrapes = 0;
+  TestCollector collector(
+      {{.name = "disk_free_bytes", .help = "Free \\ space.", .labels = {"disk", "kind"}, .unit = "bytes"},
+       {.name = "reads_total", .kind = Kind::counter}},
+      [&](quipu::Samples& samples) {
+        samples.add("disk_free_bytes", {"sda", "ssd"}, 1.5);
+        samples.add("disk_free_bytes", {"sdb", "\"hdd\"\xFF"}, 2.0);
+        samples.add("reads_total", (std::uint64_t{1} << 53) + static_cast<std::uint64_t>(++scrapes));
+      });
+  const auto registration = registry.add(collector);
+  const std::string expected =
+      "# HELP shop_disk_free_bytes Free \\\\ space.\n"
+      "# TYPE shop_disk_free_bytes gauge\n"
+      "shop_disk_free_bytes{env=\"test\",disk=\"sda\",kind=\"ssd\"} 1.5\n"
+      "shop_disk_free_bytes{env=\"test\",disk=\"sdb\",kind=\"\\\"hdd\\\"\xEF\xBF\xBD\"} 2\n"
+      "# TYPE shop_reads_total counter\n"
+      "shop_reads_total{env=\"test\"} 9007199254740993\n";
+  CHECK(page::body(registry) == expected);
+  CHECK(page::value(registry, R"(shop_reads_total{env="test"})") == "9007199254740994");
+  CHECK(scrapes == 2);
+}
+
+TEST_CASE("a collector that shows nothing leaves nothing on the page") {
+  const auto registry = page::empty_registry();
+  TestCollector collector({{.name = "a"}}, [](quipu::Samples&) {});
+  const auto registration = registry.add(collector);
+  CHECK(page::body(registry).empty());
+}
+
+TEST_CASE("a collector that throws costs its own families only, and is counted") {
+  const auto registry = registry_with_self_metrics();
+  bool fails = true;
+  TestCollector bad({{.name = "bad"}, {.name = "bad_too"}}, [&](quipu::Samples& samples) {
+    samples.add("bad", 1.0);
+    if (fails) throw std::runtime_error("no");
+    samples.add("bad_too", 2.0);
+  });
+  TestCollector good({{.name = "good"}}, [](quipu::Samples& samples) { samples.add("good", 3.0); });
+  const auto first = registry.add(bad);
+  const auto second = registry.add(good);
+  const auto counter = registry.counter({.name = "own_total"});
+  counter.inc();
+  CHECK(errors(registry) == "0");
+  CHECK(page::value(registry, "bad") == page::absent);
+  CHECK(page::value(registry, "good") == "3");
+  CHECK(page::value(registry, "own_total") == "1");
+  CHECK(errors(registry) == "4");
+  fails = false;
+  CHECK(page::value(registry, "bad") == "1");
+  CHECK(page::value(registry, "bad_too") == "2");
+  CHECK(errors(registry) == "5");
+}
+
+TEST_CASE("what is thrown need not be an exception") {
+  const auto registry = registry_with_self_metrics();
+  TestCollector bad({{.name = "bad"}}, [](quipu::Samples&) { throw 5; });
+  const auto registration = registry.add(bad);
+  CHECK(page::value(registry, "bad") == page::absent);
+  CHECK(errors(registry) == "1");
+}
+
+TEST_CASE("a family that was not described, or has another number of labels, is refused when it is added") {
+  const auto registry = registry_with_self_metrics();
+  std::string undescribed;
+  std::string too_many;
+  std::string too_few;
+  const auto message = [](auto call) -> std::string {
+    try {
+      call();
+    } catch (const std::invalid_argument& error) {
+      return error.what();
+    }
+    return "(nothing was refused)";
+  };
+  TestCollector collector({{.name = "a", .labels = {"x", "y"}}}, [&](quipu::Samples& samples) {
+    undescribed = message([&] { samples.add("b", 1.0); });
+    too_many = message([&] { samples.add("a", {"1", "2", "3"}, 1.0); });
+    too_few = message([&] { samples.add("a", 1.0); });
+    samples.add("a", {"1", "2"}, 1.0);
+  });
+  const auto registration = registry.add(collector);
+  CHECK(page::value(registry, R"(a{x="1",y="2"})") == "1");
+  CHECK(missing(undescribed, {"\"b\"", "was not described"}) == "");
+  CHECK(missing(too_many, {"\"a\"", "has 2 labels, not 3"}) == "");
+  CHECK(missing(too_few, {"\"a\"", "has 2 labels, not 0"}) == "");
+
+  TestCollector careless({{.name = "c"}}, [](quipu::Samples& samples) {
+    samples.add("c", 1.0);
+    samples.add("d", 1.0);
+  });
+  const auto other = registry.add(careless);
+  CHECK(page::value(registry, "c") == page::absent);
+  CHECK(errors(registry) == "1");
+}
+
+TEST_CASE("of a series that is added twice the first value counts") {
+  const auto registry = registry_with_self_metrics();
+  TestCollector collector({{.name = "a", .labels = {"x"}}}, [](quipu::Samples& samples) {
+    samples.add("a", {"1"}, 1.0);
+    samples.add("a", {"2"}, 2.0);
+    samples.add("a", {"1"}, 3.0);
+    samples.add("a", {"\xFF"}, 4.0);
+    samples.add("a", {"\xFE"}, 5.0);  // the same, as valid text
+  });
+  const auto registration = registry.add(collector);
+  const std::string body = page::body(registry);
+  CHECK(missing(body, {"# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 2\na{x=\"\xEF\xBF\xBD\"} 4\n#"}) == "");
+  CHECK(errors(registry) == "2");
+}
+
+TEST_CASE("two collectors may share a family") {
+  const auto registry = registry_with_self_metrics();
+  const std::vector<quipu::FamilyDescription> shared = {{.name = "a", .help = "A.", .labels = {"x"}}};
+  TestCollector one(shared, [](quipu::Samples& samples) {
+    samples.add("a", {"1"}, 1.0);
+    samples.add("a", {"both"}, 10.0);
+  });
+  TestCollector two(shared, [](quipu::Samples& samples) {
+    samples.add("a", {"both"}, 20.0);
+    samples.add("a", {"2"}, 2.0);
+  });
+  auto first = registry.add(one);
+  const auto second = registry.add(two);
+  CHECK(missing(page::body(registry),
+                {"# HELP a A.\n# TYPE a gauge\na{x=\"1\"} 1\na{x=\"both\"} 10\na{x=\"2\"} 2\n#"}) == "");
+  CHECK(errors(registry) == "1");
+  first.end();
+  CHECK(missing(page::body(registry), {"# HELP a A.\n# TYPE a gauge\na{x=\"both\"} 20\na{x=\"2\"} 2\n#"}) == "");
+}
+
+TEST_CASE("a collector's families are checked as others are") {
+  const auto registry = page::empty_registry({.const_labels = {{"env", "test"}}});
+  static_cast<void>(registry.counter({.name = "taken_total", .help = "T."}));
+  const auto refused = [&](std::vector<quipu::FamilyDescription> families) {
+    TestCollector collector(std::move(families), [](quipu::Samples&) {});
+    return refusal([&] { static_cast<void>(registry.add(collector)); });
+  };
+  CHECK(missing(refused({{.name = "a-b"}}), {"cannot register gauge a-b", "[a-zA-Z_:][a-zA-Z0-9_:]*"}) == "");
+  CHECK(missing(refused({{.name = "a", .labels = {"x-y"}}}), {"label \"x-y\""}) == "");
+  CHECK(missing(refused({{.name = "a", .labels = {"__x"}}}), {"label \"__x\""}) == "");
+  CHECK(missing(refused({{.name = "a", .labels = {"x", "x"}}}), {"label \"x\" is given twice"}) == "");
+  CHECK(missing(refused({{.name = "a", .labels = {"env"}}}), {"label \"env\" is a const label"}) == "");
+  CHECK(missing(refused({{.name = "a", .unit = "bytes"}}), {"its name ends in _bytes"}) == "");
+  CHECK(missing(refused({{.name = "a", .kind = Kind::histogram}}), {"\"a\"", "counters and gauges"}) == "");
+  CHECK(missing(refused({{.name = "taken_total", .help = "T.", .kind = Kind::counter}}),
+                {"is taken by counter taken_total \"T.\""}) == "");
+  CHECK(missing(refused({{.name = "taken"}}), {"cannot register gauge taken", "counter taken_total"}) == "");
+  CHECK(missing(refused({{.name = "a"}, {.name = "a"}}), {"cannot register gauge a"}) == "");
+  CHECK(missing(refused({{.name = "a"}, {.name = "b"}, {.name = "taken"}}), {"cannot register gauge taken"}) == "");
+
+  // Nothing is left of what was refused: the names are free.
+  TestCollector collector({{.name = "a"}, {.name = "b"}}, [](quipu::Samples& samples) { samples.add("b", 1.0); });
+  const auto registration = registry.add(collector);
+  CHECK(page::value(registry, R"(b{env="test"})") == "1");
+  CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = "b"})); }),
+                {"cannot register gauge b", "is taken by gauge b", "read by a collector"}) == "");
+  CHECK(missing(refusal([&] { static_cast<void>(registry.histogram({.name = "c"})); }), {"nothing was refused"}) == "");
+  CHECK(missing(refused({{.name = "c_sum"}}), {"cannot register gauge c_sum", "histogram c"}) == "");
+}
+
+TEST_CASE("a callback is read at each scrape") {
+  const auto registry = page::empty_registry();
+  double level = 1.5;
+  int total = 7;
+  const auto gauge = registry.gauge_callback({.name = "level", .help = "Level."}, [&] { return level; });
+  const auto counter = registry.counter_callback({.name = "things_total"}, [&] { return total; });
+  CHECK(page::body(registry) ==
+        "# HELP level Level.\n# TYPE level gauge\nlevel 1.5\n# TYPE things_total counter\nthings_total 7\n");
+  level = -2;
+  total = 8;
+  CHECK(page::value(registry, "level") == "-2");
+  CHECK(page::value(registry, "things_total") == "8");
+}
+
+TEST_CASE("callbacks with different label values share a family") {
+  const auto registry = page::empty_registry();
+  const std::string shard = "one \"1\"";
+  const auto one = registry.gauge_callback({.name = "size"}, {{"shard", shard}}, [] { return 1; });
+  const auto two = registry.gauge_callback({.name = "size"}, {{"shard", "two"}}, [] { return 2; });
+  CHECK(page::body(registry) == "# TYPE size gauge\nsize{shard=\"one \\\"1\\\"\"} 1\nsize{shard=\"two\"} 2\n");
+  CHECK(missing(refusal([&] {
+                  static_cast<void>(registry.gauge_callback({.name = "size"}, {{"shard", "two"}}, [] { return 3; }));
+                }),
+                {"cannot register gauge size{shard text}", "a callback with the same label values"}) == "");
+  CHECK(missing(refusal([&] {
+                  static_cast<void>(registry.gauge_callback({.name = "size"}, {{"other", "two"}}, [] { return 3; }));
+                }),
+                {"cannot register gauge size{other text}", "is taken by gauge size{shard text}"}) == "");
+  CHECK(missing(refusal([&] { static_cast<void>(registry.gauge_callback({.name = "size"}, [] { return 3; })); }),
+                {"is taken by gauge size{shard text}"}) == "");
+  CHECK(page::samples(registry).size() == 2);
+}
+
+TEST_CASE("a callback that throws costs its own series only, and is counted") {
+  const auto registry = registry_with_self_metrics();
+  const auto bad = registry.gauge_callback({.name = "size"}, {{"n", "1"}}, []() -> double { throw 1; });
+  const auto good = registry.gauge_callback({.name = "size"}, {{"n", "2"}}, [] { return 2; });
+  const auto body = page::body(registry);
+  CHECK(missing(body, {"# TYPE size gauge\nsize{n=\"2\"} 2\n"}) == "");
+  CHECK(body.find("n=\"1\"") == std::string::npos);
+  CHECK(errors(registry) == "1");
+}
+
+TEST_CASE("a registration that ends takes its series off the page and frees the name") {
+  const auto registry = page::empty_registry();
+  {
+    const auto callback = registry.gauge_callback({.name = "x"}, [] { return 1; });
+    CHECK(page::value(registry, "x") == "1");
+    CHECK_THROWS_AS(registry.counter({.name = "x_total"}), quipu::RegistrationError);
+  }
+  CHECK(page::body(registry).empty());
+  registry.counter({.name = "x_total"}).inc();  // takes the name x too
+  CHECK(page::samples(registry) == Lines{"x_total 1"});
+
+  auto one = registry.gauge_callback({.name = "y"}, {{"n", "1"}}, [] { return 1; });
+  auto two = registry.gauge_callback({.name = "y"}, {{"n", "2"}}, [] { return 2; });
+  one.end();
+  one.end();
+  CHECK(page::samples(registry) == Lines{"x_total 1", R"(y{n="2"} 2)"});
+  const auto again = registry.gauge_callback({.name = "y"}, {{"n", "1"}}, [] { return 3; });
+  CHECK(page::value(registry, R"(y{n="1"})") == "3");
+  two.end();
+  CHECK_THROWS_AS(registry.gauge({.name = "y"}), quipu::RegistrationError);
+}
+
+TEST_CASE("a registration that is moved stays") {
+  const auto registry = page::empty_registry();
+  quipu::Registration kept;
+  kept.end();
+  {
+    auto made = registry.gauge_callback({.name = "x"}, [] { return 1; });
+    kept = std::move(made);
+  }
+  CHECK(page::value(registry, "x") == "1");
+  auto other = registry.gauge_callback({.name = "y"}, [] { return 2; });
+  kept = std::move(other);  // x ends
+  CHECK(page::samples(registry) == Lines{"y 2"});
+  auto& same = kept;
+  kept = std::move(same);
+  CHECK(page::samples(registry) == Lines{"y 2"});
+  const quipu::Registration constructed(std::move(kept));
+  CHECK(page::samples(registry) == Lines{"y 2"});
+}
+
+TEST_CASE("a registration outlives its registry") {
+  std::optional<quipu::Registration> callback;
+  std::optional<quipu::Registration> added;
+  TestCollector collector({{.name = "a"}}, [](quipu::Samples&) {});
+  const auto witness = std::make_shared<int>(1);
+  {
+    const auto registry = page::empty_registry();
+    callback.emplace(registry.gauge_callback({.name = "x"}, [witness] { return *witness; }));
+    added.emplace(registry.add(collector));
+  }
+  callback->end();
+  added.reset();
+  callback.reset();
+  CHECK(witness.use_count() == 1);
+}
+
+TEST_CASE("what a callback holds goes with its registration") {
+  const auto registry = page::empty_registry();
+  const auto witness = std::make_shared<int>(5);
+  {
+    const auto callback = registry.gauge_callback({.name = "x"}, [witness] { return *witness; });
+    CHECK(page::value(registry, "x") == "5");
+    CHECK(witness.use_count() == 2);
+  }
+  CHECK(witness.use_count() == 1);
+}
+
+TEST_CASE("the end of a registration waits for a call that is being made") {
+  const auto registry = page::empty_registry();
+  std::atomic<bool> is_inside{false};
+  std::atomic<bool> may_go{false};
+  std::atomic<bool> has_left{false};
+  std::atomic<bool> had_left_at_the_end{false};
+  std::atomic<bool> has_ended{false};
+  auto callback = registry.gauge_callback({.name = "x"}, [&] {
+    is_inside = true;
+    wait_for(may_go);
+    has_left = true;
+    return 1;
+  });
+  std::thread scraper([&] { static_cast<void>(page::body(registry)); });
+  wait_for(is_inside);
+  std::thread ender([&] {
+    callback.end();
+    had_left_at_the_end = has_left.load();
+    has_ended = true;
+  });
+  std::this_thread::sleep_for(50ms);
+  const bool ended_early = has_ended;
+  may_go = true;
+  scraper.join();
+  ender.join();
+  CHECK_FALSE(ended_early);
+  CHECK(had_left_at_the_end);
+  CHECK(page::body(registry).empty());
+}
+
+TEST_CASE("a registration may end inside its own callback") {
+  const auto registry = page::empty_registry();
+  quipu::Registration callback;
+  int calls = 0;
+  callback = registry.gauge_callback({.name = "x"}, [&] {
+    ++calls;
+    callback.end();
+    return 1;
+  });
+  static_cast<void>(page::body(registry));
+  CHECK(page::body(registry).empty());
+  CHECK(calls == 1);
+  static_cast<void>(registry.gauge({.name = "x"}));  // the name is free
+}
+
+TEST_CASE("a registration may end inside another callback") {
+  const auto registry = page::empty_registry();
+  quipu::Registration second;
+  const auto first = registry.gauge_callback({.name = "a"}, [&] {
+    second.end();
+    return 1;
+  });
+  second = registry.gauge_callback({.name = "b"}, [] { return 2; });
+  CHECK(page::samples(registry) == Lines{"a 1"});
+}
+
+TEST_CASE("a callback may register and record in its registry") {
+  const auto registry = page::empty_registry();
+  std::vector<quipu::Registration> made;
+  const auto callback = registry.gauge_callback({.name = "x"}, [&] {
+    registry.counter({.name = "calls_total"}).inc();
+    registry.gauge({.name = "labelled"}, "n")("1").set(5);
+    if (made.empty()) made.push_back(registry.gauge_callback({.name = "later"}, [] { return 3; }));
+    return 1;
+  });
+  // What is recorded during the scrape is on its page; a callback that is added then is on the next.
+  CHECK(page::samples(registry) == Lines{"calls_total 1", R"(labelled{n="1"} 5)", "x 1"});
+  CHECK(page::samples(registry) == Lines{"calls_total 2", R"(labelled{n="1"} 5)", "later 3", "x 1"});
+}
+
+TEST_CASE("several scrapes may be inside one callback") {
+  const auto registry = page::empty_registry();
+  std::atomic<int> inside{0};
+  const auto callback = registry.gauge_callback({.name = "x"}, [&] {
+    ++inside;
+    while (inside.load() < 2) std::this_thread::yield();  // both meet here
+    return 1;
+  });
+  std::string first;
+  std::thread other([&] { first = page::body(registry); });
+  const std::string second = page::body(registry);
+  other.join();
+  CHECK(first == "# TYPE x gauge\nx 1\n");
+  CHECK(second == first);
+}

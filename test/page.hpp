@@ -1,0 +1,114 @@
+#pragma once
+
+// What the tests ask of a page, and of refusals.
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quipu/error.hpp"
+#include "quipu/exposition.hpp"
+#include "quipu/registry.hpp"
+
+namespace page {
+
+/// A registry that shows nothing of its own.
+inline quipu::Registry empty_registry(quipu::RegistryOptions options = {}) {
+  options.process_metrics = false;
+  options.self_metrics = false;
+  return quipu::Registry(options);
+}
+
+inline std::string body(const quipu::Registry& registry) { return quipu::render(registry).body; }
+
+inline std::vector<std::string> lines(std::string_view body) {
+  std::vector<std::string> result;
+  for (std::size_t end = 0; !body.empty(); body.remove_prefix(end)) {
+    end = body.find('\n') == std::string_view::npos ? body.size() : body.find('\n') + 1;
+    result.emplace_back(body.substr(0, end - (body[end - 1] == '\n' ? 1 : 0)));
+  }
+  return result;
+}
+
+inline constexpr std::string_view absent = "(not on the page)";
+
+/// The value of a series, spelled as on the page: `value(registry, "x_total{a=\"b\"}")`.
+inline std::string value(const quipu::Registry& registry, std::string_view series) {
+  std::string found(absent);
+  for (const std::string& line : lines(body(registry))) {
+    if (!line.starts_with(series) || line.size() <= series.size() || line[series.size()] != ' ') continue;
+    if (found != absent) return "(more than once on the page)";
+    found = line.substr(series.size() + 1);
+  }
+  return found;
+}
+
+/// What is on the page of a family, without its HELP and TYPE.
+inline std::vector<std::string> samples(const quipu::Registry& registry) {
+  std::vector<std::string> result;
+  for (std::string& line : lines(body(registry))) {
+    if (!line.starts_with('#')) result.push_back(std::move(line));
+  }
+  return result;
+}
+
+/// How many recordings were rejected in this process, and why.
+inline std::uint64_t rejected(std::string_view reason) {
+  const quipu::Registry registry({.process_metrics = false});
+  return std::stoull(value(registry, "quipu_rejected_recordings_total{reason=\"" + std::string(reason) + "\"}"));
+}
+
+/// The message of the RegistrationError that `call` throws.
+template <class Call>
+std::string refusal(Call call) {
+  try {
+    call();
+  } catch (const quipu::RegistrationError& error) {
+    return error.what();
+  }
+  return "(nothing was refused)";
+}
+
+/// "" if all parts are in the message; otherwise says what is missing.
+inline std::string missing(const std::string& message, std::initializer_list<std::string_view> parts) {
+  for (const std::string_view part : parts) {
+    if (message.find(part) == std::string::npos) return '\'' + std::string(part) + "' is not in '" + message + '\'';
+  }
+  return "";
+}
+
+/// Every sample of a registry by its name and label values.
+class Everything : public quipu::Visitor {
+ public:
+  using Key = std::vector<std::string>;  // the name, then the label values
+
+  explicit Everything(const quipu::Registry& registry) { registry.collect(*this); }
+
+  void family(const quipu::FamilyView& family) override { name_ = family.name; }
+  void sample(const quipu::Sample& sample) override {
+    if (!values.emplace(key(sample.labels), sample.value.real()).second) ++duplicates;
+  }
+  void histogram(const quipu::HistogramSample& sample) override {
+    std::uint64_t count = 0;
+    for (const std::uint64_t n : sample.counts) count += n;
+    if (!values.emplace(key(sample.labels), static_cast<double>(count)).second) ++duplicates;
+  }
+
+  std::map<Key, double> values;  // of a histogram, its count
+  std::size_t duplicates = 0;
+
+ private:
+  [[nodiscard]] Key key(quipu::Labels labels) const {
+    Key result{name_};
+    for (const quipu::Label& label : labels) result.emplace_back(label.value);
+    return result;
+  }
+
+  std::string name_;
+};
+
+}  // namespace page
