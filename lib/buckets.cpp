@@ -45,12 +45,6 @@ void require(bool holds, std::string_view call, std::string_view rule) {
   if (!holds) throw RegistrationError(fmt::format("buckets: {} needs {}", call, rule));
 }
 
-/// The bounds that a helper has made. (A list may end with +Inf; what a helper makes has as many as were asked for.)
-Buckets made(std::vector<double> bounds, std::string_view call) {
-  require(std::isfinite(bounds.back()), call, "finite bounds");
-  return Buckets(std::move(bounds));
-}
-
 void require_count(std::string_view call, int count, int least) {
   require(count >= least && count <= static_cast<int>(Buckets::max_count), call,
           fmt::format("a count from {} to {}", least, Buckets::max_count));
@@ -72,7 +66,8 @@ Buckets linear(double start, double width, int count) {
   require(width > 0, call, "a width above 0");
   std::vector<double> bounds;
   for (int i = 0; i < count; ++i) bounds.push_back(start + width * i);
-  return made(std::move(bounds), call);
+  require(std::isfinite(bounds.back()), call, "finite bounds");
+  return Buckets(std::move(bounds));
 }
 
 Buckets linear(Seconds start, Seconds width, int count) { return linear(start.count(), width.count(), count); }
@@ -84,7 +79,8 @@ Buckets exponential(double start, double factor, int count) {
   require(factor > 1, call, "a factor above 1");
   std::vector<double> bounds;
   for (double bound = start; static_cast<int>(bounds.size()) < count; bound *= factor) bounds.push_back(bound);
-  return made(std::move(bounds), call);
+  require(std::isfinite(bounds.back()), call, "finite bounds");
+  return Buckets(std::move(bounds));
 }
 
 Buckets exponential(Seconds start, double factor, int count) { return exponential(start.count(), factor, count); }
@@ -95,10 +91,13 @@ Buckets exponential_range(double min, double max, int count) {
   require(min > 0, call, "a min above 0");
   require(max > min && std::isfinite(max), call, "a finite max above min");
   std::vector<double> bounds;
-  const double step = (std::log(max) - std::log(min)) / (count - 1);
-  for (int i = 0; i < count - 1; ++i) bounds.push_back(i == 0 ? min : std::exp(std::log(min) + step * i));
-  bounds.push_back(max);
-  return made(std::move(bounds), call);
+  for (int i = 0; i < count; ++i) {
+    const double part = static_cast<double>(i) / (count - 1);
+    bounds.push_back(std::pow(min, 1 - part) * std::pow(max, part));  // max / min could be infinite
+  }
+  bounds.front() = min;
+  bounds.back() = max;
+  return Buckets(std::move(bounds));
 }
 
 Buckets exponential_range(Seconds min, Seconds max, int count) {

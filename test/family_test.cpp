@@ -28,6 +28,10 @@ enum class Gap { first = 0, third = 2 };
 enum class Bool : bool { no, yes };
 enum class Outcome { good, overflow };
 
+}  // namespace family_test
+
+using namespace family_test;
+
 template <>
 struct quipu::EnumLabels<family_test::Verb> {
   static constexpr std::array names = {"GET", "PUT \"it\""};
@@ -40,10 +44,6 @@ struct quipu::EnumLabels<family_test::Shape> {
 namespace {
 
 enum class Hidden { one, two };
-
-}  // namespace
-
-using namespace family_test;
 
 using Text = std::string_view;
 using Lines = std::vector<std::string>;
@@ -89,7 +89,7 @@ std::string shown_as(std::string_view value) {
   return body.substr(begin.size(), body.size() - begin.size() - end.size());
 }
 
-}  // namespace family_test
+}  // namespace
 
 TEST_CASE("label values are text of several types") {
   const auto registry = page::empty_registry();
@@ -414,6 +414,10 @@ TEST_CASE("a removed series is off the page, and begins at 0 again") {
   CHECK(closed.size() == 0);
   CHECK(closed(Method::get, true).value() == 0);
   CHECK_FALSE(closed(Method::get, true) == old);
+  CHECK(closed.size() == 1);
+  closed(Method::get, true).inc();
+  old.inc();
+  CHECK(page::value(registry, R"(closed_total{m="get",b="true"})") == "1");
 }
 
 TEST_CASE("clear removes every series") {
@@ -430,6 +434,8 @@ TEST_CASE("clear removes every series") {
   CHECK(page::body(registry).empty());
   handle.inc();
   CHECK(closed(Method::get).value() == 0);
+  closed(Method::get).inc();
+  CHECK(closed(Method::get).value() == 1);
   CHECK(open(5).value() == 0);
   CHECK(open.size() == 1);
 }

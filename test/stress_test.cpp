@@ -148,7 +148,7 @@ TEST_CASE("whatever threads record at once is counted, exactly") {
   const auto closed = registry.counter<Method, bool>({.name = "f_total"}, "method", "flag");
   const auto numbers = registry.histogram<int>({.name = "g", .buckets = {1.0}}, "n");
   constexpr int threads = 4;
-  constexpr int rounds = 15'000;
+  constexpr int rounds = 60'000;
 
   Watcher watcher(registry);
   {

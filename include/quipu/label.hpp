@@ -32,7 +32,10 @@ constexpr std::string_view enumerator_name() {
   std::string_view text = __PRETTY_FUNCTION__;
   text.remove_suffix(text.size() - text.find_first_of(";]", text.rfind("Value = ")));
   text.remove_prefix(text.rfind("Value = ") + 8);
-  if (text.find('(') != std::string_view::npos) return {};  // "(Method)5"
+  // A cast is "(Method)5"; names with parentheses are "(anonymous namespace)::Method::get" and "run()::Method::get".
+  if (const std::size_t end = text.rfind(')'); end != std::string_view::npos && text.substr(end + 1, 2) != "::") {
+    return {};
+  }
   const std::size_t colon = text.rfind(':');
   return colon == std::string_view::npos ? text : text.substr(colon + 1);
 #else
