@@ -172,15 +172,15 @@ class Crew {
 /// Something whose operations take so many nanoseconds.
 class Timed {
  public:
-  Timed(Crew& crew, const Body& body, std::size_t threads, double target_ns)
-      : crew_(crew), body_(body), threads_(threads), target_ns_(target_ns) {
+  Timed(Crew& crew, const Body& body, std::size_t threads, double target_ns, std::size_t working_set = 0)
+      : crew_(crew), body_(body), threads_(threads), target_ns_(target_ns), working_set_(working_set) {
     while (run() < target_ns_ / 2) {
     }
   }
 
   /// Nanoseconds per operation, of each thread; nothing if the system interrupted a thread.
   std::optional<double> measure() {
-    crew_.run(body_, threads_, next_, operations_ / warm_up);
+    crew_.run(body_, threads_, next_, std::max(operations_ / warm_up, working_set_));
     const auto operations = static_cast<double>(operations_);
     const double ns = run();
     if (crew_.is_disturbed()) return {};
@@ -192,7 +192,8 @@ class Timed {
   double run() {
     const double ns = crew_.run(body_, threads_, next_, operations_);
     const double factor = std::clamp(target_ns_ / std::max(ns, 1.0), 0.5, 10.0);
-    operations_ = std::max<std::size_t>(1, static_cast<std::size_t>(static_cast<double>(operations_) * factor));
+    operations_ = std::max<std::size_t>(std::max<std::size_t>(1, working_set_),
+                                        static_cast<std::size_t>(static_cast<double>(operations_) * factor));
     return ns;
   }
 
@@ -200,6 +201,7 @@ class Timed {
   const Body& body_;
   const std::size_t threads_;
   const double target_ns_;
+  const std::size_t working_set_;
   std::size_t operations_ = 16;
   std::array<std::size_t, max_threads> next_ = {0, 54'321};  // not side by side through what they go through
 };
@@ -261,7 +263,7 @@ std::vector<Result> measure(std::span<const Row> rows, const Plan& plan, std::ve
     const Body& body = *bodies.emplace_back(std::make_unique<Body>(row.make()));
     for (std::size_t threads = 1; threads <= row.baselines.size(); ++threads) {
       Result result{.name = std::string(row.name), .threads = threads, .baseline = row.baselines[threads - 1]};
-      cases.push_back({std::move(result), Timed(crew, body, threads, row_ns)});
+      cases.push_back({std::move(result), Timed(crew, body, threads, row_ns, row.working_set)});
     }
   }
 

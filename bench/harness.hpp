@@ -34,6 +34,9 @@ struct Row {
   std::string_view baselines;
   /// Sets up what is measured, once. It stays until the process ends.
   Body (*make)();
+  /// How many operations it takes to touch all that they use. Each measurement does as many beforehand, so that the
+  /// caches are as they are when nothing else runs, and takes at least as many.
+  std::size_t working_set = 0;
 };
 
 /// What other rows are compared with.

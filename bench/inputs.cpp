@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <numeric>
 #include <random>
+#include <string>
 
 #include "rows.hpp"
 
@@ -26,24 +26,24 @@ const std::array<double, inputs>& values_around(std::span<const double> bounds) 
 }
 
 LabelValues label_values(std::size_t series) {
-  constexpr std::array regions = {"eu-central-1", "eu-west-1", "us-east-2", "us-west-1", "ap-south-1"};
-  constexpr std::array services = {"checkout", "inventory", "recommendations"};
-  return {regions[series % regions.size()], fmt::format("{}-backend", services[series / 5 % services.size()]),
-          fmt::format("/api/v2/customers/{}/orders", series)};
+  constexpr std::size_t services = 100;
+  static const auto paths = [] {
+    std::vector<std::string> made;
+    for (int i = 0; i < 1000; ++i) made.push_back(fmt::format("/api/v2/customers/{:03}/orders", i));
+    return made;
+  }();
+  static const auto service_names = [] {
+    std::vector<std::string> made;
+    for (std::size_t i = 0; i < services; ++i) made.push_back(fmt::format("checkout-back-{:02}", i));
+    return made;
+  }();
+  constexpr std::array regions = {"eu-central", "eu-west-1", "us-east-2", "us-west-1", "ap-south-1"};
+  return {regions[series % regions.size()], service_names[series % services], paths[series / services % paths.size()]};
 }
 
-Lookups::Lookups(std::size_t count) : picks_(std::bit_ceil(std::max(count, inputs))), mask_(picks_.size() - 1) {
+Lookups::Lookups(std::size_t count) : mask_(std::bit_ceil(std::max(count, inputs)) - 1) {
   std::mt19937_64 random(3);
-  std::vector<std::size_t> order(count);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::shuffle(order, random);
-  for (const std::size_t series : order) values_.push_back(label_values(series));
-  for (const LabelValues& values : values_) views_.push_back({values[0], values[1], values[2]});
-  // Many label values are taken as they lie, so that the caches miss in the library only. A few are at random, or their
-  // order would be learnt.
-  for (std::size_t i = 0; i < picks_.size(); ++i) {
-    picks_[i] = static_cast<std::uint32_t>((count > inputs ? i : random()) % count);
-  }
+  for (std::size_t i = 0; i <= mask_; ++i) values_.push_back(label_values(random() % count));
 }
 
 }  // namespace bench

@@ -14,6 +14,7 @@ constexpr int rounds = 20;
 /// Bytes of each series, when each has been written a number of times by one thread.
 template <class Write>
 double bytes_per_series(Write write) {
+  static_cast<void>(label_values(0));
   const double bytes = resident_growth([&] {
     for (int round = 0; round < rounds; ++round) {
       for (std::size_t i = 0; i < series; ++i) write(label_values(i));

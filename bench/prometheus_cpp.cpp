@@ -67,7 +67,7 @@ double histogram_bytes() {
   const double bytes = resident_growth([&] {
     for (std::size_t i = 0; i < series; ++i) {
       const LabelValues values = label_values(i);
-      family.Add({{"service", values[1]}, {"path", values[2]}}, default_bounds).Observe(0.3);
+      family.Add({{"service", std::string(values[1])}, {"path", std::string(values[2])}}, default_bounds).Observe(0.3);
     }
   });
   return bytes / static_cast<double>(series);
@@ -102,7 +102,8 @@ std::vector<Row> prometheus_cpp_rows() {
       {"prometheus_cpp_histogram_observe_11", "AS", [] { return observe("histogram_observe_11", default_bounds); }},
       {"prometheus_cpp_histogram_observe_40", "AS", [] { return observe("histogram_observe_40", forty_bounds()); }},
       {"prometheus_cpp_lookup_strings_200", "AA", [] { return look_up("lookup_strings_200_total", 200); }},
-      {"prometheus_cpp_lookup_strings_100k", "AA", [] { return look_up("lookup_strings_100k_total", 100'000); }},
+      {"prometheus_cpp_lookup_strings_100k", "AA", [] { return look_up("lookup_strings_100k_total", 100'000); },
+       100'000},
   };
 }
 

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -31,22 +30,19 @@ inline constexpr std::size_t inputs = 4096;
 /// Numbers at random, and as many in each power of two, from half the first bound to twice the last.
 [[nodiscard]] const std::array<double, inputs>& values_around(std::span<const double> bounds);
 
-/// Three label values that tell series apart, about 55 bytes.
-using LabelValues = std::array<std::string, 3>;
+/// Three label values, about 55 bytes, of which the last two tell series apart. As in programs, there are few different
+/// texts, and many combinations. They live as long as the process.
+using LabelValues = std::array<std::string_view, 3>;
 [[nodiscard]] LabelValues label_values(std::size_t series);
 
-/// The label values of `count` series, in a random order.
+/// The label values of `count` series, at random.
 class Lookups {
  public:
   explicit Lookups(std::size_t count);
-  [[nodiscard]] const std::array<std::string_view, 3>& operator[](std::size_t i) const noexcept {
-    return views_[picks_[i & mask_]];
-  }
+  [[nodiscard]] LabelValues operator[](std::size_t i) const noexcept { return values_[i & mask_]; }
 
  private:
   std::vector<LabelValues> values_;
-  std::vector<std::array<std::string_view, 3>> views_;
-  std::vector<std::uint32_t> picks_;
   std::size_t mask_;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -109,10 +110,15 @@ Buckets exponential_range(Seconds min, Seconds max, int count) {
 namespace detail {
 namespace {
 
+struct OwnedNanoseconds : NanosecondLayout {
+  std::vector<Entry> table_storage;
+  std::vector<std::int64_t> bounds_storage;
+};
+
 struct OwnedLayout : BucketLayout {
   std::vector<double> bounds_storage;
   std::vector<Entry> table_storage;
-  std::unique_ptr<OwnedLayout> nanoseconds_storage;
+  OwnedNanoseconds nanoseconds_storage;
 };
 
 /// An entry takes 16 bytes, so the largest table is 32 KiB.
@@ -157,6 +163,46 @@ Shape best_shape(std::span<const double> bounds) {
   return best;
 }
 
+/// The largest number of nanoseconds that is not above `seconds` when it is divided by 1e9 and rounded. -1 if there is
+/// none, as negative ones are not looked up.
+std::int64_t most_nanoseconds(double seconds) {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  const auto in_seconds = [](std::int64_t count) { return Seconds(std::chrono::nanoseconds(count)).count(); };
+  if (seconds < 0) return -1;
+  if (seconds >= in_seconds(most)) return most;
+  auto count = static_cast<std::int64_t>(std::min(seconds * 1e9, 9.2e18));
+  while (in_seconds(count) > seconds) --count;
+  while (in_seconds(count + 1) <= seconds) ++count;
+  return count;
+}
+
+OwnedNanoseconds make_nanoseconds(std::span<const double> seconds) {
+  OwnedNanoseconds layout;
+  for (const double bound : seconds) layout.bounds_storage.push_back(most_nanoseconds(bound));
+  const std::vector<std::int64_t> bounds = layout.bounds_storage;
+  layout.bounds_storage.push_back(std::numeric_limits<std::int64_t>::max());
+
+  constexpr std::uint32_t most_detail = 5;
+  std::vector<std::uint32_t> in_cell;
+  for (layout.detail = 0;; ++layout.detail) {
+    in_cell.assign(std::size_t{64} << layout.detail, 0);
+    for (const std::int64_t bound : bounds) {
+      if (bound >= 0) ++in_cell[NanosecondLayout::cell(bound, layout.detail)];
+    }
+    layout.comparisons = std::max(1u, std::ranges::max(in_cell));
+    if (layout.comparisons == 1 || layout.detail == most_detail) break;
+  }
+
+  auto below = static_cast<std::size_t>(std::ranges::count(bounds, -1));
+  for (const std::uint32_t bounds_here : in_cell) {
+    layout.table_storage.push_back({layout.bounds_storage[below], below});
+    below += bounds_here;
+  }
+  layout.table = layout.table_storage.data();
+  layout.bounds = layout.bounds_storage.data();
+  return layout;
+}
+
 std::unique_ptr<OwnedLayout> make_layout(std::span<const double> bounds) {
   auto layout = std::make_unique<OwnedLayout>();
   const Shape shape = best_shape(bounds);
@@ -176,28 +222,8 @@ std::unique_ptr<OwnedLayout> make_layout(std::span<const double> bounds) {
   layout->count = static_cast<std::uint32_t>(bounds.size());
   layout->shift = shape.shift;
   layout->comparisons = shape.comparisons;
-  layout->nanoseconds = nullptr;
-  return layout;
-}
-
-/// The largest whole number of nanoseconds that is not above `seconds` when it is divided by 1e9 and rounded; of those
-/// that std::chrono::nanoseconds can hold.
-double most_nanoseconds(double seconds) {
-  constexpr double most = 9223372036854775807.0;
-  double count = std::clamp(std::floor(seconds * 1e9), -most, most);
-  const auto up = [](double n) { return std::max(n + 1, std::nextafter(n, most)); };
-  const auto down = [](double n) { return std::min(n - 1, std::nextafter(n, -most)); };
-  while (count > -most && count / 1e9 > seconds) count = down(count);
-  while (count < most && up(count) / 1e9 <= seconds) count = up(count);
-  return count;
-}
-
-std::unique_ptr<OwnedLayout> make_layout_with_nanoseconds(std::span<const double> bounds) {
-  auto layout = make_layout(bounds);
-  std::vector<double> counts;
-  for (const double bound : bounds) counts.push_back(most_nanoseconds(bound));
-  layout->nanoseconds_storage = make_layout(counts);
-  layout->nanoseconds = layout->nanoseconds_storage.get();
+  layout->nanoseconds_storage = make_nanoseconds(bounds);
+  layout->nanoseconds = &layout->nanoseconds_storage;
   return layout;
 }
 
@@ -209,7 +235,7 @@ const BucketLayout& bucket_layout(std::span<const double> bounds) {
   static auto& layouts = *new std::map<std::vector<double>, std::unique_ptr<OwnedLayout>>;
   const std::lock_guard lock(mutex);
   auto& layout = layouts[{bounds.begin(), bounds.end()}];
-  if (!layout) layout = make_layout_with_nanoseconds(bounds);
+  if (!layout) layout = make_layout(bounds);
   return *layout;
 }
 

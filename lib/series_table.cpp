@@ -14,25 +14,10 @@ namespace {
 
 constexpr std::size_t first_size = 8;
 
-std::uint64_t random_seed() {
+HashSeed random_seed() {
   std::random_device device;
-  return (std::uint64_t{device()} << 32) | device();
-}
-
-/// One step of a multiply-and-fold hash.
-std::uint64_t mix(std::uint64_t a, std::uint64_t b) noexcept {
-  __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(a) * b;
-  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-}
-
-/// Without the call to memcmp that std::ranges::equal would be.
-bool is_key_of(const Series& series, std::span<const std::uint64_t> key) noexcept {
-  if (series.key_words != key.size()) return false;
-  const auto own = series.key();
-  std::uint64_t difference = 0;
-  for (std::size_t i = 0; i < key.size(); ++i) difference |= own[i] ^ key[i];
-  return difference == 0;
+  const auto number = [&device] { return (std::uint64_t{device()} << 32) | device(); };
+  return {number(), number()};
 }
 
 bool has_valid_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
@@ -76,15 +61,6 @@ bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
 
 }  // namespace
 
-void LabelKey::grow(std::size_t more) {
-  const std::size_t capacity = std::max(2 * capacity_, size_ + more + word);
-  auto heap = std::make_unique<std::uint64_t[]>(capacity / word + 1);
-  std::memcpy(heap.get(), data_, size_);
-  heap_ = std::move(heap);
-  data_ = reinterpret_cast<unsigned char*>(heap_.get());
-  capacity_ = capacity;
-}
-
 SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout,
                          std::size_t closed_size, std::size_t max_series)
     : kind_(kind),
@@ -106,32 +82,16 @@ SeriesTable::~SeriesTable() {
 }
 
 std::uint32_t SeriesTable::hash(std::span<const std::uint64_t> key) const noexcept {
-  // Two words at a time; each is mixed with something that an outsider does not know.
-  constexpr std::uint64_t odd = 0x9E3779B97F4A7C15u;
-  std::uint64_t h = seed_ ^ key.size();
-  std::size_t i = 0;
-  for (; i + 2 <= key.size(); i += 2) h = mix(key[i] ^ seed_, key[i + 1] ^ h);
-  if (i < key.size()) h = mix(key[i] ^ seed_, h ^ odd);
-  return static_cast<std::uint32_t>(mix(h, seed_ ^ odd));
+  return hash_of_key(seed_, columns_, key);
 }
 
-Series* SeriesTable::find(std::span<const std::uint64_t> key, std::uint32_t hash) const noexcept {
-  const Slots& table = *slots_.load(std::memory_order_acquire);  // pairs with the release in grow()
-  for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
-    Series* series = table.slots[i].load(std::memory_order_acquire);  // pairs with the release in insert()
-    if (series == nullptr) return nullptr;
-    if (series->hash == hash && is_key_of(*series, key)) return series;
-  }
+Series* SeriesTable::find_key(std::span<const std::uint64_t> key) const noexcept {
+  return find_if(hash(key), [key](const Series& met) { return std::ranges::equal(met.key(), key); });
 }
 
 CellRef SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
   try {
-    const auto words = key.finish();
-    {
-      const Guard guard;
-      if (Series* series = find(words, hash(words))) return series->ref();
-    }
-    return create(words, index);
+    return create(key.finish(), index);
   } catch (...) {
     return {};
   }
@@ -145,14 +105,14 @@ CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
   }
 
   const std::lock_guard lock(mutex_);
-  if (Series* series = find(key, hash(key))) return series->ref();
+  if (Series* series = find_key(key)) return series->ref();
   if (live_ < max_series_) return publish(key, index).ref();
   overflows_.fetch_add(1, std::memory_order_relaxed);
   if (overflow_ == nullptr) {
     LabelKey named;
     const bool is_nameable = put_overflow(columns_, named);
     const auto words = is_nameable ? named.finish() : std::span<const std::uint64_t>();
-    overflow_ = find(words, hash(words));
+    overflow_ = find_key(words);
     if (overflow_ == nullptr) overflow_ = &publish(words, not_closed);
   }
   return overflow_->ref();
@@ -184,8 +144,9 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
 
 void SeriesTable::insert(Slots& table, Series& series) noexcept {
   std::size_t i = series.hash & table.mask;
-  while (table.slots[i].load(std::memory_order_relaxed) != nullptr) i = (i + 1) & table.mask;
-  table.slots[i].store(&series, std::memory_order_release);  // pairs with the acquire in find(): the key is there
+  while (table.slots[i].load(std::memory_order_relaxed) != 0) i = (i + 1) & table.mask;
+  const auto slot = reinterpret_cast<std::uintptr_t>(&series) | bits_of(series.hash);
+  table.slots[i].store(slot, std::memory_order_release);  // pairs with the acquire in find(): the key is there
 }
 
 void SeriesTable::grow() {
@@ -208,7 +169,7 @@ bool SeriesTable::remove(LabelKey& key) {
   Series* series = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    series = find(words, hash(words));
+    series = find_key(words);
     if (series != nullptr) take_out(*series);
   }
   if (series == nullptr) return false;
@@ -250,16 +211,16 @@ void SeriesTable::take_out(Series& series) {
   // Closes the gap in the probe sequence: what could not stand where it belongs for lack of room moves up.
   Slots& table = *tables_.back();
   std::size_t gap = series.hash & table.mask;
-  while (table.slots[gap].load(std::memory_order_relaxed) != &series) gap = (gap + 1) & table.mask;
+  while (series_in(table.slots[gap].load(std::memory_order_relaxed)) != &series) gap = (gap + 1) & table.mask;
   for (std::size_t i = (gap + 1) & table.mask;; i = (i + 1) & table.mask) {
-    Series* next = table.slots[i].load(std::memory_order_relaxed);
-    if (next == nullptr) break;
-    const std::size_t home = next->hash & table.mask;
+    const std::uintptr_t next = table.slots[i].load(std::memory_order_relaxed);
+    if (next == 0) break;
+    const std::size_t home = series_in(next)->hash & table.mask;
     if (((i - home) & table.mask) < ((i - gap) & table.mask)) continue;  // its home lies behind the gap
     table.slots[gap].store(next, std::memory_order_release);             // pairs with the acquire in find()
     gap = i;
   }
-  table.slots[gap].store(nullptr, std::memory_order_relaxed);
+  table.slots[gap].store(0, std::memory_order_relaxed);
 }
 
 /// Gives back what was taken out. Without the lock: it waits for guards.
@@ -303,36 +264,6 @@ std::span<const SeriesRef> SeriesTable::Walk::next() {
 std::size_t SeriesTable::size() const {
   const std::lock_guard lock(mutex_);
   return live_;
-}
-
-std::string_view KeyCursor::text() noexcept {
-  std::size_t size = static_cast<unsigned char>(*from_++);
-  if (size == LabelKey::long_mark) {
-    std::uint32_t long_size = 0;
-    std::memcpy(&long_size, from_, sizeof long_size);
-    from_ += sizeof long_size;
-    size = long_size;
-  }
-  return {std::exchange(from_, from_ + size), size};
-}
-
-std::uint64_t KeyCursor::number() noexcept {
-  std::uint64_t number = 0;
-  std::memcpy(&number, from_, sizeof number);
-  from_ += sizeof number;
-  return number;
-}
-
-std::string_view KeyReader::next(KeyCursor& cursor, std::size_t column) {
-  const LabelColumn& shown = columns_[column];
-  if (shown.type == LabelType::text) return cursor.text();
-  const std::uint64_t number = cursor.number();
-  if (number < shown.names.size()) return shown.names[number];
-  auto& digits = digits_[column];
-  const auto end = shown.type == LabelType::unsigned_integer
-                       ? std::to_chars(digits.data(), digits.data() + digits.size(), number)
-                       : std::to_chars(digits.data(), digits.data() + digits.size(), static_cast<std::int64_t>(number));
-  return {digits.data(), end.ptr};
 }
 
 }  // namespace quipu::detail

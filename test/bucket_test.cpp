@@ -315,3 +315,50 @@ TEST_CASE("equal bounds share one layout") {
   CHECK(&quipu::detail::bucket_layout(Bounds{1, 2, 3.25}) == &layout);
   CHECK(&quipu::detail::bucket_layout(Bounds{1, 2, 3.5}) != &layout);
 }
+
+namespace {
+
+/// The first time that is not put where its seconds are, in nanoseconds; -1 if there is none.
+std::int64_t first_misplaced(const std::vector<double>& bounds) {
+  const auto& layout = quipu::detail::bucket_layout(bounds);
+  std::vector<std::int64_t> times = {0, 1, 2, 3, std::numeric_limits<std::int64_t>::max()};
+  for (const double bound : bounds) {
+    if (bound < 0 || bound > 9e9) continue;
+    const auto near = static_cast<std::int64_t>(bound * 1e9);
+    for (std::int64_t time = std::max<std::int64_t>(near - 3, 0); time <= near + 3; ++time) times.push_back(time);
+  }
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 10'000; ++i) times.push_back(static_cast<std::int64_t>(random() >> (1 + random() % 63)));
+  for (const std::int64_t time : times) {
+    const double seconds = quipu::Seconds(std::chrono::nanoseconds(time)).count();
+    const auto expected = std::ranges::lower_bound(bounds, seconds) - bounds.begin();
+    if (layout.nanoseconds->index(time) != static_cast<std::size_t>(expected)) return time;
+  }
+  return -1;
+}
+
+}  // namespace
+
+TEST_CASE("a time in nanoseconds belongs where the same time in seconds does") {
+  const auto bounds = [](const quipu::Buckets& buckets) {
+    return std::vector<double>(buckets.bounds().begin(), buckets.bounds().end());
+  };
+  CHECK(first_misplaced(bounds(quipu::buckets::defaults())) == -1);
+  CHECK(first_misplaced(bounds(quipu::buckets::exponential(1e-9, 1.5, 100))) == -1);
+  CHECK(first_misplaced(bounds(quipu::buckets::exponential(1e-3, 1.02, 500))) == -1);
+  CHECK(first_misplaced(bounds(quipu::buckets::linear(-1, 0.1, 40))) == -1);
+  CHECK(first_misplaced(bounds(quipu::buckets::linear(0, 1e-9, 200))) == -1);
+  CHECK(first_misplaced(bounds(quipu::buckets::exponential(1e-12, 3, 100))) == -1);
+  CHECK(first_misplaced({}) == -1);
+  CHECK(first_misplaced({-5}) == -1);
+  CHECK(first_misplaced({1e-30, 1e-20, 1e300}) == -1);
+}
+
+TEST_CASE("a negative time is observed as negative seconds") {
+  quipu::Registry registry;
+  const auto histogram = registry.histogram({.name = "h", .buckets = {-1, 0, 1}});
+  histogram.observe(-2s);
+  histogram.observe(std::chrono::nanoseconds(-1));
+  histogram.observe(std::chrono::nanoseconds(1));
+  CHECK(histogram.snapshot().counts == std::vector<std::uint64_t>{1, 1, 1, 0});
+}

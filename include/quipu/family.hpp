@@ -102,14 +102,13 @@ class Family {
           return detail::Access::make<Instrument>(series, table);
         }
       }
+    } else {
+      const detail::CellRef series = table.find(as_stored(values)...);
+      if (series != detail::CellRef{}) [[likely]] {
+        return detail::Access::make<Instrument>(series, table);
+      }
     }
-    try {
-      detail::LabelKey key;
-      put(key, values...);
-      return detail::Access::make<Instrument>(table.find_or_create(key, index), table);
-    } catch (...) {  // out of memory, for label values too long for the stack
-      return {};
-    }
+    return create(index, values...);
   }
 
   /// Makes the series of every combination, so that all of them are on the page, at 0, from the start.
@@ -123,7 +122,7 @@ class Family {
   /// nowhere. The same values, used again, make a new series at 0.
   bool remove(detail::LabelArgument<LabelTypes>... values) const {
     detail::LabelKey key;
-    put(key, values...);
+    (key.put(as_stored(values)), ...);
     return core_->series.remove(key);
   }
 
@@ -150,17 +149,20 @@ class Family {
  private:
   static constexpr std::size_t closed_size_ = detail::closed_combinations<LabelTypes...>;
 
-  template <class... Values>
-  static void put(detail::LabelKey& key, const Values&... values) {
-    (put_one(key, values), ...);
+  static std::string_view as_stored(std::string_view text) noexcept { return text; }
+  template <class Number>
+  requires(!std::is_convertible_v<Number, std::string_view>) static std::uint64_t as_stored(Number number) noexcept {
+    return static_cast<std::uint64_t>(number);
   }
 
-  template <class Value>
-  static void put_one(detail::LabelKey& key, const Value& value) {
-    if constexpr (std::is_same_v<Value, std::string_view>) {
-      key.put(value);
-    } else {
-      key.put(static_cast<std::uint64_t>(value));
+  /// Out of the way of lookups.
+  [[gnu::noinline]] Instrument create(std::size_t index, detail::LabelArgument<LabelTypes>... values) const noexcept {
+    try {
+      detail::LabelKey key;
+      (key.put(as_stored(values)), ...);
+      return detail::Access::make<Instrument>(core_->series.find_or_create(key, index), core_->series);
+    } catch (...) {  // out of memory, for label values too long for the stack
+      return {};
     }
   }
 

@@ -43,12 +43,13 @@ class Histogram {
   /// Observes seconds.
   template <class Rep, class Period>
   void observe(std::chrono::duration<Rep, Period> duration) const noexcept {
-    if constexpr (std::is_integral_v<Rep> && std::is_same_v<Period, std::nano>) {
-      const auto count = static_cast<double>(duration.count());
-      detail::observe(ref_, *layout_, layout_->nanoseconds->index(count), Seconds(duration).count());
-    } else {
-      observe(Seconds(duration).count());
+    if constexpr (std::is_same_v<std::chrono::duration<Rep, Period>, std::chrono::nanoseconds>) {
+      if (duration.count() >= 0) [[likely]] {
+        const std::size_t bucket = layout_->nanoseconds->index(duration.count());
+        return detail::observe(ref_, *layout_, bucket, Seconds(duration).count());
+      }
     }
+    observe(Seconds(duration).count());
   }
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +8,38 @@
 #include <span>
 
 namespace quipu::detail {
+
+/// The same as BucketLayout for times in whole nanoseconds. A time in seconds is that number divided by 1e9, and
+/// rounded; a bound here is the largest number that does not come out above the bound in seconds. So the bucket is
+/// known before the division is done, and from fewer instructions one after the other: a timer that has read the clock
+/// waits for them.
+struct NanosecondLayout {
+  struct Entry {
+    std::int64_t bound;  // of the first bucket that a time of this cell may belong to
+    std::size_t bucket;  // and its index
+  };
+
+  const Entry* table;          // of 2^detail cells for each power of two
+  const std::int64_t* bounds;  // then the largest number there is
+  std::uint32_t detail;
+  std::uint32_t comparisons;  // how many bounds share a cell at the most; at least 1
+
+  [[nodiscard]] static std::size_t cell(std::int64_t count, std::uint32_t detail) noexcept {
+    const auto number = static_cast<std::uint64_t>(count) | 1;
+    const int zeros = std::countl_zero(number);
+    const std::size_t power = static_cast<std::size_t>(63 - zeros) << detail;
+    const std::size_t part = (number << zeros) >> (63 - detail);  // the leading one, and `detail` bits after it
+    return power + part - (std::size_t{1} << detail);
+  }
+
+  /// The bucket of `count`, which is not negative.
+  [[nodiscard]] std::size_t index(std::int64_t count) const noexcept {
+    const Entry& entry = table[cell(count, detail)];
+    std::size_t i = entry.bucket + static_cast<std::size_t>(count > entry.bound);
+    for (std::uint32_t n = comparisons; n > 1; --n) i += static_cast<std::size_t>(count > bounds[i]);
+    return i;
+  }
+};
 
 /// Where a value belongs among a histogram's bounds, found without a search.
 ///
@@ -31,10 +64,7 @@ struct BucketLayout {
   std::uint32_t count;
   std::uint32_t shift;        // 1 … 63
   std::uint32_t comparisons;  // how many bounds share a cell at the most; at least 1
-  /// The same buckets for whole nanoseconds. A time in seconds is that number divided by 1e9 and rounded, and this has
-  /// for each bound the largest number that does not come out above it. So the bucket is known before the division is
-  /// done.
-  const BucketLayout* nanoseconds;
+  const NanosecondLayout* nanoseconds;
 
   [[nodiscard]] static std::uint64_t ordered(double value) noexcept {
     const auto bits = std::bit_cast<std::uint64_t>(value);
@@ -58,9 +88,12 @@ struct BucketLayout {
 };
 
 /// A layout that is there without being made: of one bucket, +Inf.
-inline constexpr double only_bound = std::numeric_limits<double>::infinity();
-inline constexpr BucketLayout::Entry only_entry{only_bound, 0};
-inline constexpr BucketLayout no_bounds{&only_bound, &only_entry, 0, 0, 0, 63, 1, &no_bounds};
+inline constexpr double no_bound = std::numeric_limits<double>::infinity();
+inline constexpr BucketLayout::Entry no_entry{no_bound, 0};
+inline constexpr std::array<NanosecondLayout::Entry, 64> no_nanosecond_entries{};
+inline constexpr std::int64_t no_nanosecond_bound = std::numeric_limits<std::int64_t>::max();
+inline constexpr NanosecondLayout no_nanosecond_bounds{no_nanosecond_entries.data(), &no_nanosecond_bound, 0, 1};
+inline constexpr BucketLayout no_bounds{&no_bound, &no_entry, 0, 0, 0, 63, 1, &no_nanosecond_bounds};
 
 /// The layout for these bounds (finite, strictly increasing). Takes a lock and may allocate.
 [[nodiscard]] const BucketLayout& bucket_layout(std::span<const double> bounds);

@@ -4,94 +4,19 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "quipu/detail/cells.hpp"
+#include "quipu/detail/label_key.hpp"
 #include "quipu/label.hpp"
 
 namespace quipu::detail {
 
 enum class CellKind : std::uint8_t { whole, real, histogram };
-
-/// The label values of one series as one string of bytes, which is what series are told apart by: a length before each
-/// text, eight bytes for each number, zeros up to a multiple of eight. No two lists of values share a key, as the
-/// lengths separate them: ("ab", "c") is not ("a", "bc").
-///
-/// Built on the stack for each lookup; values of more than about 500 bytes in all take it to the heap.
-class LabelKey {
- public:
-  LabelKey() noexcept {}
-  LabelKey(const LabelKey&) = delete;
-  LabelKey& operator=(const LabelKey&) = delete;
-
-  void put(std::string_view text) {
-    unsigned char* to = reserve(text.size() + long_header);
-    if (text.size() < long_mark) {
-      *to++ = static_cast<unsigned char>(text.size());
-    } else {
-      const auto size = static_cast<std::uint32_t>(text.size());
-      *to++ = long_mark;
-      std::memcpy(to, &size, sizeof size);
-      to += sizeof size;
-    }
-    copy_text(to, text);
-    size_ = static_cast<std::size_t>(to - data_) + text.size();
-  }
-
-  void put(std::uint64_t number) {
-    std::memcpy(reserve(sizeof number), &number, sizeof number);
-    size_ += sizeof number;
-  }
-
-  /// The finished key. Nothing is put afterwards.
-  [[nodiscard]] std::span<const std::uint64_t> finish() {
-    // Zeros to the end of the word; those beyond are not part of the key.
-    std::memset(reserve(word), 0, word);
-    size_ += -size_ % word;
-    return {reinterpret_cast<const std::uint64_t*>(data_), size_ / word};
-  }
-
-  static constexpr unsigned char long_mark = 0xFF;
-  static constexpr std::size_t long_header = 1 + sizeof(std::uint32_t);
-
- private:
-  static constexpr std::size_t word = sizeof(std::uint64_t);
-
-  /// A memcpy for a few bytes, without the call: whole words, the last one over the end of those before it.
-  static void copy_text(unsigned char* to, std::string_view text) noexcept {
-    const char* from = text.data();
-    const std::size_t size = text.size();
-    if (size >= word) {
-      for (std::size_t i = 0; i + word < size; i += word) std::memcpy(to + i, from + i, word);
-      std::memcpy(to + size - word, from + size - word, word);
-    } else if (size >= 4) {
-      std::memcpy(to, from, 4);
-      std::memcpy(to + size - 4, from + size - 4, 4);
-    } else {
-      for (std::size_t i = 0; i < size; ++i) to[i] = static_cast<unsigned char>(from[i]);
-    }
-  }
-
-  unsigned char* reserve(std::size_t more) {
-    if (size_ + more > capacity_) [[unlikely]] {
-      grow(more);
-    }
-    return data_ + size_;
-  }
-  void grow(std::size_t more);
-
-  alignas(word) unsigned char inline_[512];
-  std::unique_ptr<std::uint64_t[]> heap_;
-  unsigned char* data_ = inline_;
-  std::size_t size_ = 0;
-  std::size_t capacity_ = sizeof inline_;
-};
 
 /// A series: its cell, then its key, in stable memory. All but the cell is written before the series is published and
 /// does not change while it can be found, or a guard is held under which it was found.
@@ -112,6 +37,8 @@ struct Series {
   }
 };
 
+static_assert(alignof(Series) == 16);
+
 /// A series as it was when it was looked at: should it be removed, `ref` is not live any more.
 struct SeriesRef {
   Series* series = nullptr;
@@ -127,7 +54,6 @@ struct SeriesRef {
 /// too small, is reused or freed only when all guards of that time have ended; where the system has no means for that,
 /// it is kept.
 ///
-/// Hashes are seeded at random for each table, so that label values from outside cannot be chosen to collide.
 class SeriesTable {
  public:
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
@@ -140,8 +66,17 @@ class SeriesTable {
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
 
-  /// Thread-safe. Takes no lock and does not allocate when there is such a series. A handle to nowhere when memory ran
-  /// out. `index` numbers the combination, in a family of closed labels.
+  /// The series with these label values; a handle to nowhere when there is none. Thread-safe. Takes no lock and does
+  /// not allocate.
+  template <class... Values>
+  [[nodiscard]] CellRef find(const Values&... values) const noexcept {
+    const std::uint32_t hash = hash_of(seed_, values...);
+    const Guard guard;
+    Series* series = find_if(hash, [&](const Series& met) { return is_key_of(met.key(), values...); });
+    return series == nullptr ? CellRef{} : series->ref();
+  }
+  /// The same, made if there is none. Thread-safe; takes the lock. A handle to nowhere when memory ran out.
+  /// `index` numbers the combination, in a family of closed labels.
   [[nodiscard]] CellRef find_or_create(LabelKey& key, std::size_t index = not_closed) noexcept;
   /// The series of a combination of closed labels; a handle to nowhere when it was not made yet.
   /// Thread-safe, takes no lock.
@@ -186,14 +121,30 @@ class SeriesTable {
   [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }
 
  private:
+  /// A slot is 0, or a series' address with four bits of its hash in the place of those that are 0 in an address, which
+  /// tell most other series apart without looking at them.
   struct Slots {
-    explicit Slots(std::size_t size) : mask(size - 1), slots(new std::atomic<Series*>[size]()) {}
+    explicit Slots(std::size_t size) : mask(size - 1), slots(new std::atomic<std::uintptr_t>[size]()) {}
     std::size_t mask;
-    std::unique_ptr<std::atomic<Series*>[]> slots;
+    std::unique_ptr<std::atomic<std::uintptr_t>[]> slots;
   };
+  static constexpr std::uintptr_t hash_bits = alignof(Series) - 1;
+  [[nodiscard]] static std::uintptr_t bits_of(std::uint32_t hash) noexcept { return hash >> 28; }
+  [[nodiscard]] static Series* series_in(std::uintptr_t slot) noexcept {
+    return reinterpret_cast<Series*>(slot & ~hash_bits);
+  }
 
+  template <class Matches>
+  [[nodiscard]] Series* find_if(std::uint32_t hash, Matches matches) const noexcept {
+    const Slots& table = *slots_.load(std::memory_order_acquire);  // pairs with the release in grow()
+    for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
+      const std::uintptr_t slot = table.slots[i].load(std::memory_order_acquire);  // pairs with the release in insert()
+      if (slot == 0) return nullptr;
+      if ((slot & hash_bits) == bits_of(hash) && matches(*series_in(slot))) return series_in(slot);
+    }
+  }
   [[nodiscard]] std::uint32_t hash(std::span<const std::uint64_t> key) const noexcept;
-  [[nodiscard]] Series* find(std::span<const std::uint64_t> key, std::uint32_t hash) const noexcept;
+  [[nodiscard]] Series* find_key(std::span<const std::uint64_t> key) const noexcept;
   [[nodiscard]] std::size_t cells() const noexcept;
   CellRef create(std::span<const std::uint64_t> key, std::size_t index);
   Series& publish(std::span<const std::uint64_t> key, std::size_t index);
@@ -207,7 +158,7 @@ class SeriesTable {
   const BucketLayout* const layout_;
   const std::size_t closed_size_;
   const std::size_t max_series_;
-  const std::uint64_t seed_;
+  const HashSeed seed_;
 
   std::atomic<Slots*> slots_;
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
@@ -220,39 +171,6 @@ class SeriesTable {
   mutable std::size_t walks_ = 0;
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;
-};
-
-/// Takes from a key, in order, what was put into it.
-class KeyCursor {
- public:
-  explicit KeyCursor(std::span<const std::uint64_t> key) noexcept : from_(reinterpret_cast<const char*>(key.data())) {}
-  [[nodiscard]] std::string_view text() noexcept;
-  [[nodiscard]] std::uint64_t number() noexcept;
-
- private:
-  const char* from_;
-};
-
-/// Shows keys as label values.
-class KeyReader {
- public:
-  explicit KeyReader(std::span<const LabelColumn> columns) : columns_(columns), digits_(columns.size()) {}
-
-  /// Calls take(column, value) for each column. The values are valid until the next call, and as long as `key`.
-  /// The key of an overflow series is empty and reads as "overflow" in each column.
-  template <class Take>
-  void read(std::span<const std::uint64_t> key, Take take) {
-    KeyCursor cursor(key);
-    for (std::size_t i = 0; i < columns_.size(); ++i) take(i, key.empty() ? overflow : next(cursor, i));
-  }
-
-  static constexpr std::string_view overflow = "overflow";
-
- private:
-  [[nodiscard]] std::string_view next(KeyCursor& cursor, std::size_t column);
-
-  std::span<const LabelColumn> columns_;
-  std::vector<std::array<char, 24>> digits_;
 };
 
 }  // namespace quipu::detail

@@ -1,0 +1,214 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "quipu/label.hpp"
+
+namespace quipu::detail {
+
+inline constexpr std::size_t word = sizeof(std::uint64_t);
+
+template <class Word>
+[[nodiscard]] inline std::uint64_t load(const void* from) noexcept {
+  Word loaded;
+  std::memcpy(&loaded, from, sizeof loaded);
+  return loaded;
+}
+
+/// The label values of one series as one string of bytes, which is what series are told apart by: a length before each
+/// text, eight bytes for each number, zeros up to a multiple of eight. No two lists of values share a key, as the
+/// lengths separate them: ("ab", "c") is not ("a", "bc").
+///
+/// Built on the stack, to make or remove a series; values of more than about 500 bytes in all take it to the heap.
+class LabelKey {
+ public:
+  LabelKey() noexcept {}
+  LabelKey(const LabelKey&) = delete;
+  LabelKey& operator=(const LabelKey&) = delete;
+
+  void put(std::string_view text) {
+    unsigned char* to = reserve(text.size() + long_header);
+    if (text.size() < long_mark) {
+      *to++ = static_cast<unsigned char>(text.size());
+    } else {
+      const auto size = static_cast<std::uint32_t>(text.size());
+      *to++ = long_mark;
+      std::memcpy(to, &size, sizeof size);
+      to += sizeof size;
+    }
+    if (!text.empty()) std::memcpy(to, text.data(), text.size());
+    size_ = static_cast<std::size_t>(to - data_) + text.size();
+  }
+
+  void put(std::uint64_t number) {
+    std::memcpy(reserve(sizeof number), &number, sizeof number);
+    size_ += sizeof number;
+  }
+
+  /// The finished key. Nothing is put afterwards.
+  [[nodiscard]] std::span<const std::uint64_t> finish() {
+    // Zeros to the end of the word; those beyond are not part of the key.
+    std::memset(reserve(word), 0, word);
+    size_ += -size_ % word;
+    return {reinterpret_cast<const std::uint64_t*>(data_), size_ / word};
+  }
+
+  static constexpr unsigned char long_mark = 0xFF;
+  static constexpr std::size_t long_header = 1 + sizeof(std::uint32_t);
+
+ private:
+  unsigned char* reserve(std::size_t more) {
+    if (size_ + more > capacity_) [[unlikely]] {
+      grow(more);
+    }
+    return data_ + size_;
+  }
+  void grow(std::size_t more);
+
+  alignas(word) unsigned char inline_[512];
+  std::unique_ptr<std::uint64_t[]> heap_;
+  unsigned char* data_ = inline_;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = sizeof inline_;
+};
+
+/// Takes from a key, in order, what was put into it.
+class KeyCursor {
+ public:
+  explicit KeyCursor(std::span<const std::uint64_t> key) noexcept : from_(reinterpret_cast<const char*>(key.data())) {}
+  [[nodiscard]] std::string_view text() noexcept;
+  [[nodiscard]] std::uint64_t number() noexcept;
+
+ private:
+  const char* from_;
+};
+
+/// Shows keys as label values.
+class KeyReader {
+ public:
+  explicit KeyReader(std::span<const LabelColumn> columns) : columns_(columns), digits_(columns.size()) {}
+
+  /// Calls take(column, value) for each column. The values are valid until the next call, and as long as `key`.
+  /// The key of an overflow series is empty and reads as "overflow" in each column.
+  template <class Take>
+  void read(std::span<const std::uint64_t> key, Take take) {
+    KeyCursor cursor(key);
+    for (std::size_t i = 0; i < columns_.size(); ++i) take(i, key.empty() ? overflow : next(cursor, i));
+  }
+
+  static constexpr std::string_view overflow = "overflow";
+
+ private:
+  [[nodiscard]] std::string_view next(KeyCursor& cursor, std::size_t column);
+
+  std::span<const LabelColumn> columns_;
+  std::vector<std::array<char, 24>> digits_;
+};
+
+// A lookup does without a key: it hashes the label values where they are, and compares them with the keys that it
+// meets. Texts are taken in words, of which the last one lies over the end of those before it. That is also how short
+// texts are copied, hashed and compared without a call.
+
+/// Random numbers that make hashes unpredictable: label values can come from outside, and must not be chosen to
+/// collide.
+struct HashSeed {
+  std::uint64_t start;
+  std::uint64_t secret;
+};
+
+/// Multiplies to 128 bits and folds.
+[[nodiscard]] inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) noexcept {
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = static_cast<Wide>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+[[nodiscard]] inline std::uint64_t hash_value(std::uint64_t hash, HashSeed seed, std::uint64_t number) noexcept {
+  return mix(number ^ seed.secret, hash);
+}
+
+[[nodiscard]] inline std::uint64_t hash_value(std::uint64_t hash, HashSeed seed, std::string_view text) noexcept {
+  const char* from = text.data();
+  std::size_t left = text.size();
+  hash ^= left * 0x9E3779B97F4A7C15u;
+  for (; left > 2 * word; from += 2 * word, left -= 2 * word) {
+    hash = mix(load<std::uint64_t>(from) ^ seed.secret, load<std::uint64_t>(from + word) ^ hash);
+  }
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  if (left >= word) {
+    first = load<std::uint64_t>(from);
+    last = load<std::uint64_t>(from + left - word);
+  } else if (left >= word / 2) {
+    first = load<std::uint32_t>(from);
+    last = load<std::uint32_t>(from + left - word / 2);
+  } else if (left > 0) {
+    first =
+        load<std::uint8_t>(from) << 16 | load<std::uint8_t>(from + left / 2) << 8 | load<std::uint8_t>(from + left - 1);
+  }
+  return mix(first ^ seed.secret, last ^ hash);
+}
+
+/// Of the values of all labels, in order.
+template <class... Values>
+[[nodiscard]] inline std::uint32_t hash_of(HashSeed seed, const Values&... values) noexcept {
+  std::uint64_t hash = seed.start;
+  ((hash = hash_value(hash, seed, values)), ...);
+  return static_cast<std::uint32_t>(hash);
+}
+
+/// The same of the values in a key.
+[[nodiscard]] std::uint32_t hash_of_key(HashSeed seed, std::span<const LabelColumn> columns,
+                                        std::span<const std::uint64_t> key) noexcept;
+
+/// Whether `value` comes next in the key at `key`; moves on behind it if so.
+[[nodiscard]] inline bool is_next(const char*& key, std::uint64_t value) noexcept {
+  const bool is_equal = load<std::uint64_t>(key) == value;
+  key += word;
+  return is_equal;
+}
+
+[[nodiscard]] inline bool is_next(const char*& key, std::string_view value) noexcept {
+  const std::size_t size = value.size();
+  const char* from = value.data();
+  if (size >= LabelKey::long_mark) [[unlikely]] {
+    if (load<std::uint8_t>(key) != LabelKey::long_mark || load<std::uint32_t>(key + 1) != size) return false;
+    key += LabelKey::long_header;
+  } else {
+    if (load<std::uint8_t>(key) != size) return false;
+    ++key;
+  }
+  const char* own = key;
+  key += size;
+  if (size >= word) {
+    std::uint64_t difference = load<std::uint64_t>(own + size - word) ^ load<std::uint64_t>(from + size - word);
+    for (std::size_t i = 0; i + word < size; i += word) {
+      difference |= load<std::uint64_t>(own + i) ^ load<std::uint64_t>(from + i);
+    }
+    return difference == 0;
+  }
+  if (size >= word / 2) {
+    return load<std::uint32_t>(own) == load<std::uint32_t>(from) &&
+           load<std::uint32_t>(own + size - word / 2) == load<std::uint32_t>(from + size - word / 2);
+  }
+  for (std::size_t i = 0; i < size; ++i) {
+    if (own[i] != from[i]) return false;
+  }
+  return true;
+}
+
+/// Whether these are the values of the key.
+template <class... Values>
+[[nodiscard]] inline bool is_key_of(std::span<const std::uint64_t> key, const Values&... values) noexcept {
+  const char* next = reinterpret_cast<const char*>(key.data());
+  return !key.empty() && (is_next(next, values) && ...);
+}
+
+}  // namespace quipu::detail

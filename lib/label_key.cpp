@@ -1,0 +1,60 @@
+#include "quipu/detail/label_key.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace quipu::detail {
+
+void LabelKey::grow(std::size_t more) {
+  const std::size_t capacity = std::max(2 * capacity_, size_ + more + word);
+  auto heap = std::make_unique<std::uint64_t[]>(capacity / word + 1);
+  std::memcpy(heap.get(), data_, size_);
+  heap_ = std::move(heap);
+  data_ = reinterpret_cast<unsigned char*>(heap_.get());
+  capacity_ = capacity;
+}
+
+std::uint32_t hash_of_key(HashSeed seed, std::span<const LabelColumn> columns,
+                          std::span<const std::uint64_t> key) noexcept {
+  std::uint64_t hash = seed.start;
+  KeyCursor cursor(key);
+  for (const LabelColumn& column : columns) {
+    if (key.empty()) break;
+    hash = column.type == LabelType::text ? hash_value(hash, seed, cursor.text())
+                                          : hash_value(hash, seed, cursor.number());
+  }
+  return static_cast<std::uint32_t>(hash);
+}
+
+std::string_view KeyCursor::text() noexcept {
+  std::size_t size = static_cast<unsigned char>(*from_++);
+  if (size == LabelKey::long_mark) {
+    std::uint32_t long_size = 0;
+    std::memcpy(&long_size, from_, sizeof long_size);
+    from_ += sizeof long_size;
+    size = long_size;
+  }
+  return {std::exchange(from_, from_ + size), size};
+}
+
+std::uint64_t KeyCursor::number() noexcept {
+  std::uint64_t number = 0;
+  std::memcpy(&number, from_, sizeof number);
+  from_ += sizeof number;
+  return number;
+}
+
+std::string_view KeyReader::next(KeyCursor& cursor, std::size_t column) {
+  const LabelColumn& shown = columns_[column];
+  if (shown.type == LabelType::text) return cursor.text();
+  const std::uint64_t number = cursor.number();
+  if (number < shown.names.size()) return shown.names[number];
+  auto& digits = digits_[column];
+  const auto end = shown.type == LabelType::unsigned_integer
+                       ? std::to_chars(digits.data(), digits.data() + digits.size(), number)
+                       : std::to_chars(digits.data(), digits.data() + digits.size(), static_cast<std::int64_t>(number));
+  return {digits.data(), end.ptr};
+}
+
+}  // namespace quipu::detail
