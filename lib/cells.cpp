@@ -151,7 +151,7 @@ SharedHistogram* shared_histogram(Cell& cell, const BucketLayout& layout) noexce
 /// How often a reader tries by itself before it asks the owner.
 constexpr int attempts = 4;
 /// After this long it takes the cells as they are, and may have counted an observation of which the sum lacks: for a
-/// thread that ended inside an observation (killed by pthread_cancel, or left behind by a fork).
+/// thread that ended inside an observation (by pthread_exit in a signal handler, say).
 constexpr auto longest_wait = std::chrono::seconds(1);
 
 /// The thread cells of one histogram in one slab. Under a guard, so that they stay that histogram's.
@@ -172,7 +172,8 @@ class ThreadHistogramReader {
     for (int i = 0; i < attempts; ++i) {
       if (try_cells()) return;
     }
-    static constinit std::mutex readers;  // one request at a time
+    if (slab_.owner.load(std::memory_order_relaxed) == Slab::Owner::lost) return;  // it stays as it is
+    static constinit std::mutex readers;                                           // one request at a time
     const std::lock_guard lock(readers);
     const std::uint64_t request = (std::uint64_t{++slab_.requests} << 32) | slot_;
     slab_.wanted_words.store(buckets_ + 1, std::memory_order_relaxed);

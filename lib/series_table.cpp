@@ -77,7 +77,7 @@ SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const 
 SeriesTable::~SeriesTable() {
   std::erase(order_, nullptr);
   const std::vector<Series*> removed(order_.begin(), order_.end());
-  for (Series* series : removed) end_series(series->cell);
+  for (Series* series : removed) end_series(*series);
   recycle(removed);
 }
 
@@ -127,12 +127,12 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   const bool takes_free_position = walks_ == 0 && !free_positions_.empty();
   if (!takes_free_position) order_.push_back(nullptr);
 
-  auto* series = new (acquire_stable(sizeof(Series) + key.size_bytes())) Series;
+  auto* series = static_cast<Series*>(&acquire_cell(sizeof(Series) + key.size_bytes()));
   series->hash = hash(key);
   series->position = takes_free_position ? free_positions_.back() : static_cast<std::uint32_t>(order_.size() - 1);
   series->key_words = static_cast<std::uint32_t>(key.size());
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
-  series->slot = begin_series(series->cell, cells()).slot;
+  series->slot = begin_series(*series, cells()).slot;
 
   if (takes_free_position) free_positions_.pop_back();
   order_[series->position] = series;
@@ -200,7 +200,7 @@ void SeriesTable::clear() {
 /// Makes the series unfindable, and its handles' writes go nowhere.
 void SeriesTable::take_out(Series& series) {
   free_positions_.push_back(series.position);
-  end_series(series.cell);
+  end_series(series);
   for (std::size_t i = 0; i < closed_size_; ++i) {
     if (closed_[i].load(std::memory_order_relaxed) == &series) closed_[i].store(nullptr, std::memory_order_relaxed);
   }
@@ -227,8 +227,8 @@ void SeriesTable::take_out(Series& series) {
 void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
   if (removed.empty() || !quiesce()) return;
   for (Series* series : removed) {
-    recycle_series(series->cell, series->slot, cells(), kind_ == CellKind::histogram);
-    release_stable(series, sizeof(Series) + series->key().size_bytes());
+    recycle_series(*series, series->slot, cells(), kind_ == CellKind::histogram);
+    release_cell(*series, sizeof(Series) + series->key().size_bytes());
   }
 }
 

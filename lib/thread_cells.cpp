@@ -5,10 +5,10 @@
 
 #include <cstdlib>
 #include <mutex>
-#include <new>
 #include <utility>
 #include <vector>
 
+#include "cell_memory.hpp"
 #include "patience.hpp"
 #include "quipu/memory.hpp"
 
@@ -33,9 +33,15 @@ constexpr std::size_t default_budget = std::size_t{64} << 20;
 // All constant-initialized and trivially destroyed, so that recording works before and after every other object.
 constinit std::mutex lock;
 constinit std::atomic<Slab*> first_slab{nullptr};
-constinit Slab* free_slabs = nullptr;  // guarded by `lock`
+constinit std::atomic<Slab*> free_slabs{nullptr};  // stored with `lock` held
 constinit std::atomic<std::size_t> budget{default_budget};
 constinit std::atomic<std::size_t> bytes_in_use{0};
+
+/// Whether there is room in the budget. Asked first, because a thread without room asks at each recording: then it
+/// neither takes the lock nor writes to what all threads share.
+bool has_room(std::size_t bytes) noexcept {
+  return bytes_in_use.load(std::memory_order_relaxed) + bytes <= budget.load(std::memory_order_relaxed);
+}
 
 bool spend(std::size_t bytes) noexcept {
   if (bytes_in_use.fetch_add(bytes, std::memory_order_relaxed) + bytes <= budget.load(std::memory_order_relaxed)) {
@@ -51,8 +57,14 @@ void* map(std::size_t bytes) noexcept {
   return memory == MAP_FAILED ? nullptr : memory;
 }
 
-void before_fork() { lock.lock(); }
-void after_fork_in_parent() { lock.unlock(); }
+void before_fork() {
+  lock.lock();
+  cell_memory_lock.lock();
+}
+void after_fork_in_parent() {
+  cell_memory_lock.unlock();
+  lock.unlock();
+}
 
 /// In the child only this thread is left. What the others counted stays on the page, but nobody goes on counting there:
 /// a thread may have been in the middle of an observation.
@@ -64,7 +76,7 @@ void after_fork_in_child() {
     }
   }
   Guard::strangers.store(0, std::memory_order_relaxed);
-  lock.unlock();
+  after_fork_in_parent();
 }
 
 /// Gives the slab back when the thread ends. Trivially constructed, so that only a thread that has a slab pays for it.
@@ -79,7 +91,8 @@ class SlabLease {
     if (slab == &no_slab) return;
     slab->owner.store(Slab::Owner::none, std::memory_order_release);
     const std::lock_guard held(lock);
-    slab->next_free = std::exchange(free_slabs, slab);
+    slab->next_free = free_slabs.load(std::memory_order_relaxed);
+    free_slabs.store(slab, std::memory_order_relaxed);
   }
   void begin() noexcept {}
 
@@ -111,13 +124,14 @@ Slab* all_slabs() noexcept { return first_slab.load(std::memory_order_acquire); 
 bool acquire_slab() noexcept {
   if (has_slab()) return true;
   if (SlabLease::has_ended) return false;
+  if (free_slabs.load(std::memory_order_relaxed) == nullptr && !has_room(slab_bytes)) return false;
   static const bool handles_fork [[maybe_unused]] =
       pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
   lease.begin();  // from here on the lease's destructor will run
   const std::lock_guard held(lock);
-  Slab* slab = free_slabs;
+  Slab* slab = free_slabs.load(std::memory_order_relaxed);
   if (slab != nullptr) {
-    free_slabs = slab->next_free;
+    free_slabs.store(slab->next_free, std::memory_order_relaxed);
   } else {
     slab = new_slab();
     if (slab == nullptr) return false;
@@ -128,7 +142,7 @@ bool acquire_slab() noexcept {
 }
 
 ThreadCell* acquire_page() noexcept {
-  if (!spend(page_bytes)) return nullptr;
+  if (!has_room(page_bytes) || !spend(page_bytes)) return nullptr;
   // Pages come from the system a few at a time and are never given back.
   static constinit char* rest = nullptr;
   static constinit std::size_t left = 0;
@@ -144,49 +158,6 @@ ThreadCell* acquire_page() noexcept {
   }
   left -= page_bytes;
   return reinterpret_cast<ThreadCell*>(std::exchange(rest, rest + page_bytes));
-}
-
-namespace {
-
-/// Blocks of each size, in steps of `stable_step`, that were released.
-std::vector<std::vector<void*>>& stable_blocks() {
-  static auto& blocks = *new std::vector<std::vector<void*>>;
-  return blocks;
-}
-constexpr std::size_t stable_step = 16;
-
-}  // namespace
-
-void* acquire_stable(std::size_t bytes) {
-  const std::size_t steps = (bytes + stable_step - 1) / stable_step;
-  static constinit char* rest = nullptr;
-  static constinit std::size_t left = 0;
-  constexpr std::size_t chunk = 4096;  // steps
-  const std::lock_guard held(lock);
-  auto& blocks = stable_blocks();
-  if (steps < blocks.size() && !blocks[steps].empty()) {
-    void* block = blocks[steps].back();
-    blocks[steps].pop_back();
-    return block;
-  }
-  const auto from_system = [](std::size_t n) {
-    return static_cast<char*>(::operator new (n* stable_step, std::align_val_t{stable_step}));
-  };
-  if (steps > chunk / 16) return from_system(steps);
-  if (left < steps) {
-    rest = from_system(chunk);
-    left = chunk;
-  }
-  left -= steps;
-  return std::exchange(rest, rest + steps * stable_step);
-}
-
-void release_stable(void* block, std::size_t bytes) {
-  const std::size_t steps = (bytes + stable_step - 1) / stable_step;
-  const std::lock_guard held(lock);
-  auto& blocks = stable_blocks();
-  if (blocks.size() <= steps) blocks.resize(steps + 1);
-  blocks[steps].push_back(block);
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -112,10 +113,10 @@ TEST_CASE("a tracker that is moved takes its step away once") {
   const auto other = registry.gauge({.name = "others_in_flight"});
 
   SECTION("into a new one") {
-    std::optional<quipu::GaugeTracker> kept;
+    std::unique_ptr<quipu::GaugeTracker> kept;
     {
       auto tracker = gauge.track();
-      kept.emplace(std::move(tracker));
+      kept = std::make_unique<quipu::GaugeTracker>(std::move(tracker));
       CHECK(gauge.value() == 1);
     }
     CHECK(gauge.value() == 1);

@@ -20,7 +20,8 @@
 /// to the next, because no cell of it does and nothing is ever moved from one to another.
 namespace quipu::detail {
 
-/// What the threads share of a series. In stable memory, so a handle that outlives its series still points to a cell.
+/// What the threads share of a series. Cells are never destroyed, so that a handle that outlives its series still
+/// points to one; they are used again.
 struct alignas(16) Cell {
   /// Identifies the series that lives here; 0 when it was removed. Handles carry the tag of their series, and no two
   /// series have the same one (until 2^32 have been made).
@@ -218,6 +219,12 @@ class SharedHistogram {
 };
 
 // Lives of series.
+
+/// A cell that is empty, with memory behind it: `bytes` in all. Behind a cell that was used before there is what was
+/// left there. Thread-safe; takes a lock. Throws std::bad_alloc.
+[[nodiscard]] Cell& acquire_cell(std::size_t bytes);
+/// Gives it to the next who wants as many bytes.
+void release_cell(Cell& cell, std::size_t bytes);
 
 /// Puts a new series into `cell`, which is empty. `cells` is how many thread cells it takes.
 [[nodiscard]] CellRef begin_series(Cell& cell, std::size_t cells) noexcept;

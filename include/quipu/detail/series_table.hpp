@@ -18,10 +18,9 @@ namespace quipu::detail {
 
 enum class CellKind : std::uint8_t { whole, real, histogram };
 
-/// A series: its cell, then its key, in stable memory. All but the cell is written before the series is published and
-/// does not change while it can be found, or a guard is held under which it was found.
-struct Series {
-  Cell cell;
+/// A series: its cell, then its key. All but the cell is written before the series is published and does not change
+/// while it can be found, or a guard is held under which it was found. Made by acquire_cell(), with room for the rest.
+struct Series : Cell {
   std::uint32_t hash;
   std::uint32_t slot;
   std::uint32_t position;  // in SeriesTable::order_
@@ -32,8 +31,8 @@ struct Series {
   }
   /// For a series that has just been removed, a handle to nowhere.
   [[nodiscard]] CellRef ref() noexcept {
-    const std::uint32_t tag = cell.tag.load(std::memory_order_acquire);
-    return tag == 0 ? CellRef{} : CellRef{&cell, tag, slot};
+    const std::uint32_t own = tag.load(std::memory_order_acquire);
+    return own == 0 ? CellRef{} : CellRef{this, own, slot};
   }
 };
 

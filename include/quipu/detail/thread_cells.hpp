@@ -99,11 +99,6 @@ bool acquire_slab() noexcept;
 [[nodiscard]] std::uint32_t acquire_slot(std::size_t cells) noexcept;
 void release_slot(std::uint32_t slot, std::size_t cells) noexcept;
 
-/// Memory that is never given back to the system, only to the next who wants as much: what a handle points to stays
-/// readable for good. Aligned to 16 bytes. Thread-safe; takes a lock. Throws std::bad_alloc.
-[[nodiscard]] void* acquire_stable(std::size_t bytes);
-void release_stable(void* block, std::size_t bytes);
-
 /// While a thread holds a guard, no series that it could find when the guard began is taken apart: its memory is still
 /// that series', even when it is removed meanwhile. Guards are for the few instructions between finding a series and
 /// being done with it. Whoever holds one takes no lock that is held while quiesce() is called.
