@@ -204,24 +204,27 @@ TEST_CASE("without any budget everything is counted all the same") {
     const auto histogram = registry.histogram({.name = "h", .buckets = {1, 2}});
     const auto gauge = registry.gauge({.name = "g"});
     std::vector<std::thread> running;
+    std::atomic<int> ended{0};
     for (int i = 0; i < 4; ++i) {
       running.emplace_back([&] {
-        for (int n = 0; n < 10'000; ++n) {
+        for (int n = 0; n < 50'000; ++n) {
           counter.inc();
           seconds.inc(0.5);
           histogram.observe(1.5);
           gauge.inc();
           gauge.dec(0.5);
         }
+        ++ended;
       });
     }
-    for (int i = 0; i < 100; ++i) {
+    bool is_torn = false;
+    while (ended < 4) {
       const auto snapshot = histogram.snapshot();
-      if (snapshot.sum != 1.5 * static_cast<double>(snapshot.count())) return false;
+      is_torn = is_torn || snapshot.sum != 1.5 * static_cast<double>(snapshot.count());
     }
     for (std::thread& thread : running) thread.join();
-    return counter.value() == 40'000 && seconds.value() == 20'000 && gauge.value() == 20'000 &&
-           histogram.snapshot().counts == std::vector<std::uint64_t>{0, 40'000, 0};
+    return !is_torn && counter.value() == 200'000 && seconds.value() == 100'000 && gauge.value() == 100'000 &&
+           histogram.snapshot().counts == std::vector<std::uint64_t>{0, 200'000, 0};
   }));
 }
 

@@ -241,6 +241,35 @@ TEST_CASE("every scrape is of one moment, while writers never pause") {
   CHECK(counter.value() > 0);
 }
 
+TEST_CASE("a thread that observes without any pause does not keep a reader from a snapshot of one moment") {
+  // Reading 500 buckets takes as long as a hundred observations, so there is no moment at which nothing happens.
+  const auto registry = page::empty_registry();
+  const auto histogram = registry.histogram({.name = "a", .buckets = quipu::buckets::linear(1, 1, 500)});
+  std::atomic<bool> has_begun{false};
+  Threads threads;
+  threads.repeat([&, histogram] {
+    for (int i = 0; i < 10'000; ++i) histogram.observe(1 + i % 499);
+    has_begun = true;
+  });
+  while (!has_begun) std::this_thread::yield();
+  constexpr int snapshots = 50;
+  int torn = 0;
+  const auto begin = Clock::now();
+  for (int i = 0; i < snapshots; ++i) {
+    const auto snapshot = histogram.snapshot();
+    double sum = 0;
+    for (std::size_t bucket = 0; bucket < snapshot.counts.size(); ++bucket) {
+      sum += static_cast<double>(bucket + 1) * static_cast<double>(snapshot.counts[bucket]);
+    }
+    torn += static_cast<int>(snapshot.sum != sum);
+  }
+  const auto time = Clock::now() - begin;
+  threads.stop();
+  CHECK(torn == 0);
+  // A reader that was not helped gives up after a second.
+  CHECK(time < snapshots * std::chrono::milliseconds(500));
+}
+
 TEST_CASE("what happened before a scrape is on its page") {
   const auto registry = page::empty_registry();
   const auto counter = registry.counter({.name = "a_total"});
