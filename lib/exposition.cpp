@@ -10,6 +10,7 @@ Page render(const Registry& registry, std::string_view /*accept*/) {
   Page page{std::string(detail::text_content_type), {}};
   detail::TextEncoder encoder(page.body);
   registry.collect(encoder);
+  encoder.finish();
   return page;
 }
 

@@ -1,109 +1,180 @@
 #include "text_encoder.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 namespace quipu::detail {
+
+// Texts of a few bytes are most of a page, so they are copied and looked through a word at a time, without calls. A
+// word is always stored whole; the next piece goes over what is beyond the end.
 namespace {
 
-/// Escaped are backslash and line feed, and the quote in label values; everything else stands as it is.
-void append_escaped(std::string& page, std::string_view text, std::string_view escaped) {
-  for (;;) {
-    const std::size_t plain = text.find_first_of(escaped);
-    page += text.substr(0, plain);
-    if (plain == std::string_view::npos) return;
-    page += '\\';
-    page += text[plain] == '\n' ? 'n' : text[plain];
-    text.remove_prefix(plain + 1);
-  }
-}
+constexpr std::size_t word = sizeof(std::uint64_t);
 
-void append(std::string& page, std::uint64_t whole) {
-  char digits[20];
-  page.append(digits, std::to_chars(std::begin(digits), std::end(digits), whole).ptr);
-}
-
-/// The shortest digits that read back as the same double, in the form that Go's 'g' has.
-void append(std::string& page, double real) {
-  if (std::isnan(real)) {
-    page += "NaN";
-  } else if (std::isinf(real)) {
-    page += real > 0 ? "+Inf" : "-Inf";
+/// The first `size` bytes, at most a word, and zeros.
+std::uint64_t load(const char* from, std::size_t size) noexcept {
+  std::uint64_t loaded = 0;
+  if (size >= word) {
+    std::memcpy(&loaded, from, word);
+  } else if (size >= word / 2) {
+    std::uint32_t first = 0;
+    std::uint32_t last = 0;
+    std::memcpy(&first, from, sizeof first);
+    std::memcpy(&last, from + size - sizeof last, sizeof last);
+    loaded = first | std::uint64_t{last} << (8 * (size - sizeof last));
   } else {
-    char digits[32];
-    real += 0.0;  // -0 becomes 0
-    page.append(digits, std::to_chars(std::begin(digits), std::end(digits), real, std::chars_format::general).ptr);
+    for (std::size_t i = 0; i < size; ++i) loaded |= std::uint64_t{static_cast<unsigned char>(from[i])} << (8 * i);
   }
+  return loaded;
 }
 
-void append(std::string& page, Number number) {
-  if (number.is_whole()) {
-    append(page, number.whole());
-  } else {
-    append(page, number.real());
-  }
+/// Not 0 if one of the bytes is `c`.
+constexpr std::uint64_t find(std::uint64_t bytes, char c) noexcept {
+  constexpr std::uint64_t ones = 0x0101010101010101u;
+  const std::uint64_t zero_where_equal = bytes ^ (ones * static_cast<unsigned char>(c));
+  return (zero_where_equal - ones) & ~zero_where_equal & (ones << 7);
 }
 
 }  // namespace
 
-void TextEncoder::family(const FamilyView& family) {
-  name_ = family.name;
-  if (!family.help.empty()) {
-    page_ += "# HELP ";
-    page_ += name_;
-    page_ += ' ';
-    append_escaped(page_, family.help, "\\\n");
-    page_ += '\n';
-  }
-  page_ += "# TYPE ";
-  page_ += name_;
-  page_ += ' ';
-  page_ += to_string(family.kind);
-  page_ += '\n';
+void Pieces::flush() {
+  page_.append(buffer_, end_);
+  end_ = buffer_;
 }
 
-/// The line up to the last label, with the brace left open if there are labels.
-void TextEncoder::begin_line(std::string_view suffix, Labels labels) {
-  page_ += name_;
-  page_ += suffix;
-  char separator = '{';
+void Pieces::put_word(std::uint64_t bytes, std::size_t size) {
+  make_room(word);
+  std::memcpy(end_, &bytes, word);
+  end_ += size;
+}
+
+void Pieces::put(std::string_view text) {
+  for (; text.size() > word; text.remove_prefix(word)) put_word(load(text.data(), word), word);
+  put_word(load(text.data(), text.size()), text.size());
+}
+
+void Pieces::put_escaped(std::string_view text, char quote) {
+  while (!text.empty()) {
+    const std::size_t size = std::min(text.size(), word);
+    const std::uint64_t bytes = load(text.data(), size);
+    if ((find(bytes, '\\') | find(bytes, '\n') | find(bytes, quote)) == 0) [[likely]] {
+      put_word(bytes, size);
+    } else {
+      for (const char c : text.substr(0, size)) {
+        if (c == '\\' || c == '\n' || c == quote) put('\\');
+        put(c == '\n' ? 'n' : c);
+      }
+    }
+    text.remove_prefix(size);
+  }
+}
+
+void Pieces::put(std::uint64_t whole) {
+  constexpr std::size_t most = 20;
+  make_room(most);
+  end_ = std::to_chars(end_, end_ + most, whole).ptr;
+}
+
+void Pieces::put(double real) {
+  if (std::isnan(real)) return put("NaN");
+  if (std::isinf(real)) return put(real > 0 ? "+Inf" : "-Inf");
+  constexpr std::size_t most = 32;
+  make_room(most);
+  real += 0.0;  // -0 becomes 0
+  end_ = std::to_chars(end_, end_ + most, real, std::chars_format::general).ptr;
+}
+
+void TextEncoder::family(const FamilyView& family) {
+  name_ = family.name;
+  before_value_.clear();
+  bucket_ends_.clear();
+  if (!family.help.empty()) {
+    page_.put("# HELP ");
+    page_.put(name_);
+    page_.put(' ');
+    page_.put_help(family.help);
+    page_.put('\n');
+  }
+  page_.put("# TYPE ");
+  page_.put(name_);
+  page_.put(' ');
+  page_.put(to_string(family.kind));
+  page_.put('\n');
+}
+
+void TextEncoder::prepare_labels(Labels labels) {
+  if (before_value_.size() == labels.size()) return;
   for (const Label& label : labels) {
-    page_ += separator;
-    page_ += label.name;
-    page_ += "=\"";
-    append_escaped(page_, label.value, "\\\"\n");
-    page_ += '"';
-    separator = ',';
+    std::string& before = before_value_.emplace_back(before_value_.empty() ? "{" : "\",");
+    before += label.name;
+    before += "=\"";
+  }
+}
+
+/// All labels, with the last value's quote and the brace left open.
+void TextEncoder::put_labels(Pieces& to, Labels labels) {
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    to.put(before_value_[i]);
+    to.put_label_value(labels[i].value);
   }
 }
 
 void TextEncoder::sample(const Sample& sample) {
-  begin_line({}, sample.labels);
-  page_ += sample.labels.empty() ? " " : "} ";
-  append(page_, sample.value);
-  page_ += '\n';
+  prepare_labels(sample.labels);
+  page_.put(name_);
+  put_labels(page_, sample.labels);
+  page_.put(sample.labels.empty() ? " " : "\"} ");
+  if (sample.value.is_whole()) {
+    page_.put(sample.value.whole());
+  } else {
+    page_.put(sample.value.real());
+  }
+  page_.put('\n');
 }
 
 void TextEncoder::histogram(const HistogramSample& sample) {
+  prepare_labels(sample.labels);
+  if (bucket_ends_.empty()) prepare_bucket_ends(sample);
+  // The same on all lines, so they are put together once.
+  labels_.clear();
+  Pieces labels(labels_);
+  put_labels(labels, sample.labels);
+  labels.flush();
+
   std::uint64_t count = 0;
   for (std::size_t i = 0; i < sample.counts.size(); ++i) {
     count += sample.counts[i];
-    begin_line("_bucket", sample.labels);
-    page_ += sample.labels.empty() ? "{le=\"" : ",le=\"";
-    append(page_, i < sample.bounds.size() ? sample.bounds[i] : INFINITY);
-    page_ += "\"} ";
-    append(page_, count);
-    page_ += '\n';
+    put_line("_bucket", bucket_ends_[i]);
+    page_.put(count);
+    page_.put('\n');
   }
-  const std::string_view end = sample.labels.empty() ? " " : "} ";
-  begin_line("_sum", sample.labels);
-  page_ += end;
-  append(page_, sample.sum);
-  page_ += '\n';
-  begin_line("_count", sample.labels);
-  page_ += end;
-  append(page_, count);
-  page_ += '\n';
+  const std::string_view end = sample.labels.empty() ? " " : "\"} ";
+  put_line("_sum", end);
+  page_.put(sample.sum);
+  page_.put('\n');
+  put_line("_count", end);
+  page_.put(count);
+  page_.put('\n');
+}
+
+void TextEncoder::prepare_bucket_ends(const HistogramSample& sample) {
+  for (std::size_t i = 0; i < sample.counts.size(); ++i) {
+    Pieces end(bucket_ends_.emplace_back());
+    end.put(sample.labels.empty() ? "{le=\"" : "\",le=\"");
+    end.put(i < sample.bounds.size() ? sample.bounds[i] : INFINITY);
+    end.put("\"} ");
+    end.flush();
+  }
+}
+
+/// A line of a histogram, up to the value.
+void TextEncoder::put_line(std::string_view suffix, std::string_view end) {
+  page_.put(name_);
+  page_.put(suffix);
+  page_.put(labels_);
+  page_.put(end);
 }
 
 }  // namespace quipu::detail
