@@ -209,11 +209,13 @@ Descriptor listen_at(const Address& address, std::string_view text) {
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV | (address.is_ipv6_literal ? AI_NUMERICHOST : 0);
     AddressList list;
-    const int error = ::getaddrinfo(address.host.c_str(), address.port.c_str(), &hints, &list.first);
+    // "localhost" is this machine, whatever the resolver knows (RFC 6761, 6.3), and a bare one may not know it.
+    const std::string host = address.host == "localhost" ? "127.0.0.1" : address.host;
+    const int error = ::getaddrinfo(host.c_str(), address.port.c_str(), &hints, &list.first);
     if (error == EAI_SYSTEM) throw fail(std::generic_category().message(errno));
     if (error != 0) throw fail(::gai_strerror(error));
-    // Of a name such as "localhost" the IPv4 address is taken, for the users' habits. The next address is tried only
-    // if this machine does not have that one: a port that is in use must be reported, not evaded.
+    // Of a name with several addresses an IPv4 one is taken, for the users' habits. The next one is tried only if this
+    // machine does not have that one: a port that is in use must be reported, not evaded.
     attempt.error = EADDRNOTAVAIL;
     for (const int family : {AF_INET, AF_INET6}) {
       for (const addrinfo* entry = list.first; entry != nullptr; entry = entry->ai_next) {

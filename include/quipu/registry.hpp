@@ -74,8 +74,6 @@ struct LabelNameFor {
   using type = LabelName;
 };
 
-using Text = std::string_view;
-
 }  // namespace detail
 
 /// Where metrics are registered: a registry, or a part of one with a longer prefix.
@@ -88,6 +86,9 @@ using Text = std::string_view;
 /// names it returns the family. Label values are text unless types are given:
 /// `registry.counter<Method, int>({.name = "requests_total"}, "method", "code")`.
 class Scope {
+  using T = std::string_view;
+  using L = LabelName;
+
  public:
   [[nodiscard]] Counter counter(const MetricOptions& options) const { return single<Counter>(options); }
   [[nodiscard]] FractionalCounter fractional_counter(const MetricOptions& options) const {
@@ -119,8 +120,6 @@ class Scope {
   }
 
   // One to four labels of text, without types. (Parameters of a deduced type could not be checked by the compiler.)
-  using T = detail::Text;
-  using L = LabelName;
   [[nodiscard]] auto counter(const MetricOptions& o, L a) const { return counter<T>(o, a); }
   [[nodiscard]] auto counter(const MetricOptions& o, L a, L b) const { return counter<T, T>(o, a, b); }
   [[nodiscard]] auto counter(const MetricOptions& o, L a, L b, L c) const { return counter<T, T, T>(o, a, b, c); }
