@@ -1,7 +1,6 @@
 #include "quipu/detail/cells.hpp"
 
 #include <array>
-#include <chrono>
 #include <new>
 #include <span>
 
@@ -53,9 +52,10 @@ void for_each_thread(CellRef series, Visit visit) {
   }
 }
 
-void add_shared(std::atomic<std::uint64_t>& real, double step) noexcept {
+void add_shared(std::atomic<std::uint64_t>& real, double step,
+                std::memory_order order = std::memory_order_relaxed) noexcept {
   std::uint64_t old = real.load(std::memory_order_relaxed);
-  while (!real.compare_exchange_weak(old, std::bit_cast<std::uint64_t>(std::bit_cast<double>(old) + step),
+  while (!real.compare_exchange_weak(old, std::bit_cast<std::uint64_t>(std::bit_cast<double>(old) + step), order,
                                      std::memory_order_relaxed)) {
   }
 }
@@ -100,8 +100,13 @@ void set_gauge_slowly(CellRef to, double value) noexcept {
   static_cast<void>(acquire_slab());
   const Guard guard;
   if (!to.is_live()) return;
-  to.cell->is_set.store(1, std::memory_order_release);
-  to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_release);  // pairs with read_gauge()
+  std::atomic<GaugeState>& state = to.cell->gauge_state;
+  auto known = GaugeState::counted;
+  const bool is_first = state.compare_exchange_strong(known, GaugeState::being_set, std::memory_order_relaxed);
+  if (known == GaugeState::being_set) return;  // as if it had come just before the other one
+  to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_relaxed);
+  // Release: pairs with read_gauge() and is_trackable(). The value is there.
+  if (is_first) state.store(GaugeState::set, std::memory_order_release);
 }
 
 void add_gauge_slowly(CellRef to, double step) noexcept {
@@ -110,20 +115,27 @@ void add_gauge_slowly(CellRef to, double step) noexcept {
     if (ThreadCell* cell = claim(to, 1, misses_for_a_page)) return add_to(cell->bits, whole);
   }
   const Guard guard;
-  if (to.is_live()) add_shared(to.cell->bits, step);
+  // Release: pairs with read_gauge(), which finds that the state has changed if it sees a step that came after that.
+  if (to.is_live()) add_shared(to.cell->bits, step, std::memory_order_release);
 }
 
 double read_gauge(CellRef from) noexcept {
   const Guard guard;
-  for (;;) {
+  const std::atomic<GaugeState>& state = from.cell->gauge_state;
+  for (Patience patience;; patience.wait()) {
     if (!from.is_live()) return 0;
-    const bool was_set = from.cell->is_set.load(std::memory_order_acquire) != 0;
-    // Acquire: pairs with set_gauge_slowly(). Whoever sees a value that was set sees below that it was.
+    const GaugeState before = state.load(std::memory_order_acquire);  // pairs with the release in set_gauge_slowly()
+    // Acquire: pairs with the release in add_gauge_slowly().
     const double shared = std::bit_cast<double>(from.cell->bits.load(std::memory_order_acquire));
-    if (was_set) return shared;
+    if (before == GaugeState::set) return shared;
+    if (before == GaugeState::being_set) {
+      if (patience.is_at_its_end()) return shared;
+      continue;
+    }
     std::uint64_t tracked = 0;
     for_each_thread(from, [&](Slab&, ThreadCell& cell) { tracked += cell.bits.load(std::memory_order_relaxed); });
-    if (from.cell->is_set.load(std::memory_order_acquire) == 0) {
+    // The acquire of `shared` orders this load after it.
+    if (state.load(std::memory_order_relaxed) == GaugeState::counted) {
       return shared + static_cast<double>(static_cast<std::int64_t>(tracked));
     }
   }
@@ -150,10 +162,6 @@ SharedHistogram* shared_histogram(Cell& cell, const BucketLayout& layout) noexce
 
 /// How often a reader tries by itself before it asks the owner.
 constexpr int attempts = 4;
-/// After this long it takes the cells as they are, and may have counted an observation of which the sum lacks: for a
-/// thread that ended inside an observation (by pthread_exit in a signal handler, say).
-constexpr auto longest_wait = std::chrono::seconds(1);
-
 /// The thread cells of one histogram in one slab. Under a guard, so that they stay that histogram's.
 class ThreadHistogramReader {
  public:
@@ -178,15 +186,16 @@ class ThreadHistogramReader {
     const std::uint64_t request = (std::uint64_t{++slab_.requests} << 32) | slot_;
     slab_.wanted_words.store(buckets_ + 1, std::memory_order_relaxed);
     slab_.wanted.store(request, std::memory_order_release);  // pairs with serve_reader()
-    const auto deadline = std::chrono::steady_clock::now() + longest_wait;
     for (Patience patience;; patience.wait()) {
       if (slab_.served.load(std::memory_order_acquire) == request) return take_copy();  // pairs with serve_reader()
-      if (try_cells() || std::chrono::steady_clock::now() > deadline) break;
+      // At the end of its patience it takes the cells as they are: of one observation, the sum may be missing.
+      if (try_cells() || patience.is_at_its_end()) break;
     }
     slab_.wanted.store(0, std::memory_order_relaxed);
   }
 
   bool try_cells() {
+    // Acquire, both: pair with the releases in observe(), which stores in the other order.
     const std::uint32_t count = cell_.count.load(std::memory_order_acquire);
     sum_ = std::bit_cast<double>(cell_.bits.load(std::memory_order_acquire));
     std::uint64_t total = 0;
@@ -297,7 +306,7 @@ std::uint32_t next_tag() noexcept {
 
 CellRef begin_series(Cell& cell, std::size_t cells) noexcept {
   const CellRef series{&cell, next_tag(), acquire_slot(cells)};
-  cell.is_set.store(0, std::memory_order_relaxed);
+  cell.gauge_state.store(GaugeState::counted, std::memory_order_relaxed);
   cell.bits.store(0, std::memory_order_relaxed);
   cell.tag.store(series.tag, std::memory_order_release);  // pairs with is_live(): the cell is empty
   return series;

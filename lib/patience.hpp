@@ -9,12 +9,19 @@ namespace quipu::detail {
 class Patience {
  public:
   void wait() {
-    if (++tries_ < 64) return std::this_thread::yield();
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    if (++waits_ < yields) return std::this_thread::yield();
+    std::this_thread::sleep_for(pause);
   }
 
+  /// Whether it has waited for a second or two: the other thread may have ended where no thread should.
+  [[nodiscard]] bool is_at_its_end() const noexcept { return waits_ >= most_waits; }
+
  private:
-  int tries_ = 0;
+  static constexpr int yields = 64;
+  static constexpr std::chrono::microseconds pause{50};
+  static constexpr int most_waits = yields + static_cast<int>(std::chrono::seconds(1) / pause);
+
+  int waits_ = 0;
 };
 
 }  // namespace quipu::detail

@@ -275,6 +275,42 @@ TEST_CASE("a thread that observes without any pause does not keep a reader from 
   CHECK(has_helped);
 }
 
+TEST_CASE("a gauge that is set for the first time has the old value or the new one, and nothing in between") {
+  const auto registry = page::empty_registry();
+  const auto family = registry.gauge<int>({.name = "a"}, "n");
+  constexpr int gauges = 20'000;
+  std::vector<quipu::Gauge> counted;
+  for (int n = 0; n < gauges; ++n) {
+    counted.push_back(family(n));
+    for (int i = 0; i < 50; ++i) counted.back().inc();
+  }
+  std::atomic<int> next{0};
+  std::size_t wrong = 0;
+  std::size_t seen[2] = {};
+  {
+    Threads threads;
+    threads.once([&] {
+      for (int n = 0; n < gauges; ++n) {
+        next.store(n, std::memory_order_relaxed);
+        counted[static_cast<std::size_t>(n)].set(7);
+      }
+    });
+    for (int n = 0; n < gauges - 1; n = next.load(std::memory_order_relaxed)) {
+      const double value = counted[static_cast<std::size_t>(n)].value();
+      if (value == 50) {
+        ++seen[0];
+      } else if (value == 7) {
+        ++seen[1];
+      } else {
+        ++wrong;
+      }
+    }
+  }
+  CHECK(wrong == 0);
+  CHECK(seen[0] + seen[1] > 0);
+  for (const quipu::Gauge& gauge : counted) REQUIRE(gauge.value() == 7);
+}
+
 TEST_CASE("what happened before a scrape is on its page") {
   const auto registry = page::empty_registry();
   const auto counter = registry.counter({.name = "a_total"});

@@ -20,6 +20,8 @@
 /// to the next, because no cell of it does and nothing is ever moved from one to another.
 namespace quipu::detail {
 
+enum class GaugeState : std::uint32_t { counted, being_set, set };
+
 /// What the threads share of a series. Cells are never destroyed, so that a handle that outlives its series still
 /// points to one; they are used again.
 struct alignas(16) Cell {
@@ -27,7 +29,7 @@ struct alignas(16) Cell {
   /// series have the same one (until 2^32 have been made).
   std::atomic<std::uint32_t> tag{0};
   /// Of a gauge: whether it has ever been set; see set_gauge().
-  std::atomic<std::uint32_t> is_set{0};
+  std::atomic<GaugeState> gauge_state{GaugeState::counted};
   /// A whole number (counter), the bits of a double (gauge, fractional counter), or a SharedHistogram*, null until it
   /// is needed.
   std::atomic<std::uint64_t> bits{0};
@@ -104,15 +106,18 @@ inline void add_real(CellRef to, double step) noexcept {
 
 /// A gauge that is only added to (in flight, queue length) is counted in thread cells, as a counter is, as long as the
 /// steps are whole. Once it has been set, which only one cell can be, all of it happens in the cell of the series, and
-/// what the thread cells hold does not count any more. Additions that are under way at that moment are thereby ordered
-/// before the first set.
+/// what the thread cells hold does not count any more.
+///
+/// The first set makes the state `being_set`, stores the value, and makes the state `set`. Whatever happens between is
+/// ordered before it: additions that are under way and go to either place, and other sets, which have no effect. Only a
+/// reader, which could not tell which of the two values the cell holds, waits for the end.
 void set_gauge_slowly(CellRef to, double value) noexcept;
 void add_gauge_slowly(CellRef to, double step) noexcept;
 
 inline void set_gauge(CellRef to, double value) noexcept {
-  if (has_slab() && to.cell->is_set.load(std::memory_order_relaxed) != 0) [[likely]] {
+  if (has_slab() && to.cell->gauge_state.load(std::memory_order_relaxed) == GaugeState::set) [[likely]] {
     const Guard guard;
-    if (to.is_live()) to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_release);
+    if (to.is_live()) to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_relaxed);
     return;
   }
   set_gauge_slowly(to, value);
@@ -125,7 +130,8 @@ inline void set_gauge(CellRef to, double value) noexcept {
   const auto rounded = static_cast<std::int64_t>(step);
   whole = static_cast<std::uint64_t>(rounded);
   // Acquire: pairs with set_gauge_slowly(). What comes after the first set goes to the cell of the series.
-  return static_cast<double>(rounded) == step && gauge.cell->is_set.load(std::memory_order_acquire) == 0;
+  return static_cast<double>(rounded) == step &&
+         gauge.cell->gauge_state.load(std::memory_order_acquire) == GaugeState::counted;
 }
 
 inline void add_gauge(CellRef to, double step) noexcept {
@@ -176,6 +182,7 @@ inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, 
     return observe_slowly(to, layout, bucket, value);
   }
   add_to(cell->buckets()[bucket], std::uint64_t{1});
+  // Release, both: pair with the reader's loads in the other order, in ThreadHistogramReader::try_cells().
   add_to(cell->bits, value, std::memory_order_release);
   cell->count.store(cell->count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   if (static_cast<std::uint32_t>(own_slab->wanted.load(std::memory_order_relaxed)) == to.slot) [[unlikely]] {
