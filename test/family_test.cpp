@@ -667,6 +667,16 @@ TEST_CASE("thousands of series are all found and all shown") {
   CHECK(wrong == 0);
 }
 
+TEST_CASE("a series that is created is on the page at 0, and keeps what it has when it is created again") {
+  const auto registry = page::empty_registry();
+  const auto family = registry.counter<std::string_view, int>({.name = "x_total"}, "a", "n");
+  family.create("one", 1);
+  CHECK(page::samples(registry) == Lines{R"(x_total{a="one",n="1"} 0)"});
+  family("one", 1).inc(3);
+  family.create("one", 1);
+  CHECK(page::samples(registry) == Lines{R"(x_total{a="one",n="1"} 3)"});
+}
+
 TEST_CASE("series keep their order from scrape to scrape") {
   const auto registry = page::empty_registry();
   const auto family = registry.counter<int>({.name = "x_total"}, "n");

@@ -108,8 +108,12 @@ class Family {
         return detail::Access::make<Instrument>(series, table);
       }
     }
-    return create(index, values...);
+    return make(index, values...);
   }
+
+  /// Makes the series with these label values if there is none, so that it is on the page, at 0, before anything
+  /// happens.
+  void create(detail::LabelArgument<LabelTypes>... values) const noexcept { static_cast<void>((*this)(values...)); }
 
   /// Makes the series of every combination, so that all of them are on the page, at 0, from the start.
   void create_all() const noexcept requires(detail::closed_combinations<LabelTypes...> > 0) {
@@ -156,7 +160,7 @@ class Family {
   }
 
   /// Out of the way of lookups.
-  [[gnu::noinline]] Instrument create(std::size_t index, detail::LabelArgument<LabelTypes>... values) const noexcept {
+  [[gnu::noinline]] Instrument make(std::size_t index, detail::LabelArgument<LabelTypes>... values) const noexcept {
     try {
       detail::LabelKey key;
       (key.put(as_stored(values)), ...);
@@ -180,7 +184,7 @@ class Family {
     std::array<std::size_t, sizeof...(LabelTypes)> digits{};
     constexpr std::array<std::size_t, sizeof...(LabelTypes)> sizes{detail::closed_size<LabelTypes>...};
     for (std::size_t i = digits.size(); i-- > 0; index /= sizes[i]) digits[i] = index % sizes[i];
-    static_cast<void>((*this)(static_cast<LabelTypes>(digits[Column])...));
+    create(static_cast<LabelTypes>(digits[Column])...);
   }
 
   std::shared_ptr<detail::FamilyCore> core_;

@@ -52,7 +52,6 @@ struct SeriesRef {
 /// being moved, and a miss is looked up again under the mutex. What is taken out, a series or a table that has become
 /// too small, is reused or freed only when all guards of that time have ended; where the system has no means for that,
 /// it is kept.
-///
 class SeriesTable {
  public:
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);

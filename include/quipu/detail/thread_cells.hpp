@@ -10,17 +10,16 @@
 /// Every thread that records owns a slab. A slab is a directory of pages of cells, and the slot of a series says which
 /// cell of which page is its own in every slab. Whoever reads a series adds up its cells over all slabs.
 ///
-/// - A cell carries the tag of the series that it counts for. A handle finds its cell by the slot and writes only if
-/// the
-///   tags match, so a slot may be used again by another series: the owner wipes its cell when it first writes for the
-///   new one, a reader skips cells with other tags, and a handle of the removed series cannot do harm. Nobody but its
-///   owner ever writes to a cell.
-/// - A thread that ends leaves its slab, values and all, to the next thread that begins. Nothing is moved, so nothing
-/// is
-///   lost; memory is bounded by the largest number of threads that lived at once. Slabs are never freed.
-/// - A thread gets a page for the series that it writes often, as long as the budget lasts. Otherwise, and in what a
-/// thread
-///   does after its thread-locals were destroyed, it adds to the cell of the series, which all threads share.
+/// A cell carries the tag of the series that it counts for. A handle finds its cell by the slot and writes only if the
+/// tags match, so a slot may be used again by another series: the owner wipes its cell when it first writes for the new
+/// one, a reader skips cells with other tags, and a handle of the removed series cannot do harm. Nobody but its owner
+/// ever writes to a cell.
+///
+/// A thread that ends leaves its slab, values and all, to the next thread that begins. Nothing is moved, so nothing is
+/// lost; memory is bounded by the largest number of threads that lived at once. Slabs are never freed.
+///
+/// A thread gets a page for the series that it writes often, as long as the budget lasts. Otherwise, and in what a
+/// thread does after its thread-locals were destroyed, it adds to the cell of the series, which all threads share.
 ///
 /// Memory orders: the owner's stores to a cell are relaxed, as each is a value of its own, but for histograms (see
 /// observe()). A reader reads under a guard, so a slot does not change hands while it reads.
