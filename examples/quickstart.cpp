@@ -32,8 +32,8 @@ using namespace std::chrono_literals;
 // The values of an enum are a closed set of label values, and their names are what the page shows.
 enum class Method { get, post, other };
 
-// Every instrument is made once, here, and may be used by any thread. Those without labels are on the page from the start,
-// at 0; a family shows the series that were asked for.
+// Every instrument is made once, here, and may be used by any thread. Those without labels are on the page from the
+// start, at 0; a family shows the series that were asked for.
 struct Metrics {
   quipu::Registry registry{{.prefix = "shop", .const_labels = {{"env", "prod"}}}};
 
