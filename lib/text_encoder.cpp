@@ -44,31 +44,39 @@ void Pieces::flush() {
   end_ = buffer_;
 }
 
-void Pieces::put_word(std::uint64_t bytes, std::size_t size) {
-  make_room(word);
-  std::memcpy(end_, &bytes, word);
-  end_ += size;
-}
-
 void Pieces::put(std::string_view text) {
-  for (; text.size() > word; text.remove_prefix(word)) put_word(load(text.data(), word), word);
-  put_word(load(text.data(), text.size()), text.size());
+  for (; text.size() > longest; text.remove_prefix(longest)) put(text.substr(0, longest));
+  make_room(text.size() + word);
+  const char* from = text.data();
+  char* to = end_;
+  std::size_t left = text.size();
+  for (; left > word; from += word, to += word, left -= word) std::memcpy(to, from, word);
+  const std::uint64_t last = load(from, left);
+  std::memcpy(to, &last, word);
+  end_ = to + left;
 }
 
 void Pieces::put_escaped(std::string_view text, char quote) {
-  while (!text.empty()) {
-    const std::size_t size = std::min(text.size(), word);
-    const std::uint64_t bytes = load(text.data(), size);
+  for (; text.size() > longest; text.remove_prefix(longest)) put_escaped(text.substr(0, longest), quote);
+  make_room(2 * text.size() + word);
+  const char* from = text.data();
+  char* to = end_;
+  for (std::size_t left = text.size(); left != 0;) {
+    const std::size_t size = std::min(left, word);
+    const std::uint64_t bytes = load(from, size);
     if ((find(bytes, '\\') | find(bytes, '\n') | find(bytes, quote)) == 0) [[likely]] {
-      put_word(bytes, size);
+      std::memcpy(to, &bytes, word);
+      to += size;
     } else {
-      for (const char c : text.substr(0, size)) {
-        if (c == '\\' || c == '\n' || c == quote) put('\\');
-        put(c == '\n' ? 'n' : c);
+      for (const char c : std::string_view(from, size)) {
+        if (c == '\\' || c == '\n' || c == quote) *to++ = '\\';
+        *to++ = c == '\n' ? 'n' : c;
       }
     }
-    text.remove_prefix(size);
+    from += size;
+    left -= size;
   }
+  end_ = to;
 }
 
 void Pieces::put(std::uint64_t whole) {

@@ -35,7 +35,8 @@ class Pieces {
   void flush();
 
  private:
-  void put_word(std::uint64_t bytes, std::size_t size);
+  static constexpr std::size_t longest = 1024;  // of what is put at once; a longer text goes in parts
+
   void put_escaped(std::string_view text, char quote);
   void make_room(std::size_t bytes) {
     if (static_cast<std::size_t>(std::end(buffer_) - end_) < bytes) [[unlikely]] {
