@@ -16,23 +16,25 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstddef>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <span>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
-// The division of work: this file owns the sockets and the threads; httplib understands the request line and words the
-// answer. httplib's own listener is not used, because it cannot be stopped while a client keeps it waiting, gives no
-// reason when it cannot bind, and stops for good at some errors of accept(). Of a request, httplib sees the first line
-// and no header, so that none of what it does by header happens here, whatever its version: ranges (thousands of
-// overlapping ones make 0.11 answer with megabytes), compression, bodies, 100-continue, WebSockets, and 400 for an
-// Accept header that it does not like.
+// The division of work: the reception, one thread, does everything with sockets and never waits for one client alone;
+// the workers make answers and see no socket. So no client, however slow, can keep another one waiting. httplib, in the
+// workers, understands the request line and words the answer. httplib's own listener is not used, because it cannot be
+// stopped while a client keeps it waiting, gives no reason when it cannot bind, and stops for good at some errors of
+// accept(). Of a request, httplib sees the first line and no header, so that none of what it does by header happens
+// here, whatever its version: ranges (thousands of overlapping ones make 0.11 answer with megabytes), compression,
+// bodies, 100-continue, WebSockets, and 400 for an Accept header that it does not like.
 
 namespace quipu {
 namespace {
@@ -40,9 +42,19 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// Scrapes are few and a page is made in milliseconds; who finds every thread busy waits in the backlog.
-constexpr int thread_count = 4;
-constexpr int backlog = 64;
+// Scrapes are few and a page is made in milliseconds. With the reception it is four threads.
+constexpr int worker_count = 3;
+
+// Every connection costs a descriptor, and one whose answer is on its way may cost a page of memory, so each place
+// where connections can be has a limit. In all but the queue, a newcomer to a full place is let in, and the connection
+// that has been there longest is closed: a scraper passes in milliseconds, so that is one that only waits.
+constexpr std::size_t max_reading = 256;   // sent no whole head yet
+constexpr std::size_t max_queued = 64;     // waiting for a worker; one more gets busy_answer
+constexpr std::size_t max_unsent = 32;     // being sent the answer; "longest" is without taking any of it
+constexpr std::size_t max_lingering = 64;  // answered, and not closed by the client
+// What the system allows: a client that finds the backlog full tries again only after a second.
+constexpr int backlog = SOMAXCONN;
+constexpr int accepted_at_once = 64;  // before the others get their turn
 
 // A scraper's request is under 1 KiB. A browser may add some KiB of cookies that belong to "localhost".
 constexpr std::size_t max_head_bytes = std::size_t{16} * 1024;
@@ -53,6 +65,7 @@ constexpr std::size_t max_linger_bytes = std::size_t{256} * 1024;
 
 constexpr auto head_time = 2s;         // for the whole head, so a client that trickles does not get more
 constexpr auto answer_time = 30s;      // for sending the answer; scrapers give up after 10 s by default
+constexpr auto stall_time = 5s;        // for the client to take some more of the answer
 constexpr auto stopping_time = 300ms;  // what is left of answer_time once stop() is called
 constexpr auto scarcity_pause = 50ms;  // before the next accept() when the process is out of descriptors or memory
 
@@ -81,20 +94,6 @@ class Descriptor {
 void set_option(int socket, int level, int option, int value) {
   // Refusals are harmless: each of the options used here only improves something.
   ::setsockopt(socket, level, option, &value, sizeof value);
-}
-
-enum class Ready { yes, stopping, too_late };
-
-/// Waits until one of `events` happens on `descriptor`, or `stop_signal` (a descriptor, or -1 for none) is readable.
-Ready wait(int descriptor, short events, int stop_signal, Clock::time_point deadline) {
-  for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    std::array<pollfd, 2> polled{{{descriptor, events, 0}, {stop_signal, POLLIN, 0}}};
-    const int count = ::poll(polled.data(), polled.size(), static_cast<int>(std::clamp<long long>(left, 0, 60'000)));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return Ready::too_late;
-    return polled[1].revents != 0 ? Ready::stopping : Ready::yes;
-  }
 }
 
 // ---- Where to listen ----
@@ -245,7 +244,7 @@ LocalAddress local_address(int socket) {
   return {ntohs(ipv4.sin_port), ipv4.sin_addr.s_addr == htonl(INADDR_ANY)};
 }
 
-// ---- One connection ----
+// ---- Requests ----
 
 /// What of a request matters here.
 struct Head {
@@ -295,9 +294,9 @@ Head parse_head(std::string_view text) {
   return head;
 }
 
-/// One past the empty line that ends a head, or npos.
-std::size_t end_of_head(std::string_view data) {
-  for (auto at = data.find('\n'); at != data.npos; at = data.find('\n', at + 1)) {
+/// One past the empty line that ends a head, or npos. Looks for the line break before that line from `from` on.
+std::size_t end_of_head(std::string_view data, std::size_t from = 0) {
+  for (auto at = data.find('\n', from); at != data.npos; at = data.find('\n', at + 1)) {
     const std::string_view rest = data.substr(at + 1);
     if (rest.starts_with('\n')) return at + 2;
     if (rest.starts_with("\r\n")) return at + 3;
@@ -305,67 +304,35 @@ std::size_t end_of_head(std::string_view data) {
   return data.npos;
 }
 
-/// An accepted connection, and httplib's view of it: reading gives the request line and an empty header block.
-/// Every wait has a deadline and ends when the server stops. Single-threaded.
+/// Understands what was received: a head with its end, or the beginning of one that is too long.
+Head parse_request(std::string_view data) {
+  const auto end = end_of_head(data);
+  if (end == data.npos) return refused(data, data.find('\n') == data.npos ? 414 : 431);
+  return parse_head(data.substr(0, end));
+}
+
+// ---- Answers ----
+
+/// For a request that finds max_queued before it. Right for GET and HEAD alike, and made without a worker.
+constexpr std::string_view busy_answer =
+    "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// httplib's view of a connection: a request line and an empty header block to read, a string to write to.
 ///
 /// `override` is missing on purpose: the set of virtual functions differs between the versions of httplib.
-class Connection final : public httplib::Stream {
+class Exchange final : public httplib::Stream {
  public:
-  Connection(Descriptor socket, int stop_signal) : socket_(std::move(socket)), stop_signal_(stop_signal) {}
+  explicit Exchange(std::string_view request_line) : request_(fmt::format("{}\r\n\r\n", request_line)) {}
 
-  /// Nothing if the client went away, took too long, or the server stops.
-  std::optional<Head> read_head() {
-    std::string data;
-    const auto deadline = Clock::now() + head_time;
-    for (;;) {
-      if (const auto end = end_of_head(data); end != data.npos)
-        return parse_head(std::string_view(data).substr(0, end));
-      if (data.size() >= max_head_bytes) {
-        return refused(data, data.find('\n') == data.npos ? 414 : 431);
-      }
-      std::array<char, 4096> chunk;
-      const auto count = receive(chunk, deadline);
-      if (count == 0) return std::nullopt;
-      data.append(chunk.data(), count);
-    }
-  }
-
-  /// Lets httplib read a request of this line alone.
-  void present(std::string_view request_line) {
-    presented_ = fmt::format("{}\r\n\r\n", request_line);
-    presented_at_ = 0;
-  }
-
-  /// Says that the answer is complete, and waits for the client to close the connection.
-  void finish() {
-    ::shutdown(socket_.get(), SHUT_WR);
-    const auto deadline = Clock::now() + linger_time;
-    std::array<char, 4096> chunk;
-    std::size_t total = 0;
-    while (total < max_linger_bytes) {
-      const auto count = receive(chunk, deadline);
-      if (count == 0) return;
-      total += count;
-    }
-  }
+  [[nodiscard]] std::string take_answer() { return std::move(answer_); }
 
   ssize_t read(char* data, std::size_t size) {
-    const auto count = presented_.copy(data, size, presented_at_);
-    presented_at_ += count;
+    const auto count = request_.copy(data, size, read_);
+    read_ += count;
     return static_cast<ssize_t>(count);
   }
-
-  /// Writes all of it or fails.
   ssize_t write(const char* data, std::size_t size) {
-    auto deadline = Clock::now() + answer_time;
-    for (std::size_t sent = 0; sent < size;) {
-      const ssize_t count = ::send(socket_.get(), data + sent, size - sent, MSG_NOSIGNAL);
-      if (count >= 0) {
-        sent += static_cast<std::size_t>(count);
-      } else if (errno != EINTR && (!is_full(errno) || !wait_until_writable(deadline))) {
-        return -1;
-      }
-    }
+    answer_.append(data, size);
     return static_cast<ssize_t>(size);
   }
 
@@ -381,36 +348,10 @@ class Connection final : public httplib::Stream {
   time_t duration() const { return 0; }
 
  private:
-  static bool is_full(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
-
-  /// 0 at the end of the stream, and for every other reason to stop reading.
-  std::size_t receive(std::span<char> buffer, Clock::time_point deadline) {
-    while (wait(socket_.get(), POLLIN, stop_signal_, deadline) == Ready::yes) {
-      const ssize_t count = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
-      if (count >= 0) return static_cast<std::size_t>(count);
-      if (errno != EINTR && !is_full(errno)) break;
-    }
-    return 0;
-  }
-
-  bool wait_until_writable(Clock::time_point& deadline) const {
-    constexpr int no_signal = -1;
-    const bool is_shortened = deadline <= Clock::now() + stopping_time;
-    auto ready = wait(socket_.get(), POLLOUT, is_shortened ? no_signal : stop_signal_, deadline);
-    if (ready == Ready::stopping) {
-      deadline = Clock::now() + stopping_time;
-      ready = wait(socket_.get(), POLLOUT, no_signal, deadline);
-    }
-    return ready == Ready::yes;
-  }
-
-  Descriptor socket_;
-  int stop_signal_;
-  std::string presented_;
-  std::size_t presented_at_ = 0;
+  const std::string request_;
+  std::size_t read_ = 0;
+  std::string answer_;
 };
-
-// ---- Answers ----
 
 std::string landing_page(std::string_view path) {
   std::string link;
@@ -478,10 +419,11 @@ class Answerer : private httplib::Server {
         [](const httplib::Request&, httplib::Response& response, std::exception_ptr) { put_error(response, 500); });
   }
 
-  void answer(Connection& connection, const Head& head) {
+  std::string answer(const Head& head) {
     head_ = &head;
-    connection.present(head.line);
-    process(*this, connection);
+    Exchange exchange(head.line);
+    process(*this, exchange);
+    return exchange.take_answer();
   }
 
  private:
@@ -556,10 +498,270 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
+// ---- Connections ----
+
+/// One client's connection. It is always in exactly one list, and belongs to the thread that has the list.
+struct Connection {
+  Descriptor socket;
+  Clock::time_point deadline;         // for what is waited for now
+  Clock::time_point last_deadline{};  // as far as `deadline` moves when the client takes some of the answer
+  std::string bytes{};                // what has come of the head; then the answer
+  std::size_t done = 0;               // bytes of the answer that are sent; then bytes that came while lingering
+  bool is_ready = false;
+};
+using Connections = std::list<Connection>;
+
+/// A byte in it wakes the reception.
+class WakePipe {
+ public:
+  void open() {
+    std::array<int, 2> ends{-1, -1};
+    if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
+    reader_ = Descriptor(ends[0]);
+    writer_ = Descriptor(ends[1]);
+  }
+  void wake() const noexcept {
+    const char anything = 0;
+    // A full pipe wakes as well.
+    while (::write(writer_.get(), &anything, 1) < 0 && errno == EINTR) {
+    }
+  }
+  void drain() const noexcept {
+    std::array<char, 256> bytes;
+    while (::read(reader_.get(), bytes.data(), bytes.size()) > 0) {
+    }
+  }
+  [[nodiscard]] int reader() const noexcept { return reader_.get(); }
+
+ private:
+  Descriptor reader_;
+  Descriptor writer_;
+};
+
+/// Where the reception leaves requests and the workers leave answers.
+struct Desk {
+  std::mutex mutex;
+  std::condition_variable changed;  // a request came, or is_stopping
+  Connections requests;
+  Connections answered;
+  int being_made = 0;  // answers that a worker is at
+  bool is_stopping = false;
+};
+
+/// The thread that has the sockets: lets clients in, reads their heads, sends them the answers, and sees them off. Each
+/// list but `sending_` is in order of arrival; that one is in order of the last byte taken.
+class Reception {
+ public:
+  Reception(int listener, const WakePipe& wake_pipe, Desk& desk)
+      : listener_(listener), wake_pipe_(wake_pipe), desk_(desk) {
+    polled_.reserve(2 + max_reading + max_unsent + max_lingering);
+  }
+
+  /// Until the desk says to stop and the answers that were being made or sent by then are dealt with.
+  void run() noexcept {
+    while (exchange()) {
+      keep(max_unsent, sending_);
+      keep(max_lingering, lingering_);
+      wait();
+      wake_pipe_.drain();
+      for_each_ready(reading_, &Reception::read_some);
+      for_each_ready(sending_, &Reception::send_some);
+      for_each_ready(lingering_, &Reception::linger_some);
+      if (has_newcomers_) accept_some();
+      const auto is_late = [now = Clock::now()](const Connection& connection) { return connection.deadline <= now; };
+      reading_.remove_if(is_late);
+      sending_.remove_if(is_late);
+      lingering_.remove_if(is_late);
+    }
+  }
+
+ private:
+  using Place = Connections::iterator;
+
+  static bool is_for_later(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+
+  static void keep(std::size_t limit, Connections& connections) noexcept {
+    while (connections.size() > limit) connections.pop_front();
+  }
+
+  /// Takes the answers off the desk. False when the work is over.
+  bool exchange() noexcept {
+    Connections answered;
+    int being_made = 0;
+    {
+      const std::lock_guard lock(desk_.mutex);
+      answered.swap(desk_.answered);
+      being_made = desk_.being_made;
+      is_stopping_ = desk_.is_stopping;
+    }
+    if (is_stopping_) {
+      reading_.clear();
+      lingering_.clear();
+      for (Connection& connection : sending_) {
+        connection.last_deadline = std::min(connection.last_deadline, Clock::now() + stopping_time);
+        connection.deadline = std::min(connection.deadline, connection.last_deadline);
+      }
+    }
+    while (!answered.empty()) start_sending(answered, answered.begin());
+    return !is_stopping_ || being_made > 0 || !sending_.empty();
+  }
+
+  void wait() noexcept {
+    const auto now = Clock::now();
+    auto until = now + 1min;
+    const bool is_accepting = !is_stopping_ && accept_again_ <= now;
+    if (!is_stopping_ && !is_accepting) until = std::min(until, accept_again_);
+    polled_.clear();
+    polled_.push_back({wake_pipe_.reader(), POLLIN, 0});
+    polled_.push_back({is_accepting ? listener_ : -1, POLLIN, 0});
+    const auto poll_all = [&](const Connections& connections, short events) {
+      for (const Connection& connection : connections) {
+        polled_.push_back({connection.socket.get(), events, 0});
+        until = std::min(until, connection.deadline);
+      }
+    };
+    poll_all(reading_, POLLIN);
+    poll_all(sending_, POLLOUT);
+    poll_all(lingering_, POLLIN);
+    // When poll() fails, nothing is ready.
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
+    ::poll(polled_.data(), static_cast<nfds_t>(polled_.size()), static_cast<int>(std::max<long long>(left, 0)));
+
+    auto result = polled_.begin() + 1;
+    has_newcomers_ = (result++)->revents != 0;
+    for (Connections* const connections : {&reading_, &sending_, &lingering_}) {
+      for (Connection& connection : *connections) connection.is_ready = (result++)->revents != 0;
+    }
+  }
+
+  /// The steps may move the connection to the end of any list, or close it.
+  void for_each_ready(Connections& connections, void (Reception::*step)(Place)) noexcept {
+    for (auto next = connections.begin(); next != connections.end();) {
+      const auto place = next++;
+      if (std::exchange(place->is_ready, false)) (this->*step)(place);
+    }
+  }
+
+  void accept_some() noexcept {
+    for (int i = 0; i < accepted_at_once; ++i) {
+      Descriptor socket(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (!socket) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) relieve_scarcity();
+        return;  // other errors: nobody is left, or the client gave up
+      }
+      // Without this, the end of an answer may wait for the client's delayed acknowledgement.
+      set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+      try {
+        reading_.push_back({.socket = std::move(socket), .deadline = Clock::now() + head_time});
+      } catch (const std::bad_alloc&) {
+        return relieve_scarcity();
+      }
+      // Its head may be there already; a crowd that comes now shall not push it out unread.
+      read_some(std::prev(reading_.end()));
+      keep(max_reading, reading_);
+    }
+  }
+
+  void relieve_scarcity() noexcept {
+    if (!reading_.empty()) {
+      reading_.pop_front();
+    } else {
+      accept_again_ = Clock::now() + scarcity_pause;
+    }
+  }
+
+  void read_some(Place place) noexcept try {
+    std::string& head = place->bytes;
+    std::array<char, 4096> chunk;
+    const ssize_t count = ::recv(place->socket.get(), chunk.data(), chunk.size(), 0);
+    if (count < 0 && is_for_later(errno)) return;
+    if (count <= 0) {
+      reading_.erase(place);
+      return;
+    }
+    const std::size_t before = head.size();
+    head.append(chunk.data(), static_cast<std::size_t>(count));
+    // The line break before the empty line may have come before, with the '\r' of the empty line.
+    const bool is_whole = end_of_head(head, before - std::min<std::size_t>(before, 2)) != head.npos;
+    if (is_whole || head.size() >= max_head_bytes) request_answer(place);
+  } catch (const std::bad_alloc&) {
+    reading_.erase(place);
+  }
+
+  void request_answer(Place place) {
+    {
+      const std::lock_guard lock(desk_.mutex);
+      if (desk_.requests.size() < max_queued) {
+        desk_.requests.splice(desk_.requests.end(), reading_, place);
+        desk_.changed.notify_one();
+        return;
+      }
+    }
+    place->bytes = busy_answer;
+    start_sending(reading_, place);
+  }
+
+  void start_sending(Connections& from, Place place) noexcept {
+    place->last_deadline = Clock::now() + (is_stopping_ ? Clock::duration(stopping_time) : answer_time);
+    place->deadline = std::min(place->last_deadline, Clock::now() + stall_time);
+    // Closed with a part of the answer unsent, the kernel forgets that part instead of keeping it for the client.
+    constexpr linger forget{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(place->socket.get(), SOL_SOCKET, SO_LINGER, &forget, sizeof forget);
+    sending_.splice(sending_.end(), from, place);
+    send_some(place);
+  }
+
+  /// As much as the kernel takes at once, so that a fast reader of a large page does not keep the others waiting.
+  void send_some(Place place) noexcept {
+    const std::string_view rest = std::string_view(place->bytes).substr(place->done);
+    const ssize_t count = ::send(place->socket.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+    if (count < 0) {
+      if (!is_for_later(errno)) sending_.erase(place);
+      return;
+    }
+    place->done += static_cast<std::size_t>(count);
+    if (place->done == place->bytes.size()) return start_lingering(place);
+    place->deadline = std::min(place->last_deadline, Clock::now() + stall_time);
+    sending_.splice(sending_.end(), sending_, place);
+  }
+
+  void start_lingering(Place place) noexcept {
+    constexpr linger deliver{.l_onoff = 0, .l_linger = 0};
+    ::setsockopt(place->socket.get(), SOL_SOCKET, SO_LINGER, &deliver, sizeof deliver);
+    ::shutdown(place->socket.get(), SHUT_WR);
+    if (is_stopping_) {
+      sending_.erase(place);
+      return;
+    }
+    place->bytes = std::string();
+    place->done = 0;
+    place->deadline = Clock::now() + linger_time;
+    lingering_.splice(lingering_.end(), sending_, place);
+  }
+
+  void linger_some(Place place) noexcept {
+    std::array<char, 4096> chunk;
+    const ssize_t count = ::recv(place->socket.get(), chunk.data(), chunk.size(), 0);
+    if (count < 0 && is_for_later(errno)) return;
+    if (count > 0) place->done += static_cast<std::size_t>(count);
+    if (count <= 0 || place->done >= max_linger_bytes) lingering_.erase(place);
+  }
+
+  const int listener_;
+  const WakePipe& wake_pipe_;
+  Desk& desk_;
+  bool is_stopping_ = false;
+  bool has_newcomers_ = false;
+  Clock::time_point accept_again_ = Clock::time_point::min();
+  Connections reading_;
+  Connections sending_;
+  Connections lingering_;
+  std::vector<pollfd> polled_;
+};
+
 }  // namespace
 
-/// A few threads that each accept a connection, answer its one request, and close it. There is no queue but the
-/// kernel's. Stopping makes one pipe readable, which every wait watches.
+/// Starts the reception and the workers, and ends them.
 class Exposer::Server {
  public:
   Server(PageSource source, const ExposerOptions& options) : source_(std::move(source)) {
@@ -570,7 +772,7 @@ class Exposer::Server {
     port_ = local.port;
     url_ = fmt::format("http://{}:{}{}", host_in_url(address, local), port_, path);
     try {
-      open_stop_pipe();
+      wake_pipe_.open();
       start_threads(path);
     } catch (const std::system_error& error) {
       stop();
@@ -590,16 +792,21 @@ class Exposer::Server {
     if (::getpid() != owner_) {
       // A forked child has none of the threads, and shares the sockets with its parent, which goes on.
       listener_.reset();
-      static_cast<void>(workers_.release());
+      static_cast<void>(staff_.release());
       return;
     }
-    const char anything = 0;
-    while (::write(stop_writer_.get(), &anything, 1) < 0 && errno == EINTR) {
+    {
+      const std::lock_guard desk_lock(staff_->desk.mutex);
+      staff_->desk.is_stopping = true;
+      staff_->desk.requests.clear();
     }
+    staff_->desk.changed.notify_all();
+    wake_pipe_.wake();
     ::shutdown(listener_.get(), SHUT_RDWR);  // refuses clients while the last answers are sent
-    for (Worker& worker : *workers_) {
+    for (Worker& worker : staff_->workers) {
       if (worker.thread.joinable()) worker.thread.join();
     }
+    if (staff_->receptionist.joinable()) staff_->receptionist.join();
     listener_.reset();
   }
 
@@ -613,59 +820,64 @@ class Exposer::Server {
     std::thread thread;
   };
 
+  /// What must not be destroyed in a forked child, where nobody leaves the condition variable any more.
+  struct Staff {
+    Desk desk;
+    std::list<Worker> workers;
+    std::thread receptionist;
+  };
+
   static std::string host_in_url(const Address& address, const LocalAddress& local) {
     if (local.is_wildcard) return "127.0.0.1";
     return address.is_ipv6_literal ? fmt::format("[{}]", address.host) : address.host;
   }
 
-  void open_stop_pipe() {
-    std::array<int, 2> ends{-1, -1};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category());
-    stop_reader_ = Descriptor(ends[0]);
-    stop_writer_ = Descriptor(ends[1]);
-  }
-
   void start_threads(const std::string& path) {
     {
       const SigpipeKept kept;
-      for (int i = 0; i < thread_count; ++i) workers_->emplace_back(source_, path);
+      for (int i = 0; i < worker_count; ++i) staff_->workers.emplace_back(source_, path);
     }
+    Reception reception(listener_.get(), wake_pipe_, staff_->desk);
     const SignalsBlocked blocked;
-    for (Worker& worker : *workers_) {
-      worker.thread = std::thread([this, &answerer = worker.answerer] { work(answerer); });
+    for (Worker& worker : staff_->workers) {
+      worker.thread = std::thread([this, &desk = staff_->desk, &answerer = worker.answerer] { work(desk, answerer); });
     }
+    staff_->receptionist = std::thread([reception = std::move(reception)]() mutable noexcept {
+      name_thread();
+      reception.run();
+    });
   }
 
-  void work(Answerer& answerer) const noexcept {
+  static void name_thread() noexcept {
 #ifdef __linux__
     ::pthread_setname_np(::pthread_self(), "quipu-endpoint");
 #endif
-    constexpr auto no_deadline = Clock::time_point::max();
+  }
+
+  void work(Desk& desk, Answerer& answerer) const noexcept {
+    name_thread();
+    Connections at_hand;
+    std::unique_lock lock(desk.mutex);
     for (;;) {
-      const Ready ready = wait(listener_.get(), POLLIN, stop_reader_.get(), no_deadline);
-      if (ready == Ready::stopping) return;
-      if (ready == Ready::too_late) continue;
-      Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (socket) {
-        serve(std::move(socket), answerer);
-      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        wait(-1, 0, stop_reader_.get(), Clock::now() + scarcity_pause);
-      }
-      // Other errors concern one connection, which another thread took or its client gave up.
+      desk.changed.wait(lock, [&desk] { return desk.is_stopping || !desk.requests.empty(); });
+      if (desk.is_stopping) return;
+      at_hand.splice(at_hand.end(), desk.requests, desk.requests.begin());
+      ++desk.being_made;
+      lock.unlock();
+      make_answer(at_hand.front(), answerer);
+      lock.lock();
+      --desk.being_made;
+      desk.answered.splice(desk.answered.end(), at_hand);
+      wake_pipe_.wake();
     }
   }
 
-  void serve(Descriptor socket, Answerer& answerer) const noexcept try {
-    // Head and body are two writes; without this, the second one may wait for the client's delayed acknowledgement.
-    set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-    Connection connection(std::move(socket), stop_reader_.get());
-    if (const auto head = connection.read_head()) {
-      answerer.answer(connection, *head);
-      connection.finish();
-    }
+  static void make_answer(Connection& connection, Answerer& answerer) noexcept try {
+    connection.bytes = answerer.answer(parse_request(connection.bytes));
   } catch (...) {
     // Out of memory, then. The client sees the connection closed without an answer, which a scraper counts as a
     // failure.
+    connection.bytes.clear();
   }
 
   const PageSource source_;
@@ -675,9 +887,8 @@ class Exposer::Server {
 
   std::mutex stopping_;
   Descriptor listener_;
-  Descriptor stop_reader_;
-  Descriptor stop_writer_;
-  std::unique_ptr<std::list<Worker>> workers_ = std::make_unique<std::list<Worker>>();
+  WakePipe wake_pipe_;
+  std::unique_ptr<Staff> staff_ = std::make_unique<Staff>();
 };
 
 Exposer::Exposer(PageSource source, ExposerOptions options)
