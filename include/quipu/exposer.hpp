@@ -26,8 +26,9 @@ struct ExposerOptions {
 /// those.
 ///
 /// It has four threads, on which no signal of the program is delivered, and leaves the program's handling of signals
-/// alone. Each connection is closed after one answer, and after two seconds without a request. Answers are not
-/// compressed.
+/// alone. Each connection is closed after one answer, after two seconds without a whole request, and after five in
+/// which the client took none of its answer; so clients cannot hold it up, however many. When more requests wait than
+/// it can answer soon, further ones get 503. Answers are not compressed.
 ///
 /// Thread-safe, but for moving and destruction.
 class Exposer {
