@@ -837,6 +837,9 @@ class Exposer::Server {
       const SigpipeKept kept;
       for (int i = 0; i < worker_count; ++i) staff_->workers.emplace_back(source_, path);
     }
+    // httplib makes tables at its first request. They are made here, before there are threads, as a thread sanitizer
+    // cannot see that a library which is not compiled for it makes them safely.
+    static_cast<void>(staff_->workers.front().answerer.answer({.line = "GET / HTTP/1.1", .accept = {}, .refusal = 0}));
     Reception reception(listener_.get(), wake_pipe_, staff_->desk);
     const SignalsBlocked blocked;
     for (Worker& worker : staff_->workers) {

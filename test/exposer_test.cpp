@@ -169,9 +169,10 @@ Clock::duration time_to_stop(Exposer& exposer) {
   return Clock::now() - start;
 }
 
+/// Sanitizers make some things take seconds.
 template <class Condition>
 bool soon(Condition condition) {
-  for (const auto deadline = Clock::now() + 5s; Clock::now() < deadline; std::this_thread::sleep_for(1ms)) {
+  for (const auto deadline = Clock::now() + 30s; Clock::now() < deadline; std::this_thread::sleep_for(1ms)) {
     if (condition()) return true;
   }
   return false;
