@@ -248,6 +248,7 @@ void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot&
   into.sum = 0;
   const Guard guard;
   if (!from.is_live()) return;
+  // Acquire: pairs with the release in shared_histogram().
   if (auto* shared = std::bit_cast<SharedHistogram*>(from.cell->bits.load(std::memory_order_acquire))) {
     shared->add_to(into);
   }
@@ -312,6 +313,7 @@ CellRef begin_series(Cell& cell, std::size_t cells) noexcept {
   return series;
 }
 
+// Release: pairs with the acquire in is_live().
 void end_series(Cell& cell) noexcept { cell.tag.store(0, std::memory_order_release); }
 
 void recycle_series(Cell& cell, std::uint32_t slot, std::size_t cells, bool is_histogram) noexcept {

@@ -89,7 +89,7 @@ class SlabLease {
     Slab* slab = std::exchange(own_slab, &no_slab);
     has_ended = true;
     if (slab == &no_slab) return;
-    slab->owner.store(Slab::Owner::none, std::memory_order_release);
+    slab->owner.store(Slab::Owner::none, std::memory_order_relaxed);
     const std::lock_guard held(lock);
     slab->next_free = free_slabs.load(std::memory_order_relaxed);
     free_slabs.store(slab, std::memory_order_relaxed);
@@ -223,6 +223,7 @@ bool quiesce() noexcept {
     for (Patience patience; slab->guards.load(std::memory_order_acquire) != 0; patience.wait()) {
     }
   }
+  // Seq_cst: pairs with the addition, likewise seq_cst, that begins the guard of a thread without a slab.
   for (Patience patience; Guard::strangers.load(std::memory_order_seq_cst) != 0; patience.wait()) {
   }
   return true;

@@ -74,7 +74,8 @@ struct HistogramSample {
 };
 
 /// Is shown a registry: `family`, then every series of it, then the next family. Families come sorted by name, each
-/// once; series come in the order in which they were made.
+/// once, and only with a series; series in a stable order, in which new ones may take the places of removed ones. All
+/// series of a family have the same label names, in the same order.
 class Visitor {
  public:
   virtual ~Visitor() = default;

@@ -111,9 +111,7 @@ class SeriesTable {
     std::array<SeriesRef, 256> batch_;
   };
 
-  [[nodiscard]] CellKind kind() const noexcept { return kind_; }
   [[nodiscard]] const BucketLayout* layout() const noexcept { return layout_; }
-  [[nodiscard]] const std::vector<LabelColumn>& columns() const noexcept { return columns_; }
   [[nodiscard]] std::size_t size() const;
   /// Lookups that went to the overflow series because the table was full.
   [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }

@@ -118,8 +118,8 @@ class Guard {
   }
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
-  // Release, both: pairs with the acquire of quiesce(), which then has everything done under the guard behind it.
   ~Guard() {
+    // Release, both: pair with the loads in quiesce(), which then has everything done under the guard behind it.
     if (slab_ != &no_slab) [[likely]] {
       slab_->guards.store(slab_->guards.load(std::memory_order_relaxed) - 1, std::memory_order_release);
     } else {
