@@ -445,8 +445,10 @@ class Answerer : private httplib::Server {
     if (head_->refusal != 0) {
       put_error(response, head_->refusal);
     } else if (request.path == path_) {
-      Page page = source_(head_->accept);
-      put(response, 200, page.content_type, std::move(page.body));
+      const auto page = source_({.accept = head_->accept});
+      std::string body;
+      for (auto piece = page->next(); !piece.empty(); piece = page->next()) body += piece;
+      put(response, 200, std::string(page->content_type()), std::move(body));
       response.set_header("Vary", "Accept");
     } else if (request.path == "/") {
       put(response, 200, "text/html; charset=utf-8", landing_);

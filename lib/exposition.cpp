@@ -1,7 +1,6 @@
 #include "quipu/exposition.hpp"
 
-#include <atomic>
-#include <memory>
+#include <utility>
 
 #include "quipu/registry.hpp"
 #include "text_encoder.hpp"
@@ -10,34 +9,48 @@ namespace quipu {
 
 namespace {
 
-// Every Accept header is answered with the one format there is: a server that wants another reads the Content-Type.
-void render_into(Page& page, const Registry& registry) {
-  page.content_type = detail::text_content_type;
-  detail::TextEncoder encoder(page.body);
+class WholePage final : public PageStream {
+ public:
+  explicit WholePage(Page page) : page_(std::move(page)) {}
+
+  [[nodiscard]] std::string_view content_type() const noexcept override { return page_.content_type; }
+  [[nodiscard]] std::string_view next() override {
+    return std::exchange(is_taken_, true) ? std::string_view() : std::string_view(page_.body);
+  }
+
+ private:
+  const Page page_;
+  bool is_taken_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<PageStream> open_page(const Registry& registry, const ScrapeRequest& request) {
+  return open_page(render(registry, request));
+}
+
+std::unique_ptr<PageStream> open_page(Page page) { return std::make_unique<WholePage>(std::move(page)); }
+
+Page render(const Registry& registry, std::string_view accept) {
+  return render(registry, ScrapeRequest{.accept = accept});
+}
+
+Page render(const Registry& registry, const ScrapeRequest& request) {
+  Page page;
+  render(registry, request, page);
+  return page;
+}
+
+void render(const Registry& registry, const ScrapeRequest& /*request*/, Page& into) {
+  into.content_type = detail::text_content_type;
+  into.body.clear();
+  detail::TextEncoder encoder(into.body);
   registry.collect(encoder);
   encoder.finish();
 }
 
-}  // namespace
-
-Page render(const Registry& registry, std::string_view /*accept*/) {
-  Page page;
-  render_into(page, registry);
-  return page;
-}
-
 PageSource page_source(const Registry& registry) {
-  // A page is about as long as the one before: room for it is made at once, not by copying it several times as it
-  // grows.
-  auto last_size = std::make_shared<std::atomic<std::size_t>>(0);
-  return [registry, last_size](std::string_view /*accept*/) {
-    Page page;
-    const std::size_t expected = last_size->load(std::memory_order_relaxed);
-    page.body.reserve(expected + expected / 16);
-    render_into(page, registry);
-    last_size->store(page.body.size(), std::memory_order_relaxed);
-    return page;
-  };
+  return [registry](const ScrapeRequest& request) { return open_page(registry, request); };
 }
 
 }  // namespace quipu

@@ -79,24 +79,6 @@ void show_instruments(const FamilyCore& core, std::vector<Label>& labels, std::s
   });
 }
 
-/// A callback, as a collector of one series.
-class Callback final : public Collector {
- public:
-  Callback(FamilyDescription family, std::vector<std::string> label_values, std::function<double()> read)
-      : family_(std::move(family)), label_values_(std::move(label_values)), read_(std::move(read)) {}
-
-  std::vector<FamilyDescription> describe() const override { return {family_}; }
-  void collect(Samples& samples) override {
-    const std::vector<std::string_view> values(label_values_.begin(), label_values_.end());
-    samples.add(family_.name, values, read_());
-  }
-
- private:
-  const FamilyDescription family_;
-  const std::vector<std::string> label_values_;
-  const std::function<double()> read_;
-};
-
 /// What the library counts of itself.
 class SelfCollector final : public Collector {
  public:
@@ -115,7 +97,8 @@ class SelfCollector final : public Collector {
          .labels = {"family"}},
         {.name = "quipu_collector_errors_total",
          .help = "Collectors and callbacks that failed during a scrape.",
-         .kind = Kind::counter}};
+         .kind = Kind::counter,
+         .labels = {"reason"}}};
   }
   void collect(Samples& samples) override { registry_.show_self(samples); }
 
@@ -132,60 +115,6 @@ std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remo
     if (should_remove(context, shown)) removed += static_cast<std::size_t>(core.series.remove(found));
   });
   return removed;
-}
-
-// Sources.
-
-/// A thread being inside a collector.
-class Source::Call {
- public:
-  explicit Call(Source& source) : source_(source) {
-    const std::lock_guard lock(source_.mutex_);
-    is_inside_ = source_.is_open_;
-    if (is_inside_) source_.calls_.push_back(std::this_thread::get_id());
-  }
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
-  ~Call() {
-    if (!is_inside_) return;
-    const std::lock_guard lock(source_.mutex_);
-    source_.calls_.erase(std::ranges::find(source_.calls_, std::this_thread::get_id()));
-    source_.left_.notify_all();
-  }
-
-  [[nodiscard]] bool is_inside() const noexcept { return is_inside_; }
-
- private:
-  Source& source_;
-  bool is_inside_;
-};
-
-Source::Source(Collector& collector, std::vector<CollectedFamily> families,
-               std::unique_ptr<const std::vector<std::string>> fixed_labels)
-    : collector_(collector), families_(std::move(families)), fixed_labels_(std::move(fixed_labels)) {}
-
-void Source::belong_to(std::weak_ptr<RegistryCore> registry, std::shared_ptr<Collector> owned) noexcept {
-  registry_ = std::move(registry);
-  owned_ = std::move(owned);
-}
-
-std::vector<CollectedFamily> Source::collect() {
-  const Call call(*this);
-  std::vector<CollectedFamily> families = families_;
-  if (call.is_inside()) {
-    Samples samples(families);
-    collector_.collect(samples);
-  }
-  return families;
-}
-
-void Source::end() noexcept {
-  if (const auto registry = registry_.lock()) registry->remove_source(*this);
-  std::unique_lock lock(mutex_);
-  is_open_ = false;
-  left_.wait(lock, [this] {
-    return std::ranges::all_of(calls_, [](std::thread::id id) { return id == std::this_thread::get_id(); });
-  });
 }
 
 // The registry.
@@ -311,14 +240,7 @@ void RegistryCore::collect(Visitor& visitor) {
     const std::lock_guard lock(mutex_);
     sources = sources_;
   }
-  std::map<const Source*, std::vector<CollectedFamily>> collected;
-  for (const auto& source : sources) {
-    try {
-      collected.emplace(source.get(), source->collect());
-    } catch (...) {
-      collector_errors_.fetch_add(1, std::memory_order_relaxed);
-    }
-  }
+  const Collected collected = detail::collect(sources, std::chrono::steady_clock::time_point::max(), errors_);
   {
     const std::lock_guard lock(mutex_);
     entries.reserve(entries_.size());
@@ -350,7 +272,7 @@ void RegistryCore::show_collected(const Entry& entry, const Collected& collected
       if (family.definition->name != definition.name) continue;
       for (const CollectedSeries& series : family.series) {
         if (!shown.insert(series.label_values).second) {
-          collector_errors_.fetch_add(1, std::memory_order_relaxed);
+          errors_.duplicates.fetch_add(1, std::memory_order_relaxed);
           continue;
         }
         if (shown.size() == 1) {
@@ -371,7 +293,12 @@ void RegistryCore::show_self(Samples& samples) const {
   };
   samples.add("quipu_rejected_recordings_total", {"negative_step"}, rejected(Rejection::negative_step));
   samples.add("quipu_rejected_recordings_total", {"not_a_number"}, rejected(Rejection::not_a_number));
-  samples.add("quipu_collector_errors_total", collector_errors_.load(std::memory_order_relaxed));
+  const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
+    samples.add("quipu_collector_errors_total", {reason}, count.load(std::memory_order_relaxed));
+  };
+  errors("duplicate", errors_.duplicates);
+  errors("exception", errors_.exceptions);
+  errors("timeout", errors_.timeouts);
   samples.add("quipu_thread_cell_bytes", static_cast<std::uint64_t>(thread_cell_bytes()));
   const std::lock_guard lock(mutex_);
   for (const auto& [name, entry] : entries_) {
@@ -382,42 +309,6 @@ void RegistryCore::show_self(Samples& samples) const {
 }
 
 }  // namespace detail
-
-// Collectors.
-
-void Samples::add(std::string_view family, std::initializer_list<std::string_view> label_values, Number value) {
-  add(family, std::span(label_values.begin(), label_values.size()), value);
-}
-
-void Samples::add(std::string_view family, std::span<const std::string_view> label_values, Number value) {
-  const auto found = std::ranges::find(families_, family, &detail::CollectedFamily::local_name);
-  if (found == families_.end()) {
-    throw std::invalid_argument(fmt::format("collector: family \"{}\" was not described", family));
-  }
-  const std::size_t labels = found->definition->label_names.size();
-  if (label_values.size() != labels) {
-    throw std::invalid_argument(
-        fmt::format("collector: family \"{}\" has {} labels, not {}", family, labels, label_values.size()));
-  }
-  detail::CollectedSeries series{{}, value};
-  for (const std::string_view label : label_values) series.label_values.push_back(detail::to_utf8(label));
-  found->series.push_back(std::move(series));
-}
-
-Registration::Registration(std::shared_ptr<detail::Source> source) noexcept : source_(std::move(source)) {}
-Registration::Registration(Registration&&) noexcept = default;
-Registration& Registration::operator=(Registration&& other) noexcept {
-  if (this != &other) {
-    end();
-    source_ = std::move(other.source_);
-  }
-  return *this;
-}
-Registration::~Registration() { end(); }
-
-void Registration::end() noexcept {
-  if (const auto source = std::exchange(source_, nullptr)) source->end();
-}
 
 // Registry and Scope.
 
@@ -470,8 +361,8 @@ Registration Scope::callback(Kind kind, const MetricOptions& options, std::initi
     values.push_back(std::move(value));
   }
   auto fixed_labels = std::make_unique<const std::vector<std::string>>(values);
-  auto callback = std::make_shared<detail::Callback>(std::move(family), std::move(values), std::move(read));
-  detail::Callback& collector = *callback;
+  auto callback = detail::make_callback(std::move(family), std::move(values), std::move(read));
+  Collector& collector = *callback;
   return Registration(core_->add_source(collector, prefix_, std::move(fixed_labels), std::move(callback)));
 }
 

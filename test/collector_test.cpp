@@ -38,9 +38,9 @@ class TestCollector : public quipu::Collector {
 
 quipu::Registry registry_with_self_metrics() { return quipu::Registry({.process_metrics = false}); }
 
-std::string errors(const quipu::Registry& registry) {
+std::string errors(const quipu::Registry& registry, std::string_view reason = "exception") {
   // The page that is read shows the errors of the pages before it: nothing else may fail meanwhile.
-  return page::value(registry, "quipu_collector_errors_total");
+  return page::value(registry, "quipu_collector_errors_total{reason=\"" + std::string(reason) + "\"}");
 }
 
 void wait_for(const std::atomic<bool>& flag) {
@@ -158,7 +158,7 @@ TEST_CASE("of a series that is added twice the first value counts") {
   const auto registration = registry.add(collector);
   const std::string body = page::body(registry);
   CHECK(missing(body, {"# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 2\na{x=\"\xEF\xBF\xBD\"} 4\n#"}) == "");
-  CHECK(errors(registry) == "2");
+  CHECK(errors(registry, "duplicate") == "2");
 }
 
 TEST_CASE("two collectors may share a family") {
@@ -176,7 +176,7 @@ TEST_CASE("two collectors may share a family") {
   const auto second = registry.add(two);
   CHECK(missing(page::body(registry),
                 {"# HELP a A.\n# TYPE a gauge\na{x=\"1\"} 1\na{x=\"both\"} 10\na{x=\"2\"} 2\n#"}) == "");
-  CHECK(errors(registry) == "1");
+  CHECK(errors(registry, "duplicate") == "1");
   first.end();
   CHECK(missing(page::body(registry), {"# HELP a A.\n# TYPE a gauge\na{x=\"both\"} 20\na{x=\"2\"} 2\n#"}) == "");
 }

@@ -41,11 +41,17 @@ using namespace std::chrono_literals;
 constexpr std::string_view text_type = "text/plain; version=0.0.4; charset=utf-8";
 constexpr std::string_view any_port = "127.0.0.1:0";
 
-Page small_page(std::string_view) { return {std::string(text_type), "up 1\n"}; }
-
-Page echo_of_accept(std::string_view accept) {
-  return {std::string(text_type), "accept=" + std::string(accept) + "\n"};
+/// A source of whole pages, each made from the Accept header.
+template <class Make>
+quipu::PageSource pages(Make make) {
+  return [make](const quipu::ScrapeRequest& request) { return quipu::open_page(make(request.accept)); };
 }
+
+const quipu::PageSource small_page = pages([](std::string_view) -> Page { return {std::string(text_type), "up 1\n"}; });
+
+const quipu::PageSource echo_of_accept = pages([](std::string_view accept) -> Page {
+  return {std::string(text_type), "accept=" + std::string(accept) + "\n"};
+});
 
 /// A connection to a port of this machine, on which exact bytes are sent and received. Throws std::runtime_error.
 class Client {

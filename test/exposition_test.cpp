@@ -50,10 +50,10 @@ TEST_CASE("a page source keeps the registry's metrics") {
     source = quipu::page_source(registry);
   }
   counter.inc();
-  CHECK(source("").body == "# TYPE orders_total counter\norders_total 1\n");
+  CHECK(source({})->next() == "# TYPE orders_total counter\norders_total 1\n");
   counter.inc();
-  CHECK(source("").body == "# TYPE orders_total counter\norders_total 2\n");
-  CHECK(source("").content_type == text_type);
+  CHECK(source({})->next() == "# TYPE orders_total counter\norders_total 2\n");
+  CHECK(source({})->content_type() == text_type);
   source = nullptr;
   counter.inc();
   CHECK(counter.value() == 0);

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -8,23 +11,57 @@ namespace quipu {
 
 class Registry;
 
+/// What one scrape asks for.
+struct ScrapeRequest {
+  /// The HTTP Accept header: the format that it prefers among those offered is taken. Anything unknown, or nothing,
+  /// gets the Prometheus text format 0.0.4.
+  std::string_view accept = {};
+  /// Full names of the families to show, those that there are; all families when it is empty. Collectors none of whose
+  /// families is shown are not asked.
+  std::span<const std::string> families = {};
+  /// When the page is of no use any more. A collector that is not done by then costs its own families only, and is
+  /// counted in `quipu_collector_errors_total`. To be able to go on without it, collectors and callbacks are asked on
+  /// a thread of the registry's. Without a deadline they are asked on the calling thread, for as long as it takes.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+};
+
 /// The answer to one scrape: what to send as the HTTP body, and the one Content-Type to send with it.
 struct Page {
   std::string content_type;
   std::string body;
 };
 
-/// Renders the whole registry in the format that `accept`, an HTTP Accept header, prefers among those offered;
-/// anything unknown, or nothing, gets the Prometheus text format 0.0.4.
-/// For programs that have their own web server; `Exposer` sends the same bytes.
+/// A page that is made piece by piece, while it is sent: the memory it takes does not depend on its length, and between
+/// two pieces it may rest. Thread-compatible.
+class PageStream {
+ public:
+  virtual ~PageStream() = default;
+  [[nodiscard]] virtual std::string_view content_type() const noexcept = 0;
+  /// The next piece of the body, about 64 KiB; empty at the end, and only there. It is good until the next call. What
+  /// it throws means that there is no whole page: a client must not take the pieces before for one.
+  [[nodiscard]] virtual std::string_view next() = 0;
+};
+
+/// Begins a scrape of `registry`, and asks its collectors. What happens before this call is on the page; what happens
+/// while the pieces are made may be. The metrics stay alive as long as the stream.
+///
+/// Thread-safe. Never blocks a thread that records. A collector that throws costs its own families only.
+/// Throws std::bad_alloc, as does `next()`.
+[[nodiscard]] std::unique_ptr<PageStream> open_page(const Registry& registry, const ScrapeRequest& request = {});
+/// A page that is there already, as a stream of one piece.
+[[nodiscard]] std::unique_ptr<PageStream> open_page(Page page);
+
+/// The whole page at once, for programs that have their own web server; `Exposer` sends the same bytes.
 ///
 /// Thread-safe. Never blocks a thread that records. A collector that throws costs its own families only.
 /// Throws std::bad_alloc, in which case there is no page at all (answer 500).
 [[nodiscard]] Page render(const Registry& registry, std::string_view accept = {});
+[[nodiscard]] Page render(const Registry& registry, const ScrapeRequest& request);
+/// The same in the memory of an earlier page, which saves most of the time of a large one.
+void render(const Registry& registry, const ScrapeRequest& request, Page& into);
 
-/// Makes the page of one scrape from the request's Accept header ("" when there is none).
-/// Called from several threads at once.
-using PageSource = std::function<Page(std::string_view accept)>;
+/// Begins the page of one scrape. Called from several threads at once. The request is good until it returns.
+using PageSource = std::function<std::unique_ptr<PageStream>(const ScrapeRequest&)>;
 
 /// A source that renders `registry` and keeps its metrics alive.
 [[nodiscard]] PageSource page_source(const Registry& registry);
