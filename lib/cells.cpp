@@ -26,7 +26,7 @@ ThreadCell* claim(CellRef series, std::size_t cells, std::uint8_t misses_needed)
     }
     ThreadCell* fresh = acquire_page();
     if (fresh == nullptr) return nullptr;
-    own_slab->pages[page].store(fresh, std::memory_order_release);  // pairs with for_each_thread()
+    own_slab->pages[page].store(fresh, std::memory_order_release);  // pairs with cell_of()
   }
   ThreadCell* cell = own_slab->cell(series.slot);
   if (cell->tag.load(std::memory_order_relaxed) != series.tag) {
@@ -35,9 +35,18 @@ ThreadCell* claim(CellRef series, std::size_t cells, std::uint8_t misses_needed)
     for (std::atomic<std::uint64_t>& bucket : std::span(cell->buckets(), 2 * (cells - 1))) {
       bucket.store(0, std::memory_order_relaxed);
     }
-    cell->tag.store(series.tag, std::memory_order_release);  // pairs with for_each_thread(): the cell is wiped
+    cell->tag.store(series.tag, std::memory_order_release);  // pairs with cell_of(): the cell is wiped
   }
   return cell;
+}
+
+/// Another thread's cell of the series, or null if it has none.
+ThreadCell* cell_of(Slab& slab, CellRef series) noexcept {
+  // Acquire, both: pair with claim(), which wipes a page and a cell before it shows them. pages[0] is null.
+  ThreadCell* page = slab.pages[series.slot / cells_per_page].load(std::memory_order_acquire);
+  if (page == nullptr) return nullptr;
+  ThreadCell& cell = page[series.slot % cells_per_page];
+  return cell.tag.load(std::memory_order_acquire) == series.tag ? &cell : nullptr;
 }
 
 /// Calls visit(slab, cell) for each thread's cell of the series.
@@ -45,10 +54,7 @@ template <class Visit>
 void for_each_thread(CellRef series, Visit visit) {
   if (series.slot == 0) return;
   for (Slab* slab = all_slabs(); slab != nullptr; slab = slab->next) {
-    ThreadCell* page = slab->pages[series.slot / cells_per_page].load(std::memory_order_acquire);  // pairs with claim()
-    if (page == nullptr) continue;
-    ThreadCell& cell = page[series.slot % cells_per_page];
-    if (cell.tag.load(std::memory_order_acquire) == series.tag) visit(*slab, cell);  // pairs with claim()
+    if (ThreadCell* cell = cell_of(*slab, series)) visit(*slab, *cell);
   }
 }
 
@@ -82,6 +88,18 @@ std::uint64_t read_whole(CellRef from) noexcept {
   std::uint64_t total = from.cell->bits.load(std::memory_order_relaxed);
   for_each_thread(from, [&](Slab&, ThreadCell& cell) { total += cell.bits.load(std::memory_order_relaxed); });
   return total;
+}
+
+void read_whole(std::span<const CellRef> from, std::uint64_t* into) noexcept {
+  const Guard guard;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    into[i] = from[i].is_live() ? from[i].cell->bits.load(std::memory_order_relaxed) : 0;
+  }
+  for (Slab* slab = all_slabs(); slab != nullptr; slab = slab->next) {
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      if (const ThreadCell* cell = cell_of(*slab, from[i])) into[i] += cell->bits.load(std::memory_order_relaxed);
+    }
+  }
 }
 
 double read_real(CellRef from) noexcept {
@@ -296,14 +314,17 @@ void SharedHistogram::add_to(HistogramSnapshot& into) {
 
 namespace {
 
+constinit std::atomic<std::uint32_t> last_tag_given{0};
+
 std::uint32_t next_tag() noexcept {
-  static constinit std::atomic<std::uint32_t> last{0};
   std::uint32_t tag = 0;
-  while (tag == 0) tag = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  while (tag == 0) tag = last_tag_given.fetch_add(1, std::memory_order_relaxed) + 1;
   return tag;
 }
 
 }  // namespace
+
+std::uint32_t last_tag() noexcept { return last_tag_given.load(std::memory_order_relaxed); }
 
 CellRef begin_series(Cell& cell, std::size_t cells) noexcept {
   const CellRef series{&cell, next_tag(), acquire_slot(cells)};

@@ -3,11 +3,35 @@
 #include <utility>
 
 #include "quipu/registry.hpp"
+#include "scrape.hpp"
 #include "text_encoder.hpp"
 
 namespace quipu {
-
 namespace {
+
+/// As large as what a socket takes at once, and small enough to stay in the processor's cache.
+constexpr std::size_t piece_size = std::size_t{64} * 1024;
+constexpr std::size_t beyond = piece_size / 4;  // what is shown last may go over the limit
+
+class RegistryPage final : public PageStream {
+ public:
+  RegistryPage(std::shared_ptr<detail::RegistryCore> registry, const ScrapeRequest& request)
+      : scrape_(std::move(registry), request) {}
+
+  [[nodiscard]] std::string_view content_type() const noexcept override { return detail::text_content_type; }
+
+  [[nodiscard]] std::string_view next() override {
+    buffer_.clear();
+    while (buffer_.size() < piece_size && scrape_.show_some(encoder_)) {
+    }
+    return buffer_.view();
+  }
+
+ private:
+  detail::Scrape scrape_;
+  detail::PageBuffer buffer_{piece_size + beyond};
+  detail::TextEncoder encoder_{buffer_};
+};
 
 class WholePage final : public PageStream {
  public:
@@ -26,13 +50,16 @@ class WholePage final : public PageStream {
 }  // namespace
 
 std::unique_ptr<PageStream> open_page(const Registry& registry, const ScrapeRequest& request) {
-  return open_page(render(registry, request));
+  return std::make_unique<RegistryPage>(registry.core(), request);
 }
 
 std::unique_ptr<PageStream> open_page(Page page) { return std::make_unique<WholePage>(std::move(page)); }
 
-Page render(const Registry& registry, std::string_view accept) {
-  return render(registry, ScrapeRequest{.accept = accept});
+void render(const Registry& registry, const ScrapeRequest& request, Page& into) {
+  const auto page = open_page(registry, request);
+  into.content_type = page->content_type();
+  into.body.clear();
+  for (auto piece = page->next(); !piece.empty(); piece = page->next()) into.body += piece;
 }
 
 Page render(const Registry& registry, const ScrapeRequest& request) {
@@ -41,12 +68,8 @@ Page render(const Registry& registry, const ScrapeRequest& request) {
   return page;
 }
 
-void render(const Registry& registry, const ScrapeRequest& /*request*/, Page& into) {
-  into.content_type = detail::text_content_type;
-  into.body.clear();
-  detail::TextEncoder encoder(into.body);
-  registry.collect(encoder);
-  encoder.finish();
+Page render(const Registry& registry, std::string_view accept) {
+  return render(registry, ScrapeRequest{.accept = accept});
 }
 
 PageSource page_source(const Registry& registry) {

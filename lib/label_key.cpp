@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <utility>
 
 namespace quipu::detail {
 
@@ -27,31 +26,11 @@ std::uint32_t hash_of_key(HashSeed seed, std::span<const LabelColumn> columns,
   return static_cast<std::uint32_t>(hash);
 }
 
-std::string_view KeyCursor::text() noexcept {
-  std::size_t size = static_cast<unsigned char>(*from_++);
-  if (size == LabelKey::long_mark) {
-    std::uint32_t long_size = 0;
-    std::memcpy(&long_size, from_, sizeof long_size);
-    from_ += sizeof long_size;
-    size = long_size;
-  }
-  return {std::exchange(from_, from_ + size), size};
-}
-
-std::uint64_t KeyCursor::number() noexcept {
-  std::uint64_t number = 0;
-  std::memcpy(&number, from_, sizeof number);
-  from_ += sizeof number;
-  return number;
-}
-
-std::string_view KeyReader::next(KeyCursor& cursor, std::size_t column) {
-  const LabelColumn& shown = columns_[column];
-  if (shown.type == LabelType::text) return cursor.text();
-  const std::uint64_t number = cursor.number();
-  if (number < shown.names.size()) return shown.names[number];
+std::string_view KeyReader::shown(std::uint64_t number, std::size_t column) {
+  const auto [type, names] = columns_[column];
+  if (number < names.size()) return names[number];
   auto& digits = digits_[column];
-  const auto end = shown.type == LabelType::unsigned_integer
+  const auto end = type == LabelType::unsigned_integer
                        ? std::to_chars(digits.data(), digits.data() + digits.size(), number)
                        : std::to_chars(digits.data(), digits.data() + digits.size(), static_cast<std::int64_t>(number));
   return {digits.data(), end.ptr};

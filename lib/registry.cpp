@@ -3,81 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <new>
-#include <set>
+#include <iterator>
 #include <stdexcept>
 
 #include "definition.hpp"
 #include "process_collector.hpp"
 #include "quipu/memory.hpp"
 #include "registry_core.hpp"
+#include "scrape.hpp"
 #include "utf8.hpp"
 
 namespace quipu {
 namespace detail {
 
-FamilyCore::FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series)
-    : definition(std::move(made)),
-      series(definition.cells, definition.columns,
-             definition.cells == CellKind::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
-             max_series) {}
-
-CellRef FamilyCore::the_only_series() {
-  LabelKey key;
-  const CellRef only = series.find_or_create(key);
-  if (only == CellRef{}) throw std::bad_alloc();
-  return only;
-}
-
 namespace {
-
-/// Calls show(series, labels) for each series of the family. `labels` holds `first_label` labels that stay, then the
-/// family's own. A series may be removed meanwhile.
-template <class Show>
-void for_each_series(const FamilyCore& core, std::vector<Label>& labels, std::size_t first_label, Show show) {
-  const Definition& definition = core.definition;
-  labels.resize(first_label);
-  for (const std::string& name : definition.label_names) labels.push_back({name, {}});
-  KeyReader reader(definition.columns);
-  std::vector<std::uint64_t> key;
-  SeriesTable::Walk walk(core.series);
-  for (auto batch = walk.next(); !batch.empty(); batch = walk.next()) {
-    for (const SeriesRef& found : batch) {
-      if (!SeriesTable::copy_key(found, key)) continue;
-      reader.read(key, [&](std::size_t i, std::string_view value) { labels[first_label + i].value = value; });
-      show(found, Labels(labels));
-    }
-  }
-}
-
-void show_instruments(const FamilyCore& core, std::vector<Label>& labels, std::size_t const_labels,
-                      HistogramSnapshot& snapshot, Visitor& visitor) {
-  const Definition& definition = core.definition;
-  bool is_begun = false;
-  for_each_series(core, labels, const_labels, [&](const SeriesRef& found, Labels shown) {
-    Number value = 0.0;
-    switch (definition.kind) {
-      case Kind::counter:
-        value = definition.cells == CellKind::whole ? Number(read_whole(found.ref)) : Number(read_real(found.ref));
-        break;
-      case Kind::gauge:
-        value = read_gauge(found.ref);
-        break;
-      case Kind::histogram:
-        read_histogram(found.ref, *core.series.layout(), snapshot);
-        break;
-    }
-    if (!found.ref.is_live()) return;  // what was read is nothing
-    if (!std::exchange(is_begun, true)) {
-      visitor.family({definition.name, definition.help, definition.unit, definition.kind});
-    }
-    if (definition.kind == Kind::histogram) {
-      visitor.histogram({shown, definition.bounds, snapshot.counts, snapshot.sum});
-    } else {
-      visitor.sample({shown, value});
-    }
-  });
-}
 
 /// What the library counts of itself.
 class SelfCollector final : public Collector {
@@ -107,15 +46,6 @@ class SelfCollector final : public Collector {
 };
 
 }  // namespace
-
-std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remove)(void*, Labels)) {
-  std::size_t removed = 0;
-  std::vector<Label> labels;
-  for_each_series(core, labels, 0, [&](const SeriesRef& found, Labels shown) {
-    if (should_remove(context, shown)) removed += static_cast<std::size_t>(core.series.remove(found));
-  });
-  return removed;
-}
 
 // The registry.
 
@@ -233,58 +163,34 @@ void RegistryCore::remove_source(const Source& source) {
   for (const CollectedFamily& family : source.families()) remove_from_entry(family.definition->name, source);
 }
 
-void RegistryCore::collect(Visitor& visitor) {
-  std::vector<Entry> entries;
-  std::vector<std::shared_ptr<Source>> sources;
-  {
-    const std::lock_guard lock(mutex_);
-    sources = sources_;
-  }
-  const Collected collected = detail::collect(sources, std::chrono::steady_clock::time_point::max(), errors_);
-  {
-    const std::lock_guard lock(mutex_);
-    entries.reserve(entries_.size());
-    for (const auto& [name, entry] : entries_) entries.push_back(entry);
-  }
+namespace {
 
-  std::vector<Label> labels;
-  for (const auto& [name, value] : const_labels_) labels.push_back({name, value});
-  HistogramSnapshot snapshot;
-  for (const Entry& entry : entries) {
-    if (entry.instruments != nullptr) {
-      show_instruments(*entry.instruments, labels, const_labels_.size(), snapshot, visitor);
-    } else {
-      show_collected(entry, collected, labels, visitor);
-    }
-  }
+bool is_wanted(std::span<const std::string> names, const std::string& name) {
+  return names.empty() || std::ranges::find(names, name) != names.end();
 }
 
-void RegistryCore::show_collected(const Entry& entry, const Collected& collected, std::vector<Label>& labels,
-                                  Visitor& visitor) {
-  const Definition& definition = *entry.definition;
-  labels.resize(const_labels_.size());
-  for (const std::string& name : definition.label_names) labels.push_back({name, {}});
-  std::set<std::vector<std::string>> shown;
-  for (const auto& source : entry.sources) {
-    const auto found = collected.find(source.get());
-    if (found == collected.end()) continue;
-    for (const CollectedFamily& family : found->second) {
-      if (family.definition->name != definition.name) continue;
-      for (const CollectedSeries& series : family.series) {
-        if (!shown.insert(series.label_values).second) {
-          errors_.duplicates.fetch_add(1, std::memory_order_relaxed);
-          continue;
-        }
-        if (shown.size() == 1) {
-          visitor.family({definition.name, definition.help, definition.unit, definition.kind});
-        }
-        for (std::size_t i = 0; i < series.label_values.size(); ++i) {
-          labels[const_labels_.size() + i].value = series.label_values[i];
-        }
-        visitor.sample({labels, series.value});
-      }
-    }
+}  // namespace
+
+std::vector<std::shared_ptr<Source>> RegistryCore::sources_of(std::span<const std::string> names) const {
+  const std::lock_guard lock(mutex_);
+  if (names.empty()) return sources_;
+  std::vector<std::shared_ptr<Source>> wanted;
+  std::ranges::copy_if(sources_, std::back_inserter(wanted), [names](const auto& source) {
+    return std::ranges::any_of(source->families(), [names](const CollectedFamily& family) {
+      return is_wanted(names, family.definition->name);
+    });
+  });
+  return wanted;
+}
+
+std::vector<RegistryCore::Entry> RegistryCore::entries_of(std::span<const std::string> names) const {
+  std::vector<Entry> wanted;
+  const std::lock_guard lock(mutex_);
+  wanted.reserve(names.empty() ? entries_.size() : names.size());
+  for (const auto& [name, entry] : entries_) {
+    if (is_wanted(names, name)) wanted.push_back(entry);
   }
+  return wanted;
 }
 
 void RegistryCore::show_self(Samples& samples) const {
@@ -374,6 +280,10 @@ Scope Scope::subsystem(MetricPrefix prefix) const { return {core_, prefix_ + joi
 
 Registry::Registry(const RegistryOptions& options) : Scope(make_core(options), joined(options.prefix.text())) {}
 
-void Registry::collect(Visitor& visitor) const { core()->collect(visitor); }
+void Registry::collect(Visitor& visitor) const {
+  detail::Scrape scrape(core(), {});
+  while (scrape.show_some(visitor)) {
+  }
+}
 
 }  // namespace quipu

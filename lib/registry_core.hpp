@@ -1,16 +1,14 @@
 #pragma once
 
-#include <atomic>
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "definition.hpp"
 #include "quipu/family.hpp"
-#include "quipu/sample.hpp"
 #include "source.hpp"
 
 namespace quipu::detail {
@@ -27,12 +25,6 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
                                                    std::shared_ptr<Collector> owned);
   void remove_source(const Source& source);
 
-  void collect(Visitor& visitor);
-
-  /// Shows what the registry counts of itself.
-  void show_self(Samples& samples) const;
-
- private:
   /// One family on the page: of instruments, or of collectors.
   struct Entry {
     std::shared_ptr<const Definition> definition;
@@ -40,6 +32,16 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
     std::vector<std::shared_ptr<Source>> sources{};
   };
 
+  // For a scrape: what there is now of these families, or of all if there are no names.
+  [[nodiscard]] std::vector<std::shared_ptr<Source>> sources_of(std::span<const std::string> names) const;
+  [[nodiscard]] std::vector<Entry> entries_of(std::span<const std::string> names) const;
+  [[nodiscard]] const OwnedLabels& const_labels() const noexcept { return const_labels_; }
+  [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
+
+  /// Shows what the registry counts of itself.
+  void show_self(Samples& samples) const;
+
+ private:
   // With the lock held.
   void claim(const Definition& definition);
   void unclaim(const Definition& definition);
@@ -47,12 +49,10 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   void remove_from_entry(const std::string& name, const Source& source);
   [[noreturn]] void refuse_second(const Definition& definition, const Entry& first) const;
 
-  void show_collected(const Entry& entry, const Collected& collected, std::vector<Label>& labels, Visitor& visitor);
-
   const OwnedLabels const_labels_;
   CollectorErrors errors_;
 
-  mutable std::mutex mutex_;                   // guards what follows; not held while a collector or a visitor is called
+  mutable std::mutex mutex_;                   // guards what follows; not held while a collector is called
   std::map<std::string, Entry> entries_;       // by full name
   std::map<std::string, std::string> claims_;  // sample name → the family that has such samples
   std::vector<std::shared_ptr<Source>> sources_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <random>
 #include <utility>
@@ -43,6 +44,18 @@ void copy_as_valid_text(std::span<const LabelColumn> columns, std::span<const st
   }
 }
 
+/// Whether no exposition format escapes anything in it.
+bool is_plain(std::string_view text) noexcept { return text.find_first_of("\\\n\"") == text.npos; }
+
+bool has_plain_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
+  KeyCursor cursor(key);
+  return std::ranges::all_of(columns, [&](const LabelColumn& column) {
+    if (column.type == LabelType::text) return is_plain(cursor.text());
+    static_cast<void>(cursor.number());
+    return true;
+  });
+}
+
 /// Puts label values that are all shown as "overflow". False if there are none such; then the empty key, which is shown
 /// like that, is not shown like another series.
 bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
@@ -68,7 +81,9 @@ SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const 
       layout_(layout),
       closed_size_(closed_size),
       max_series_(std::max<std::size_t>(max_series, 1)),
-      seed_(random_seed()) {
+      seed_(random_seed()),
+      has_plain_names_(std::ranges::all_of(
+          columns_, [](const LabelColumn& column) { return std::ranges::all_of(column.names, is_plain); })) {
   if (closed_size > 0) closed_.reset(new std::atomic<Series*>[closed_size]());
   tables_.push_back(std::make_unique<Slots>(first_size));
   slots_.store(tables_.back().get(), std::memory_order_relaxed);
@@ -124,13 +139,14 @@ std::size_t SeriesTable::cells() const noexcept {
 
 Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
   if (live_ + 1 > (tables_.back()->mask + 1) / 2) grow();
-  const bool takes_free_position = walks_ == 0 && !free_positions_.empty();
+  const bool takes_free_position = !free_positions_.empty();
   if (!takes_free_position) order_.push_back(nullptr);
 
   auto* series = static_cast<Series*>(&acquire_cell(sizeof(Series) + key.size_bytes()));
   series->hash = hash(key);
   series->position = takes_free_position ? free_positions_.back() : static_cast<std::uint32_t>(order_.size() - 1);
-  series->key_words = static_cast<std::uint32_t>(key.size());
+  series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
+  series->is_plain = has_plain_names_ && (key.empty() || has_plain_text(columns_, key));
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
   series->slot = begin_series(*series, cells()).slot;
 
@@ -232,33 +248,58 @@ void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
   }
 }
 
-bool SeriesTable::copy_key(const SeriesRef& from, std::vector<std::uint64_t>& into) {
-  const Guard guard;
-  if (!from.ref.is_live()) return false;
-  const auto key = from.series->key();
-  into.assign(key.begin(), key.end());
-  return true;
-}
-
 SeriesTable::Walk::Walk(const SeriesTable& table) : table_(table) {
   const std::lock_guard lock(table_.mutex_);
-  ++table_.walks_;
+  last_tag_ = last_tag();
   end_ = table_.order_.size();
 }
 
-SeriesTable::Walk::~Walk() {
-  const std::lock_guard lock(table_.mutex_);
-  --table_.walks_;
+std::span<const SeriesTable::Walk::Entry> SeriesTable::Walk::next() {
+  std::size_t count = 0;
+  while (count == 0 && position_ < end_) count = copy_batch();
+  return std::span(batch_).first(count);
 }
 
-std::span<const SeriesRef> SeriesTable::Walk::next() {
+/// Of the next places, as many series as there are: perhaps none.
+std::size_t SeriesTable::Walk::copy_batch() {
+  std::array<Series*, max_batch> found;
   std::size_t count = 0;
-  const std::lock_guard lock(table_.mutex_);
-  for (; position_ < end_ && count < batch_.size(); ++position_) {
-    Series* series = table_.order_[position_];
-    if (series != nullptr) batch_[count++] = {series, series->ref()};
+  std::uint32_t newer = 0;  // how many tags are newer than the walk
+  std::unique_lock lock(table_.mutex_);
+  const std::size_t stop = std::min(end_, position_ + found.size());
+  for (auto next = table_.order_.begin() + static_cast<std::ptrdiff_t>(position_); position_ < stop;
+       ++position_, ++next) {
+    if (*next != nullptr) found[count++] = *next;
   }
-  return std::span(batch_).first(count);
+  newer = last_tag() - last_tag_;
+  const Guard guard;
+  lock.unlock();
+
+  std::size_t words = 0;
+  for (Series* series : std::span(found).first(count)) words += series->key_words;
+  if (words >= keys_size_) {
+    keys_size_ = 2 * words + 1;
+    keys_ = std::make_unique_for_overwrite<std::uint64_t[]>(keys_size_);
+  }
+  std::uint64_t* to = keys_.get();
+  std::size_t live = 0;
+  for (Series* series : std::span(found).first(count)) {
+    const std::uint32_t tag = series->tag.load(std::memory_order_acquire);  // pairs with the release in end_series()
+    if (tag == 0 || tag - last_tag_ - 1 < newer) continue;
+    // Field by field: compilers make a copy of the whole through memory, which takes longer than all the rest.
+    Entry& entry = batch_[live++];
+    entry.series.series = series;
+    entry.series.ref.cell = series;
+    entry.series.ref.tag = tag;
+    entry.series.ref.slot = series->slot;
+    const auto key = series->key();
+    entry.key = {to, key.size()};
+    entry.is_plain = series->is_plain != 0;
+    // In twos: there is room for an even number behind a series, as cells are aligned to that.
+    for (std::size_t i = 0; i < key.size(); i += 2) std::memcpy(to + i, key.data() + i, 2 * sizeof *to);
+    to += key.size();
+  }
+  return live;
 }
 
 std::size_t SeriesTable::size() const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace quipu {
@@ -57,12 +58,16 @@ struct FamilyView {
   std::string_view help;  // valid UTF-8, may hold line feeds; empty when there is none
   std::string_view unit;  // empty when there is none
   Kind kind;
+  Labels const_labels = {};                       // the first labels of every series
+  std::span<const std::string> label_names = {};  // of the labels after them
 };
 
 /// One series of a counter or gauge.
 struct Sample {
   Labels labels;  // const labels first, then the family's in their order
   Number value;
+  /// No label value but those of const labels holds a backslash, a quote or a line feed: none needs an escape.
+  bool is_plain = false;
 };
 
 /// One series of a histogram: its buckets and its sum, of the same moment.
@@ -71,6 +76,7 @@ struct HistogramSample {
   std::span<const double> bounds;         // finite upper bounds, increasing
   std::span<const std::uint64_t> counts;  // one for each bound and one for +Inf; not cumulative
   double sum;
+  bool is_plain = false;  // as in Sample
 };
 
 /// Is shown a registry: `family`, then every series of it, then the next family. Families come sorted by name, each

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "quipu/detail/bucket_layout.hpp"
@@ -100,6 +101,8 @@ inline void add_real(CellRef to, double step) noexcept {
 
 /// 0 for a series that was removed. So for all readings.
 [[nodiscard]] std::uint64_t read_whole(CellRef from) noexcept;
+/// The same of several counters, which takes a third of the time.
+void read_whole(std::span<const CellRef> from, std::uint64_t* into) noexcept;
 [[nodiscard]] double read_real(CellRef from) noexcept;
 
 // Gauges.
@@ -233,6 +236,8 @@ class SharedHistogram {
 /// Gives it to the next who wants as many bytes.
 void release_cell(Cell& cell, std::size_t bytes);
 
+/// The tag of the series that was made last, in this process. Tags are given in order.
+[[nodiscard]] std::uint32_t last_tag() noexcept;
 /// Puts a new series into `cell`, which is empty. `cells` is how many thread cells it takes.
 [[nodiscard]] CellRef begin_series(Cell& cell, std::size_t cells) noexcept;
 /// Ends its recording: from now on what handles write goes nowhere.

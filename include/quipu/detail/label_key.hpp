@@ -83,8 +83,22 @@ class LabelKey {
 class KeyCursor {
  public:
   explicit KeyCursor(std::span<const std::uint64_t> key) noexcept : from_(reinterpret_cast<const char*>(key.data())) {}
-  [[nodiscard]] std::string_view text() noexcept;
-  [[nodiscard]] std::uint64_t number() noexcept;
+
+  [[nodiscard]] std::string_view text() noexcept {
+    std::size_t size = load<std::uint8_t>(from_++);
+    if (size == LabelKey::long_mark) [[unlikely]] {
+      size = load<std::uint32_t>(from_);
+      from_ += sizeof(std::uint32_t);
+    }
+    const char* begin = from_;
+    from_ += size;
+    return {begin, size};
+  }
+  [[nodiscard]] std::uint64_t number() noexcept {
+    const std::uint64_t number = load<std::uint64_t>(from_);
+    from_ += sizeof number;
+    return number;
+  }
 
  private:
   const char* from_;
@@ -100,13 +114,21 @@ class KeyReader {
   template <class Take>
   void read(std::span<const std::uint64_t> key, Take take) {
     KeyCursor cursor(key);
-    for (std::size_t i = 0; i < columns_.size(); ++i) take(i, key.empty() ? overflow : next(cursor, i));
+    for (std::size_t i = 0; i < columns_.size(); ++i) {
+      if (key.empty()) [[unlikely]] {
+        take(i, overflow);
+      } else if (columns_[i].type == LabelType::text) {
+        take(i, cursor.text());
+      } else {
+        take(i, shown(cursor.number(), i));
+      }
+    }
   }
 
   static constexpr std::string_view overflow = "overflow";
 
  private:
-  [[nodiscard]] std::string_view next(KeyCursor& cursor, std::size_t column);
+  [[nodiscard]] std::string_view shown(std::uint64_t number, std::size_t column);
 
   std::span<const LabelColumn> columns_;
   std::vector<std::array<char, 24>> digits_;

@@ -24,7 +24,8 @@ struct Series : Cell {
   std::uint32_t hash;
   std::uint32_t slot;
   std::uint32_t position;  // in SeriesTable::order_
-  std::uint32_t key_words;
+  std::uint32_t key_words : 31;
+  std::uint32_t is_plain : 1;  // no label value holds a character that an exposition format escapes
 
   [[nodiscard]] std::span<const std::uint64_t> key() const noexcept {
     return {reinterpret_cast<const std::uint64_t*>(this + 1), key_words};
@@ -89,26 +90,38 @@ class SeriesTable {
   bool remove(const SeriesRef& series);
   void clear();
 
-  /// Copies the key of a series, unless it was removed since. Thread-safe, takes no lock.
-  [[nodiscard]] static bool copy_key(const SeriesRef& series, std::vector<std::uint64_t>& into);
-
   /// Shows the series that there are when it begins, in a stable order, a batch at a time. A series that is removed and
-  /// made again meanwhile is not shown twice. Thread-compatible.
+  /// made again meanwhile is not shown again: its tag is newer than the walk. Thread-compatible.
+  ///
+  /// A batch is pointers, copied under the lock, and then keys, copied under a guard that began while the lock was
+  /// held. So neither is held for longer than that takes, nor while a batch is used.
   class Walk {
    public:
+    struct Entry {
+      SeriesRef series;
+      std::span<const std::uint64_t> key;  // a copy
+      bool is_plain;
+    };
+
     explicit Walk(const SeriesTable& table);
     Walk(const Walk&) = delete;
     Walk& operator=(const Walk&) = delete;
-    ~Walk();
 
-    /// The next batch, empty at the end. Holds the lock for as long as it takes to copy 256 pointers.
-    [[nodiscard]] std::span<const SeriesRef> next();
+    /// The next batch, empty at the end. It is good until the next call. Throws std::bad_alloc.
+    [[nodiscard]] std::span<const Entry> next();
+
+    static constexpr std::size_t max_batch = 64;
 
    private:
+    [[nodiscard]] std::size_t copy_batch();
+
     const SeriesTable& table_;
+    std::uint32_t last_tag_ = 0;  // of all series made before it began
     std::size_t position_ = 0;
     std::size_t end_ = 0;
-    std::array<SeriesRef, 256> batch_;
+    std::array<Entry, max_batch> batch_;
+    std::unique_ptr<std::uint64_t[]> keys_;
+    std::size_t keys_size_ = 0;
   };
 
   [[nodiscard]] const BucketLayout* layout() const noexcept { return layout_; }
@@ -155,6 +168,7 @@ class SeriesTable {
   const std::size_t closed_size_;
   const std::size_t max_series_;
   const HashSeed seed_;
+  const bool has_plain_names_;  // of enumerations
 
   std::atomic<Slots*> slots_;
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
@@ -163,8 +177,7 @@ class SeriesTable {
   mutable std::mutex mutex_;                    // guards what follows, and changes to the slots
   std::vector<std::unique_ptr<Slots>> tables_;  // the one in use is the last; the others could not be freed
   std::deque<Series*> order_;                   // null where a series was removed
-  std::vector<std::uint32_t> free_positions_;   // for new series, but not during a walk, which could meet one twice
-  mutable std::size_t walks_ = 0;
+  std::vector<std::uint32_t> free_positions_;   // for new series
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;
 };

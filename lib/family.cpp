@@ -1,0 +1,37 @@
+#include "quipu/family.hpp"
+
+#include <new>
+#include <utility>
+
+namespace quipu::detail {
+
+FamilyCore::FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series)
+    : definition(std::move(made)),
+      series(definition.cells, definition.columns,
+             definition.cells == CellKind::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
+             max_series) {}
+
+CellRef FamilyCore::the_only_series() {
+  LabelKey key;
+  const CellRef only = series.find_or_create(key);
+  if (only == CellRef{}) throw std::bad_alloc();
+  return only;
+}
+
+std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remove)(void*, Labels)) {
+  std::size_t removed = 0;
+  std::vector<Label> labels;
+  for (const std::string& name : core.definition.label_names) labels.push_back({name, {}});
+  KeyReader reader(core.definition.columns);
+  SeriesTable::Walk walk(core.series);
+  for (auto batch = walk.next(); !batch.empty(); batch = walk.next()) {
+    for (const auto& met : batch) {
+      if (!met.series.ref.is_live()) continue;
+      reader.read(met.key, [&](std::size_t i, std::string_view value) { labels[i].value = value; });
+      if (should_remove(context, labels)) removed += static_cast<std::size_t>(core.series.remove(met.series));
+    }
+  }
+  return removed;
+}
+
+}  // namespace quipu::detail

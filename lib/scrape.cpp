@@ -1,0 +1,153 @@
+#include "scrape.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace quipu::detail {
+namespace {
+
+void begin_labels(const Definition& definition, std::vector<Label>& labels, std::size_t const_labels) {
+  labels.resize(const_labels);
+  for (const std::string& name : definition.label_names) labels.push_back({name, {}});
+}
+
+FamilyView view(const Definition& definition, Labels labels, std::size_t const_labels) {
+  return {.name = definition.name,
+          .help = definition.help,
+          .unit = definition.unit,
+          .kind = definition.kind,
+          .const_labels = labels.first(const_labels),
+          .label_names = definition.label_names};
+}
+
+}  // namespace
+
+InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels)
+    : family_(family),
+      labels_(labels),
+      const_labels_(labels.size()),
+      reader_(family.definition.columns),
+      walk_(family.series) {
+  begin_labels(family.definition, labels, const_labels_);
+}
+
+bool InstrumentWalk::show_some(Visitor& visitor) {
+  if (batch_.empty()) batch_ = walk_.next();
+  if (batch_.empty()) return false;
+  switch (family_.definition.cells) {
+    case CellKind::whole: {
+      constexpr std::size_t most = SeriesTable::Walk::max_batch;
+      std::array<CellRef, most> refs;
+      std::array<std::uint64_t, most> values;
+      for (std::size_t i = 0; i < batch_.size(); ++i) refs[i] = batch_[i].series.ref;
+      read_whole(std::span(refs).first(batch_.size()), values.data());
+      show_batch(visitor, [&](std::size_t i) { return Number(values[i]); });
+      break;
+    }
+    case CellKind::real: {
+      const bool is_gauge = family_.definition.kind == Kind::gauge;
+      show_batch(visitor, [&](std::size_t i) {
+        const CellRef ref = batch_[i].series.ref;
+        return Number(is_gauge ? read_gauge(ref) : read_real(ref));
+      });
+      break;
+    }
+    case CellKind::histogram: {
+      const Entry& next = batch_.front();
+      batch_ = batch_.subspan(1);
+      read_histogram(next.series.ref, *family_.series.layout(), snapshot_);
+      if (!is_shown(next, visitor)) break;
+      visitor.histogram({labels_, family_.definition.bounds, snapshot_.counts, snapshot_.sum, next.is_plain});
+      break;
+    }
+  }
+  return true;
+}
+
+/// Shows the batch, with the value that read(i) returns for series i.
+template <class Read>
+void InstrumentWalk::show_batch(Visitor& visitor, Read read) {
+  for (std::size_t i = 0; i < batch_.size(); ++i) {
+    const Number value = read(i);
+    if (is_shown(batch_[i], visitor)) visitor.sample({labels_, value, batch_[i].is_plain});
+  }
+  batch_ = {};
+}
+
+/// Makes all ready to show a series whose value was just read; false if it was removed, and what was read is nothing.
+inline bool InstrumentWalk::is_shown(const Entry& series, Visitor& visitor) {
+  if (!series.series.ref.is_live()) return false;
+  Label* labels = labels_.data() + const_labels_;
+  reader_.read(series.key, [labels](std::size_t i, std::string_view text) { labels[i].value = text; });
+  if (!is_begun_) [[unlikely]] {
+    is_begun_ = true;
+    visitor.family(view(family_.definition, labels_, const_labels_));
+  }
+  return true;
+}
+
+CollectedWalk::CollectedWalk(const RegistryCore::Entry& family, const Collected& collected, std::vector<Label>& labels,
+                             CollectorErrors& errors)
+    : definition_(*family.definition), labels_(labels), const_labels_(labels.size()) {
+  const auto by_labels = [](const CollectedSeries* a, const CollectedSeries* b) {
+    return a->label_values < b->label_values;
+  };
+  std::set<const CollectedSeries*, decltype(by_labels)> known(by_labels);
+  for (const auto& source : family.sources) {
+    const auto found = collected.find(source.get());
+    if (found == collected.end()) continue;
+    for (const CollectedFamily& part : found->second) {
+      if (part.definition->name != definition_.name) continue;
+      for (const CollectedSeries& series : part.series) {
+        if (known.insert(&series).second) {
+          series_.push_back(&series);
+        } else {
+          errors.duplicates.fetch_add(1, std::memory_order_relaxed);
+        }
+      }
+    }
+  }
+  begin_labels(definition_, labels, const_labels_);
+}
+
+bool CollectedWalk::show_some(Visitor& visitor) {
+  if (shown_ == series_.size()) return false;
+  if (shown_ == 0) visitor.family(view(definition_, labels_, const_labels_));
+  const std::size_t end = std::min(series_.size(), shown_ + SeriesTable::Walk::max_batch);
+  for (; shown_ < end; ++shown_) {
+    const CollectedSeries& series = *series_[shown_];
+    for (std::size_t i = 0; i < series.label_values.size(); ++i) {
+      labels_[const_labels_ + i].value = series.label_values[i];
+    }
+    visitor.sample({labels_, series.value});
+  }
+  return true;
+}
+
+Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request)
+    : registry_(std::move(registry)),
+      sources_(registry_->sources_of(request.families)),
+      collected_(collect(sources_, request.deadline, registry_->errors())),
+      families_(registry_->entries_of(request.families)) {
+  for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
+}
+
+bool Scrape::show_some(Visitor& visitor) {
+  for (;;) {
+    if (instruments_ && instruments_->show_some(visitor)) return true;
+    if (collection_ && collection_->show_some(visitor)) return true;
+    instruments_.reset();
+    collection_.reset();
+    if (next_family_ == families_.size()) return false;
+    const RegistryCore::Entry& family = families_[next_family_++];
+    labels_.resize(registry_->const_labels().size());
+    if (family.instruments != nullptr) {
+      instruments_.emplace(*family.instruments, labels_);
+    } else {
+      collection_.emplace(family, collected_, labels_, registry_->errors());
+    }
+  }
+}
+
+}  // namespace quipu::detail
