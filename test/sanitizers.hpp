@@ -21,3 +21,6 @@ inline constexpr bool is_thread_sanitized = true;
 #else
 inline constexpr bool is_thread_sanitized = false;
 #endif
+
+/// Both keep memory of their own.
+inline constexpr bool is_sanitized = is_address_sanitized || is_thread_sanitized;
