@@ -22,8 +22,8 @@ namespace {
 constexpr std::string_view usage = "Usage: bench/run [--quick] [--json FILE] [NAME...]\n";
 constexpr std::string_view prometheus_cpp = "prometheus_cpp_";
 
-constexpr Plan full_plan = {.rounds = 150, .seconds = 130};
-constexpr Plan quick_plan = {.rounds = 20, .seconds = 13};
+constexpr Plan full_plan = {.rounds = 150, .seconds = 130, .stall_seconds = 8};
+constexpr Plan quick_plan = {.rounds = 20, .seconds = 13, .stall_seconds = 2};
 
 struct Options {
   bool is_quick = false;
@@ -111,7 +111,7 @@ void add_timer_difference(std::vector<Result>& results) {
 }
 
 void print_table(const std::vector<Result>& results, const std::vector<Result>& of_baselines) {
-  for (const Baseline& baseline : baselines()) {
+  for (const Baseline& baseline : recording_baselines()) {
     const auto same = [&](const Result& result) { return result.name[0] == baseline.letter; };
     const auto found = std::ranges::find_if(of_baselines, same);
     if (found == of_baselines.end() || found->ns.empty()) continue;
@@ -180,7 +180,7 @@ int run(const Options& options) {
   std::vector<Result> results;
   std::vector<Result> of_baselines;
   if (const auto rows = chosen(all_rows(), names); !rows.empty()) {
-    results = measure(rows, options.is_quick ? quick_plan : full_plan, of_baselines);
+    results = measure(rows, recording_baselines(), options.is_quick ? quick_plan : full_plan, of_baselines);
   }
   add_timer_difference(results);
   results.insert(results.end(), of_memory.begin(), of_memory.end());
