@@ -51,6 +51,9 @@ std::vector<Row> all_rows() {
   std::vector<Row> rows = recording_rows();
   append(rows, lookup_rows());
   append(rows, scraping_rows());
+#ifdef QUIPU_BENCH_ENDPOINT
+  append(rows, endpoint_rows());
+#endif
 #ifdef QUIPU_BENCH_PROMETHEUS_CPP
   put_beside(rows, prometheus_cpp_rows());
 #endif
@@ -60,6 +63,9 @@ std::vector<Row> all_rows() {
 std::vector<Baseline> all_baselines() {
   std::vector<Baseline> baselines = recording_baselines();
   append(baselines, scraping_baselines());
+#ifdef QUIPU_BENCH_ENDPOINT
+  append(baselines, endpoint_baselines());
+#endif
   return baselines;
 }
 

@@ -18,6 +18,9 @@ namespace bench {
 [[nodiscard]] std::vector<Row> scraping_rows();
 [[nodiscard]] std::vector<Baseline> scraping_baselines();
 [[nodiscard]] std::vector<StallRow> stall_rows();
+/// Those that need the HTTP endpoint.
+[[nodiscard]] std::vector<Row> endpoint_rows();
+[[nodiscard]] std::vector<Baseline> endpoint_baselines();
 /// The same operations of prometheus-cpp, each named prometheus_cpp_NAME.
 [[nodiscard]] std::vector<Row> prometheus_cpp_rows();
 [[nodiscard]] std::vector<MemoryRow> prometheus_cpp_memory_rows();
