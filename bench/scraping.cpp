@@ -164,7 +164,8 @@ Body look_up() {
   const auto& lookups = *new Lookups(10'000);
   return each([&family = scraped().family, &lookups](std::size_t i) {
     const auto [region, service, path] = lookups[i];
-    family(region, service, path).inc();
+    const quipu::Counter found = family(region, service, path);
+    asm volatile("" ::"r"(&found) : "memory");
   });
 }
 
