@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "quipu/registry.hpp"
+#include "registry_core.hpp"
 #include "text_encoder.hpp"
 
 namespace quipu {
@@ -41,11 +42,11 @@ Page render(const Registry& registry, const ScrapeRequest& request) {
   return page;
 }
 
-void render(const Registry& registry, const ScrapeRequest& /*request*/, Page& into) {
+void render(const Registry& registry, const ScrapeRequest& request, Page& into) {
   into.content_type = detail::text_content_type;
   into.body.clear();
   detail::TextEncoder encoder(into.body);
-  registry.collect(encoder);
+  registry.core()->collect(encoder, request.deadline);
   encoder.finish();
 }
 

@@ -233,14 +233,14 @@ void RegistryCore::remove_source(const Source& source) {
   for (const CollectedFamily& family : source.families()) remove_from_entry(family.definition->name, source);
 }
 
-void RegistryCore::collect(Visitor& visitor) {
+void RegistryCore::collect(Visitor& visitor, std::chrono::steady_clock::time_point deadline) {
   std::vector<Entry> entries;
   std::vector<std::shared_ptr<Source>> sources;
   {
     const std::lock_guard lock(mutex_);
     sources = sources_;
   }
-  const Collected collected = detail::collect(sources, std::chrono::steady_clock::time_point::max(), errors_);
+  const Collected collected = detail::collect(sources, deadline, errors_);
   {
     const std::lock_guard lock(mutex_);
     entries.reserve(entries_.size());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -27,7 +28,8 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
                                                    std::shared_ptr<Collector> owned);
   void remove_source(const Source& source);
 
-  void collect(Visitor& visitor);
+  void collect(Visitor& visitor,
+               std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max());
 
   /// Shows what the registry counts of itself.
   void show_self(Samples& samples) const;

@@ -15,6 +15,7 @@
 #include "quipu/collector.hpp"
 #include "quipu/counter.hpp"
 #include "quipu/error.hpp"
+#include "quipu/exposition.hpp"
 #include "quipu/family.hpp"
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
@@ -239,6 +240,9 @@ class Registry : public Scope {
   /// in the order of their names; no lock is held while `visitor` is called. Throws what `visitor` throws, and
   /// std::bad_alloc.
   void collect(Visitor& visitor) const;
+
+ private:
+  friend void render(const Registry& registry, const ScrapeRequest& request, Page& into);
 };
 
 }  // namespace quipu
