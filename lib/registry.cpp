@@ -240,7 +240,7 @@ void RegistryCore::collect(Visitor& visitor, std::chrono::steady_clock::time_poi
     const std::lock_guard lock(mutex_);
     sources = sources_;
   }
-  const Collected collected = detail::collect(sources, deadline, errors_);
+  const Collected collected = detail::collect(sources, deadline, errors_, helpers_);
   {
     const std::lock_guard lock(mutex_);
     entries.reserve(entries_.size());
@@ -331,7 +331,7 @@ std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) 
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels));
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
-    static_cast<void>(core->add_source(added, "", nullptr, std::move(collector)));
+    core->add_source(added, "", nullptr, std::move(collector))->set_prompt();
   };
   if (options.process_metrics) add_own(detail::make_process_collector());
   if (options.self_metrics) add_own(std::make_shared<detail::SelfCollector>(*core));

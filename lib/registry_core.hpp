@@ -53,6 +53,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
 
   const OwnedLabels const_labels_;
   CollectorErrors errors_;
+  Helpers helpers_;
 
   mutable std::mutex mutex_;                   // guards what follows; not held while a collector or a visitor is called
   std::map<std::string, Entry> entries_;       // by full name
