@@ -28,6 +28,8 @@
 #include <utility>
 #include <vector>
 
+#include "signals_blocked.hpp"
+
 // The division of work: the reception, one thread, does everything with sockets and never waits for one client alone;
 // the workers make answers and see no socket. So no client, however slow, can keep another one waiting. httplib, in the
 // workers, understands the request line and words the answer. httplib's own listener is not used, because it cannot be
@@ -482,24 +484,6 @@ class SigpipeKept {
   struct sigaction before_ {};
 };
 
-/// Keeps signals meant for the program away from the threads started during its life. The signals of a thread's own
-/// faults are left as they are, for the program's crash reports.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t signals;
-    ::sigfillset(&signals);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) ::sigdelset(&signals, fault);
-    ::pthread_sigmask(SIG_BLOCK, &signals, &before_);
-  }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
-
 // ---- Connections ----
 
 /// One client's connection. It is always in exactly one list, and belongs to the thread that has the list.
@@ -843,7 +827,7 @@ class Exposer::Server {
     // cannot see that a library which is not compiled for it makes them safely.
     static_cast<void>(staff_->workers.front().answerer.answer({.line = "GET / HTTP/1.1", .accept = {}, .refusal = 0}));
     Reception reception(listener_.get(), wake_pipe_, staff_->desk);
-    const SignalsBlocked blocked;
+    const detail::SignalsBlocked blocked;
     for (Worker& worker : staff_->workers) {
       worker.thread = std::thread([this, &desk = staff_->desk, &answerer = worker.answerer] { work(desk, answerer); });
     }
