@@ -130,6 +130,7 @@ bool Reception::exchange() noexcept {
 void Reception::admit() noexcept {
   while (!asking_.empty() && has_place()) {
     ++scrapes_;
+    desk_deadline_ = std::min(desk_deadline_, asking_.front().request.deadline);
     desk_.hand_over(asking_, asking_.begin());
   }
   while (!asking_.empty() && (asking_.size() > max_asking || asking_.front().deadline <= Clock::now())) {

@@ -17,7 +17,8 @@
 // accept(). Of a request it sees the first line and no header, so that none of what it does by header happens here,
 // whatever its version: ranges (thousands of overlapping ones make 0.11 answer with megabytes), compression, bodies,
 // 100-continue, WebSockets, and 400 for an Accept header that it does not like. What it answers is thrown away: a page
-// is sent while it is made, and httplib's versions differ in how they would do that. All this takes about 4 us.
+// is sent while it is made, and httplib's versions differ in how they would do that. All this takes 2 us, and 80 us
+// for 8 KB of names.
 
 namespace quipu::http {
 namespace {
@@ -147,6 +148,7 @@ Request refused(std::string_view line, int status) {
   const bool is_head = line.starts_with("HEAD ");
   return {.line = is_head ? "HEAD / HTTP/1.1" : "GET / HTTP/1.1",
           .accept = {},
+          .time = default_time,
           .refusal = status,
           .is_head = is_head,
           .closes = true,

@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -225,6 +227,48 @@ inline quipu::Page small_page(std::string_view = {}) { return {std::string(text_
 
 inline quipu::Page echo_of_accept(std::string_view accept) {
   return {std::string(text_type), "accept=" + std::string(accept) + "\n"};
+}
+
+/// A page of `count` pieces, the numbers from 0 on. `before` is called with each before it is made.
+class Pieces final : public quipu::PageStream {
+ public:
+  Pieces(
+      int count, std::size_t piece_size, std::function<void(int)> before = [](int) {})
+      : count_(count), piece_size_(piece_size), before_(std::move(before)) {}
+
+  [[nodiscard]] std::string_view content_type() const noexcept override { return text_type; }
+  [[nodiscard]] std::string_view next() override {
+    if (next_ == count_) return {};
+    before_(next_);
+    piece_ = piece(next_++, piece_size_);
+    return piece_;
+  }
+
+  static std::string piece(int number, std::size_t size) {
+    std::string line = "piece " + std::to_string(number) + '\n';
+    std::string piece;
+    piece.reserve(size + line.size());
+    while (piece.size() < size) piece += line;
+    piece.resize(size);
+    return piece;
+  }
+  static std::string whole(int count, std::size_t piece_size) {
+    std::string whole;
+    for (int i = 0; i < count; ++i) whole += piece(i, piece_size);
+    return whole;
+  }
+
+ private:
+  const int count_;
+  const std::size_t piece_size_;
+  const std::function<void(int)> before_;
+  int next_ = 0;
+  std::string piece_;
+};
+
+inline quipu::PageSource pieces(
+    int count, std::size_t piece_size, std::function<void(int)> before = [](int) {}) {
+  return [=](const quipu::ScrapeRequest&) { return std::make_unique<Pieces>(count, piece_size, before); };
 }
 
 }  // namespace http_client
