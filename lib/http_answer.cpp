@@ -39,8 +39,8 @@ std::string_view connection(bool closes) { return closes ? "close" : "keep-alive
 
 std::string short_answer(std::string_view status, std::string_view content_type, std::string_view more_fields,
                          std::string_view body, const Request& request) {
-  return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Connection: {}\r\nContent-Length: {}\r\n\r\n{}", status,
-                     content_type, more_fields, connection(request.closes), body.size(),
+  return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: {}\r\n\r\n{}", status,
+                     content_type, more_fields, body.size(), connection(request.closes),
                      request.is_head ? std::string_view() : body);
 }
 
