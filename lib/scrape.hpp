@@ -40,7 +40,6 @@ class InstrumentWalk {
   KeyReader reader_;
   SeriesTable::Walk walk_;
   std::span<const SeriesTable::Walk::Entry> batch_;                   // what is left of it
-  std::array<std::uint64_t, SeriesTable::Walk::max_batch> wholes_{};  // what the counters of the batch were
   HistogramSnapshot snapshot_;
 };
 

@@ -4,6 +4,7 @@ no fixed ports."""
 
 import collections
 import ctypes
+import gzip
 import http.client
 import json
 import os
@@ -130,7 +131,8 @@ class Answer:
 
     @property
     def text(self):
-        return self.body.decode('utf-8')
+        body = gzip.decompress(self.body) if self.all('Content-Encoding') == ['gzip'] else self.body
+        return body.decode('utf-8')
 
     def __repr__(self):
         return f'{self.status} {self.headers} {self.body[:200]!r}'
