@@ -39,7 +39,7 @@ class InstrumentWalk {
   bool is_begun_ = false;
   KeyReader reader_;
   SeriesTable::Walk walk_;
-  std::span<const SeriesTable::Walk::Entry> batch_;                   // what is left of it
+  std::span<const SeriesTable::Walk::Entry> batch_;  // what is left of it
   HistogramSnapshot snapshot_;
 };
 
