@@ -68,6 +68,8 @@ std::vector<std::string> sample_names(const Definition& definition) {
       if (base != name) return {name, base, base + "_created"};
       return {name};
     case Kind::gauge:
+    case Kind::info:
+    case Kind::stateset:
       return {name};
   }
   return {};

@@ -6,18 +6,17 @@
 #include <string_view>
 #include <vector>
 
+#include "encoder.hpp"
 #include "page_buffer.hpp"
 #include "quipu/sample.hpp"
 
 namespace quipu::detail {
 
-inline constexpr std::string_view text_content_type = "text/plain; version=0.0.4; charset=utf-8";
-
 /// Writes the Prometheus text exposition format 0.0.4.
 /// https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md
 ///
 /// What the lines of a family have in common is put together once, so that a line is a few copies and a number.
-class TextEncoder final : public Visitor {
+class TextEncoder final : public Encoder {
  public:
   explicit TextEncoder(PageBuffer& page) : page_(page) {}
 
