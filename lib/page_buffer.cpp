@@ -20,7 +20,7 @@ char* put(char* to, double real) noexcept {
   if (std::isnan(real)) return put(to, std::string_view("NaN"));
   if (std::isinf(real)) return put(to, std::string_view(real > 0 ? "+Inf" : "-Inf"));
   real += 0.0;  // -0 becomes 0
-  return std::to_chars(to, to + room, real, std::chars_format::general).ptr;
+  return std::to_chars(to, to + slack, real, std::chars_format::general).ptr;
 }
 
 char* put_escaped(char* to, std::string_view text, char quote) noexcept {
@@ -42,11 +42,11 @@ char* put_escaped(char* to, std::string_view text, char quote) noexcept {
   return to;
 }
 
-PageBuffer::PageBuffer(std::size_t capacity) : capacity_(capacity), bytes_(new char[capacity + room]) {}
+PageBuffer::PageBuffer(std::size_t capacity) : capacity_(capacity), bytes_(new char[capacity + slack]) {}
 
 void PageBuffer::grow(std::size_t bytes) {
   const std::size_t capacity = std::max(2 * capacity_, size_ + bytes);
-  std::unique_ptr<char[]> larger(new char[capacity + room]);
+  std::unique_ptr<char[]> larger(new char[capacity + slack]);
   std::memcpy(larger.get(), bytes_.get(), size_);
   bytes_ = std::move(larger);
   capacity_ = capacity;

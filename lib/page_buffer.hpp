@@ -11,9 +11,9 @@
 namespace quipu::detail {
 
 // Most of a page is texts of a few bytes and whole numbers, so these are put without calls. Each function returns one
-// past what it put, and needs `room` bytes there beyond it.
+// past what it put, and needs `slack` bytes there beyond it.
 
-inline constexpr std::size_t room = 32;
+inline constexpr std::size_t slack = 32;
 
 /// Copies blocks of 16 bytes, the last of which lies over the end of the one before.
 [[nodiscard]] inline char* put(char* to, std::string_view text) noexcept {
@@ -77,7 +77,7 @@ class PageBuffer {
  public:
   explicit PageBuffer(std::size_t capacity);
 
-  /// Where the next `bytes` may be put, and `room` behind them. Throws std::bad_alloc.
+  /// Where the next `bytes` may be put, and `slack` behind them. Throws std::bad_alloc.
   [[nodiscard]] char* reserve(std::size_t bytes) {
     if (capacity_ - size_ < bytes) [[unlikely]] {
       grow(bytes);
@@ -98,7 +98,7 @@ class PageBuffer {
  private:
   void grow(std::size_t bytes);
 
-  std::size_t capacity_;  // without the room behind
+  std::size_t capacity_;  // without the slack
   std::size_t size_ = 0;
   std::unique_ptr<char[]> bytes_;
 };

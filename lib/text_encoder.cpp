@@ -9,10 +9,10 @@ namespace {
 
 constexpr char quote = '"';
 constexpr char no_quote = '\n';  // in help texts quotes stand as they are
-constexpr std::size_t number_size = room;
+constexpr std::size_t number_size = slack;
 
 std::string escaped(std::string_view text) {
-  std::string result(2 * text.size() + room, '\0');
+  std::string result(2 * text.size() + slack, '\0');
   const char* end = put_escaped(result.data(), text, quote);
   result.resize(static_cast<std::size_t>(end - result.data()));
   return result;
@@ -126,7 +126,7 @@ void TextEncoder::histogram(const HistogramSample& sample) {
 
 void TextEncoder::prepare_buckets(std::span<const double> bounds) {
   const auto prepare = [this](double bound) {
-    char digits[2 * room];
+    char digits[2 * slack];
     const char* end = detail::put(digits, bound);
     std::string& line_end = bucket_ends_.emplace_back(end_of_labels_ == " " ? "{le=\"" : "\",le=\"");
     line_end.append(static_cast<const char*>(digits), end).append("\"} ");
