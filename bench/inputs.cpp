@@ -27,9 +27,14 @@ const std::array<double, inputs>& values_around(std::span<const double> bounds) 
 
 LabelValues label_values(std::size_t series) {
   constexpr std::size_t services = 100;
+  constexpr std::size_t paths_of_version = 1000;
   static const auto paths = [] {
     std::vector<std::string> made;
-    for (int i = 0; i < 1000; ++i) made.push_back(fmt::format("/api/v2/customers/{:03}/orders", i));
+    for (const int version : {2, 3}) {
+      for (std::size_t i = 0; i < paths_of_version; ++i) {
+        made.push_back(fmt::format("/api/v{}/customers/{:03}/orders", version, i));
+      }
+    }
     return made;
   }();
   static const auto service_names = [] {
@@ -38,7 +43,18 @@ LabelValues label_values(std::size_t series) {
     return made;
   }();
   constexpr std::array regions = {"eu-central", "eu-west-1", "us-east-2", "us-west-1", "ap-south-1"};
-  return {regions[series % regions.size()], service_names[series % services], paths[series / services % paths.size()]};
+  // The regions go with the services, otherwise in each further hundred thousand; with all of them come other paths.
+  constexpr std::size_t turn = services * paths_of_version;
+  return {regions[(series + series / turn) % regions.size()], service_names[series % services],
+          paths[series / services % paths_of_version + series / turn / regions.size() % 2 * paths_of_version]};
+}
+
+std::uint32_t counter_value(std::size_t series) {
+  // The number's bits, well mixed (splitmix64), are where it stands from 10^0 to 10^7.
+  std::uint64_t bits = (series + 1) * 0x9e3779b97f4a7c15u;
+  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
+  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu;
+  return static_cast<std::uint32_t>(std::pow(10, std::ldexp(static_cast<double>(bits >> 11), -53) * 7));
 }
 
 Lookups::Lookups(std::size_t count) : mask_(std::bit_ceil(std::max(count, inputs)) - 1) {

@@ -1,5 +1,6 @@
-// Measures what recording costs, in nanoseconds and in units of an atomic addition on the same machine, and how much
-// memory series take up. Usage: see below.
+// Measures what recording costs, in nanoseconds and in units of an atomic addition on the same machine, how much memory
+// series take up, and what scrapes cost, in units of plain code that does what they cannot do without. Usage: see
+// below.
 
 #include <fmt/format.h>
 
@@ -22,14 +23,19 @@ namespace {
 constexpr std::string_view usage = "Usage: bench/run [--quick] [--json FILE] [NAME...]\n";
 constexpr std::string_view prometheus_cpp = "prometheus_cpp_";
 
-constexpr Plan full_plan = {.rounds = 150, .seconds = 130};
-constexpr Plan quick_plan = {.rounds = 20, .seconds = 13};
+constexpr Plan full_plan = {.rounds = 150, .seconds = 190, .stall_seconds = 8};
+constexpr Plan quick_plan = {.rounds = 20, .seconds = 20, .stall_seconds = 2};
 
 struct Options {
   bool is_quick = false;
   std::string json = {};
   std::vector<std::string_view> names = {};
 };
+
+template <class Any>
+void append(std::vector<Any>& to, const std::vector<Any>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
 
 /// Each of `others`, named as one of `rows` is but for the prefix, after that one.
 template <class AnyRow>
@@ -43,12 +49,24 @@ template <class AnyRow>
 
 std::vector<Row> all_rows() {
   std::vector<Row> rows = recording_rows();
-  const std::vector<Row> lookups = lookup_rows();
-  rows.insert(rows.end(), lookups.begin(), lookups.end());
+  append(rows, lookup_rows());
+  append(rows, scraping_rows());
+#ifdef QUIPU_BENCH_ENDPOINT
+  append(rows, endpoint_rows());
+#endif
 #ifdef QUIPU_BENCH_PROMETHEUS_CPP
   put_beside(rows, prometheus_cpp_rows());
 #endif
   return rows;
+}
+
+std::vector<Baseline> all_baselines() {
+  std::vector<Baseline> baselines = recording_baselines();
+  append(baselines, scraping_baselines());
+#ifdef QUIPU_BENCH_ENDPOINT
+  append(baselines, endpoint_baselines());
+#endif
+  return baselines;
 }
 
 std::vector<MemoryRow> all_memory_rows() {
@@ -72,6 +90,7 @@ int wrong(std::string_view what) {
   fmt::print(stderr, "bench: {}\n{}A NAME chooses the rows that begin with it, of:\n", what, usage);
   for (const Row& row : all_rows()) fmt::print(stderr, "  {}\n", row.name);
   for (const MemoryRow& row : all_memory_rows()) fmt::print(stderr, "  {}\n", row.name);
+  for (const StallRow& row : stall_rows()) fmt::print(stderr, "  {}\n", row.name);
   return 2;
 }
 
@@ -110,13 +129,17 @@ void add_timer_difference(std::vector<Result>& results) {
   }
 }
 
+/// Two digits after the point where they say something.
+std::string figure(double ns) { return fmt::format("{:.{}f}", ns, ns < 10'000 ? 2 : 0); }
+
 void print_table(const std::vector<Result>& results, const std::vector<Result>& of_baselines) {
-  for (const Baseline& baseline : baselines()) {
+  for (const Baseline& baseline : all_baselines()) {
     const auto same = [&](const Result& result) { return result.name[0] == baseline.letter; };
     const auto found = std::ranges::find_if(of_baselines, same);
     if (found == of_baselines.end() || found->ns.empty()) continue;
     const auto [min, max] = std::ranges::minmax(found->ns);
-    fmt::print("{} = {}: {:.2f} ns ({:.2f} to {:.2f})\n", baseline.letter, baseline.what, median(found->ns), min, max);
+    fmt::print("{} = {}: {} ns ({} to {})\n", baseline.letter, baseline.what, figure(median(found->ns)), figure(min),
+               figure(max));
   }
   fmt::print("\n{:<38}{:>8}{:>10}{:>10}{:>10}{:>10}{:>9}\n", "name", "threads", "ns", "min", "max", "ratio", "rounds");
   std::size_t rounds = 0;
@@ -131,16 +154,30 @@ void print_table(const std::vector<Result>& results, const std::vector<Result>& 
       fmt::print("{:>10}{:>10}{:>10}{:>10}{:>9}\n", "-", "-", "-", "-", 0);
     } else {
       const auto [min, max] = std::ranges::minmax(result.ns);
-      fmt::print("{:>10.2f}{:>10.2f}{:>10.2f}{:>8.2f} {}{:>9}\n", median(result.ns), min, max, median(result.ratios),
-                 result.baseline, result.ns.size());
+      fmt::print("{:>10}{:>10}{:>10}{:>8.2f} {}{:>9}\n", figure(median(result.ns)), figure(min), figure(max),
+                 median(result.ratios), result.baseline, result.ns.size());
     }
+  }
+  if (std::ranges::any_of(results, [](const Result& result) { return result.per > 1; })) {
+    fmt::print("\nWhole pages (text_, render_) are told per series, all else per operation.\n");
   }
   if (left_out > 0) {
     fmt::print("\nLeft out {} of {} rounds: the processors were busy, or in each other's way.\n", left_out, rounds);
   }
 }
 
-void write_json(std::FILE* file, const std::vector<Result>& results) {
+void print_stalls(const std::vector<Stalls>& stalls) {
+  if (stalls.empty()) return;
+  fmt::print("\n{:<38}{:>10}{:>10}{:>10}{:>10}{:>14}\n", "batches of 64, in microseconds", "batches", "median",
+             "99.9 %", "worst", "undisturbed");
+  for (const Stalls& one : stalls) {
+    fmt::print("{:<38}{:>10}{:>10.1f}{:>10.1f}{:>10.1f}{:>14.1f}\n", one.name, one.batches, one.median / 1000,
+               one.p999 / 1000, one.worst / 1000, one.worst_undisturbed / 1000);
+  }
+  fmt::print("\nUndisturbed: the worst of those during which the system left both threads their processors.\n");
+}
+
+void write_json(std::FILE* file, const std::vector<Result>& results, const std::vector<Stalls>& stalls) {
   const auto number = [](double value, int digits) {
     return std::isnan(value) ? std::string("null") : fmt::format("{:.{}f}", value, digits);
   };
@@ -155,6 +192,13 @@ void write_json(std::FILE* file, const std::vector<Result>& results) {
     }
     separator = ",\n";
   }
+  for (const Stalls& one : stalls) {
+    fmt::print(file, R"({}  {{"name": "{}", "threads": 1, "ns": {:.0f}, "baseline": null, "ratio": null, )", separator,
+               one.name, one.median);
+    fmt::print(file, R"("p999": {:.0f}, "worst": {:.0f}, "worst_undisturbed": {:.0f}}})", one.p999, one.worst,
+               one.worst_undisturbed);
+    separator = ",\n";
+  }
   fmt::print(file, "\n]\n");
 }
 
@@ -162,7 +206,8 @@ int run(const Options& options) {
   std::vector<std::string_view> names = options.names;
   if (std::ranges::find(names, "timer") != names.end()) names.push_back("two_clock_reads");
   for (const std::string_view name : names) {
-    if (chosen(all_rows(), {name}).empty() && chosen(all_memory_rows(), {name}).empty()) {
+    if (chosen(all_rows(), {name}).empty() && chosen(all_memory_rows(), {name}).empty() &&
+        chosen(stall_rows(), {name}).empty()) {
       return wrong(fmt::format("there is no row '{}'", name));
     }
   }
@@ -179,15 +224,23 @@ int run(const Options& options) {
   for (const MemoryRow& row : chosen(all_memory_rows(), names)) of_memory.push_back(measure_bytes(row));
   std::vector<Result> results;
   std::vector<Result> of_baselines;
-  if (const auto rows = chosen(all_rows(), names); !rows.empty()) {
-    results = measure(rows, options.is_quick ? quick_plan : full_plan, of_baselines);
-  }
+  const Plan& plan = options.is_quick ? quick_plan : full_plan;
+  auto rows = chosen(all_rows(), names);
+  const auto is_left_out = [&](const Row& row) {
+    return row.is_long && std::ranges::find(names, row.name) == names.end();
+  };
+  if (options.is_quick) std::erase_if(rows, is_left_out);
+  if (!rows.empty()) results = measure(rows, all_baselines(), plan, of_baselines);
   add_timer_difference(results);
   results.insert(results.end(), of_memory.begin(), of_memory.end());
 
-  print_table(results, of_baselines);
+  std::vector<Stalls> stalls;
+  for (const StallRow& row : chosen(stall_rows(), names)) append(stalls, measure_stalls(row, plan));
+
+  if (!results.empty()) print_table(results, of_baselines);
+  print_stalls(stalls);
   if (json != nullptr) {
-    write_json(json, results);
+    write_json(json, results, stalls);
     std::fclose(json);
   }
   return 0;

@@ -6,11 +6,13 @@
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
 
 #include <array>
 #include <string>
 #include <vector>
 
+#include "pages.hpp"
 #include "rows.hpp"
 
 namespace bench {
@@ -50,6 +52,17 @@ Body look_up(const char* name, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) family.Add(labels(label_values(i)));
   const auto& lookups = *new Lookups(count);
   return each([&family, &lookups](std::size_t i) { family.Add(labels(lookups[i])).Increment(); });
+}
+
+Body text(std::size_t count) {
+  auto& scraped = *new prometheus::Registry;
+  auto& family = prometheus::BuildCounter().Name("text_total").Help("Orders that were taken.").Register(scraped);
+  for (std::size_t i = 0; i < count; ++i) family.Add(labels(label_values(i))).Increment(counter_value(i));
+  expect(prometheus::TextSerializer().Serialize(scraped.Collect()), size_of_counters(count));
+  return each([&scraped](std::size_t) {
+    const std::string page = prometheus::TextSerializer().Serialize(scraped.Collect());
+    asm volatile("" ::"r"(page.data()) : "memory");
+  });
 }
 
 constexpr std::size_t series = 100'000;
@@ -104,6 +117,11 @@ std::vector<Row> prometheus_cpp_rows() {
       {"prometheus_cpp_lookup_strings_200", "AA", [] { return look_up("lookup_strings_200_total", 200); }},
       {"prometheus_cpp_lookup_strings_100k", "AA", [] { return look_up("lookup_strings_100k_total", 100'000); },
        100'000},
+      {.name = "prometheus_cpp_text_10k",
+       .baselines = "M",
+       .make = [] { return text(10'000); },
+       .working_set = 1,
+       .per = 10'000},
   };
 }
 

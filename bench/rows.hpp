@@ -15,6 +15,12 @@ namespace bench {
 [[nodiscard]] std::vector<Row> recording_rows();
 [[nodiscard]] std::vector<Row> lookup_rows();
 [[nodiscard]] std::vector<MemoryRow> memory_rows();
+[[nodiscard]] std::vector<Row> scraping_rows();
+[[nodiscard]] std::vector<Baseline> scraping_baselines();
+[[nodiscard]] std::vector<StallRow> stall_rows();
+/// Those that need the HTTP endpoint.
+[[nodiscard]] std::vector<Row> endpoint_rows();
+[[nodiscard]] std::vector<Baseline> endpoint_baselines();
 /// The same operations of prometheus-cpp, each named prometheus_cpp_NAME.
 [[nodiscard]] std::vector<Row> prometheus_cpp_rows();
 [[nodiscard]] std::vector<MemoryRow> prometheus_cpp_memory_rows();
@@ -30,10 +36,13 @@ inline constexpr std::size_t inputs = 4096;
 /// Numbers at random, and as many in each power of two, from half the first bound to twice the last.
 [[nodiscard]] const std::array<double, inputs>& values_around(std::span<const double> bounds);
 
-/// Three label values, about 55 bytes, of which the last two tell series apart. As in programs, there are few different
-/// texts, and many combinations. They live as long as the process.
+/// Three label values, about 55 bytes. As in programs, there are few different texts, and many combinations: a million,
+/// of which the last two values tell the first 100,000 apart. They live as long as the process.
 using LabelValues = std::array<std::string_view, 3>;
 [[nodiscard]] LabelValues label_values(std::size_t series);
+
+/// What the counter with these label values has counted: from 1 to 7 digits, as many of each.
+[[nodiscard]] std::uint32_t counter_value(std::size_t series);
 
 /// The label values of `count` series, at random.
 class Lookups {

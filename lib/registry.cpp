@@ -237,7 +237,7 @@ std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) 
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels));
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
-    static_cast<void>(core->add_source(added, "", nullptr, std::move(collector)));
+    core->add_source(added, "", nullptr, std::move(collector))->set_prompt();
   };
   if (options.process_metrics) add_own(detail::make_process_collector());
   if (options.self_metrics) add_own(std::make_shared<detail::SelfCollector>(*core));

@@ -37,6 +37,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] std::vector<Entry> entries_of(std::span<const std::string> names) const;
   [[nodiscard]] const OwnedLabels& const_labels() const noexcept { return const_labels_; }
   [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
+  [[nodiscard]] Helpers& helpers() noexcept { return helpers_; }
 
   /// Shows what the registry counts of itself.
   void show_self(Samples& samples) const;
@@ -51,6 +52,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
 
   const OwnedLabels const_labels_;
   CollectorErrors errors_;
+  Helpers helpers_;
 
   mutable std::mutex mutex_;                   // guards what follows; not held while a collector is called
   std::map<std::string, Entry> entries_;       // by full name

@@ -128,7 +128,7 @@ bool CollectedWalk::show_some(Visitor& visitor) {
 Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request)
     : registry_(std::move(registry)),
       sources_(registry_->sources_of(request.families)),
-      collected_(collect(sources_, request.deadline, registry_->errors())),
+      collected_(collect(sources_, request.deadline, registry_->errors(), registry_->helpers())),
       families_(registry_->entries_of(request.families)) {
   for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
 }

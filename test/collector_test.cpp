@@ -1,13 +1,21 @@
 #include "quipu/collector.hpp"
 
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -15,10 +23,12 @@
 #include "catch.hpp"
 #include "page.hpp"
 #include "quipu/registry.hpp"
+#include "sanitizers.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 using Lines = std::vector<std::string>;
 using page::missing;
 using page::refusal;
@@ -45,6 +55,105 @@ std::string errors(const quipu::Registry& registry, std::string_view reason = "e
 
 void wait_for(const std::atomic<bool>& flag) {
   while (!flag.load()) std::this_thread::yield();
+}
+
+/// A deadline that is not meant to come.
+constexpr auto plenty = 60s;
+
+std::string body_within(const quipu::Registry& registry, Clock::duration time) {
+  return quipu::render(registry, {.deadline = Clock::now() + time}).body;
+}
+
+/// What a page has after the name of a series; "" if it is not there.
+std::string value_in(const std::string& body, const std::string& series) {
+  for (const std::string& line : page::lines(body)) {
+    if (line.starts_with(series + ' ')) return line.substr(series.size() + 1);
+  }
+  return "";
+}
+
+std::string timeouts_in(const std::string& body) {
+  return value_in(body, R"(quipu_collector_errors_total{reason="timeout"})");
+}
+
+/// The samples of a page on which nothing fails.
+Lines samples_within(const quipu::Registry& registry, Clock::duration time) {
+  Lines result;
+  for (std::string& line : page::lines(body_within(registry, time))) {
+    if (!line.starts_with('#')) result.push_back(std::move(line));
+  }
+  return result;
+}
+
+template <class Condition>
+bool eventually(Condition condition) {
+  for (const auto end = Clock::now() + plenty; !condition(); std::this_thread::sleep_for(1ms)) {
+    if (Clock::now() > end) return false;
+  }
+  return true;
+}
+
+/// How many threads there are on which collectors are asked.
+int helpers() {
+  int found = 0;
+  std::error_code error;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task", error)) {
+    std::string name;
+    std::getline(std::ifstream(thread.path() / "comm"), name);
+    found += name == "quipu-collect" ? 1 : 0;
+  }
+  return found;
+}
+
+/// Holds up those who come to it until it is opened.
+class Gate {
+ public:
+  Gate() = default;
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+  ~Gate() { open(); }
+
+  void open() { is_open_ = true; }
+  void pass() {
+    ++came_;
+    while (!is_open_) std::this_thread::sleep_for(1ms);
+  }
+  [[nodiscard]] int came() const { return came_; }
+
+ private:
+  std::atomic<bool> is_open_{false};
+  std::atomic<int> came_{0};
+};
+
+/// A callback that hangs until it is let go, which is before its registration ends.
+class Hanging {
+ public:
+  Hanging(const quipu::Registry& registry, const char* name)
+      : registration_(registry.gauge_callback({.name = quipu::runtime(name)}, [this] {
+          gate_.pass();
+          return 1;
+        })) {}
+  Hanging(const Hanging&) = delete;
+  Hanging& operator=(const Hanging&) = delete;
+  ~Hanging() { let_go(); }
+
+  void let_go() { gate_.open(); }
+  void end() { registration_.end(); }
+  [[nodiscard]] int calls() const { return gate_.came(); }
+
+ private:
+  Gate gate_;
+  quipu::Registration registration_;
+};
+
+/// Runs `body` in a child process; whether it returned true.
+template <class Body>
+bool in_child(Body body) {
+  const pid_t child = fork();
+  if (child == 0) _exit(body() ? 0 : 1);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 }  // namespace
@@ -407,3 +516,442 @@ TEST_CASE("several scrapes may be inside one callback") {
   CHECK(first == "# TYPE x gauge\nx 1\n");
   CHECK(second == first);
 }
+
+TEST_CASE("what a callback holds goes with its registration, though a scrape is being made") {
+  const auto registry = page::empty_registry();
+  const auto witness = std::make_shared<int>(5);
+  auto callback = registry.gauge_callback({.name = "x"}, [witness] { return *witness; });
+  Hanging hanging(registry, "y");
+  std::thread scraper([&] { static_cast<void>(page::body(registry)); });
+  const bool has_come = eventually([&] { return hanging.calls() == 1; });
+  callback.end();
+  const auto holders = witness.use_count();
+  hanging.let_go();
+  scraper.join();
+  CHECK(has_come);
+  CHECK(holders == 1);
+}
+
+// With a deadline.
+
+TEST_CASE("without a deadline collectors are asked on the calling thread, with one on a thread of the registry") {
+  const auto before = helpers();
+  {
+    const auto registry = page::empty_registry();
+    std::vector<std::thread::id> threads;
+    std::vector<quipu::Registration> callbacks;
+    for (int i = 0; i < 20; ++i) {
+      callbacks.push_back(registry.gauge_callback({.name = quipu::runtime("x" + std::to_string(i))}, [&] {
+        threads.push_back(std::this_thread::get_id());
+        return 1;
+      }));
+    }
+    static_cast<void>(page::body(registry));
+    CHECK(threads == std::vector<std::thread::id>(20, std::this_thread::get_id()));
+    CHECK(helpers() == before);
+
+    threads.clear();
+    CHECK(samples_within(registry, plenty).size() == 20);
+    REQUIRE(threads.size() == 20);
+    CHECK(threads[0] != std::this_thread::get_id());
+    CHECK(threads == std::vector<std::thread::id>(20, threads[0]));
+
+    const auto first = threads[0];
+    threads.clear();
+    // It may be on its way back to where it waits, and then another one is asked.
+    CHECK(eventually([&] {
+      threads.clear();
+      CHECK(samples_within(registry, plenty).size() == 20);
+      return threads[0] == first;
+    }));
+    CHECK(helpers() <= before + 3);
+  }
+  CHECK(eventually([&] { return helpers() == before; }));
+}
+
+TEST_CASE("a collector that hangs costs its own families only, and is counted as a timeout") {
+  const auto registry = registry_with_self_metrics();
+  Hanging hanging(registry, "a_hanging");
+  const auto good = registry.gauge_callback({.name = "b_good"}, [] { return 2; });
+  registry.counter({.name = "own_total"}).inc();
+  const auto begin = Clock::now();
+  const auto body = body_within(registry, 400ms);
+  CHECK(Clock::now() - begin >= 400ms);
+  CHECK(Clock::now() - begin < plenty);
+  CHECK(value_in(body, "a_hanging") == "");
+  CHECK(value_in(body, "b_good") == "2");
+  CHECK(value_in(body, "own_total") == "1");
+  CHECK(timeouts_in(body) == "0");  // of the pages before
+
+  const auto next = body_within(registry, 400ms);
+  CHECK(value_in(next, "b_good") == "2");
+  CHECK(timeouts_in(next) == "1");
+}
+
+TEST_CASE("a collector that hangs is skipped and takes one thread, until it comes back") {
+  const auto registry = registry_with_self_metrics();
+  Hanging hanging(registry, "a_hanging");
+  const auto good = registry.gauge_callback({.name = "b_good"}, [] { return 2; });
+  const auto before = helpers();
+  static_cast<void>(body_within(registry, 200ms));
+  for (int scrape = 1; scrape <= 20; ++scrape) {
+    const auto begin = Clock::now();
+    const auto body = body_within(registry, plenty);
+    CHECK(Clock::now() - begin < plenty / 2);
+    CHECK(value_in(body, "a_hanging") == "");
+    CHECK(value_in(body, "b_good") == "2");
+    CHECK(timeouts_in(body) == std::to_string(scrape));
+  }
+  CHECK(hanging.calls() == 1);
+  CHECK(helpers() <= before + 3);  // the one that hangs, and those that others need
+
+  hanging.let_go();
+  CHECK(eventually([&] { return value_in(body_within(registry, plenty), "a_hanging") == "1"; }));
+  CHECK(hanging.calls() == 2);
+  const auto counted = timeouts_in(body_within(registry, plenty));
+  CHECK(timeouts_in(body_within(registry, plenty)) == counted);
+}
+
+TEST_CASE("without a deadline a collector that hangs in another scrape is asked") {
+  const auto registry = page::empty_registry();
+  std::atomic<int> calls{0};
+  Gate gate;
+  const auto callback = registry.gauge_callback({.name = "x"}, [&] {
+    if (++calls == 1) gate.pass();
+    return 1;
+  });
+  CHECK(body_within(registry, 50ms).empty());
+  CHECK(body_within(registry, plenty).empty());
+  CHECK(page::value(registry, "x") == "1");
+  CHECK(calls == 2);
+  gate.open();
+}
+
+TEST_CASE("a slow collector that makes the deadline is on the page") {
+  const auto registry = registry_with_self_metrics();
+  const auto slow = registry.gauge_callback({.name = "a"}, [] {
+    std::this_thread::sleep_for(250ms);
+    return 1;
+  });
+  const auto next = registry.gauge_callback({.name = "b"}, [] { return 2; });
+  const auto body = body_within(registry, plenty);
+  CHECK(value_in(body, "a") == "1");
+  CHECK(value_in(body, "b") == "2");
+  CHECK(timeouts_in(body_within(registry, plenty)) == "0");
+}
+
+TEST_CASE("a slow collector does not keep those after it waiting for more than a moment") {
+  const auto registry = page::empty_registry();
+  Gate gate;  // nobody passes it until the last one was asked
+  std::vector<quipu::Registration> callbacks;
+  for (const char* name : {"a", "b", "c"}) {
+    callbacks.push_back(registry.gauge_callback({.name = quipu::runtime(name)}, [&] {
+      gate.pass();
+      return 1;
+    }));
+  }
+  callbacks.push_back(registry.gauge_callback({.name = "d"}, [&] {
+    gate.open();
+    return 2;
+  }));
+  const auto begin = Clock::now();
+  CHECK(samples_within(registry, plenty) == Lines{"a 1", "b 1", "c 1", "d 2"});
+  const auto took = Clock::now() - begin;
+  CHECK(took >= 300ms);  // 100 ms for each
+  CHECK(took < plenty / 2);
+}
+
+TEST_CASE("what is not asked by the deadline is counted as a timeout") {
+  const auto registry = registry_with_self_metrics();
+  std::atomic<int> calls{0};
+  std::vector<quipu::Registration> callbacks;
+  for (const char* name : {"a", "b"}) {
+    callbacks.push_back(registry.gauge_callback({.name = quipu::runtime(name)}, [&] { return ++calls; }));
+  }
+  const auto body = body_within(registry, -1s);
+  CHECK(value_in(body, "a") == "");
+  CHECK(timeouts_in(body) == "0");
+  CHECK(calls == 0);
+  CHECK(timeouts_in(body_within(registry, plenty)) == "2");
+  CHECK(calls == 2);
+}
+
+TEST_CASE("what a collector throws within a deadline is counted") {
+  const auto registry = registry_with_self_metrics();
+  const auto bad = registry.gauge_callback({.name = "a"}, []() -> double { throw std::runtime_error("no"); });
+  const auto worse = registry.gauge_callback({.name = "b"}, []() -> double { throw 5; });
+  const auto good = registry.gauge_callback({.name = "c"}, [] { return 3; });
+  const auto body = body_within(registry, plenty);
+  CHECK(value_in(body, "a") == "");
+  CHECK(value_in(body, "b") == "");
+  CHECK(value_in(body, "c") == "3");
+  const auto next = body_within(registry, plenty);
+  CHECK(value_in(next, R"(quipu_collector_errors_total{reason="exception"})") == "2");
+  CHECK(timeouts_in(next) == "0");
+}
+
+TEST_CASE("what a collector throws after the deadline is a timeout, and nothing else") {
+  const auto registry = registry_with_self_metrics();
+  Gate gate;
+  std::atomic<bool> has_thrown{false};
+  auto bad = registry.gauge_callback({.name = "a"}, [&]() -> double {
+    gate.pass();
+    has_thrown = true;
+    throw 5;
+  });
+  static_cast<void>(body_within(registry, 50ms));
+  gate.open();
+  bad.end();
+  CHECK(has_thrown);
+  const auto next = body_within(registry, plenty);
+  CHECK(value_in(next, R"(quipu_collector_errors_total{reason="exception"})") == "0");
+  CHECK(timeouts_in(next) == "1");
+}
+
+TEST_CASE("within a deadline a registration may end inside its own callback") {
+  const auto registry = page::empty_registry();
+  quipu::Registration callback;
+  int calls = 0;
+  callback = registry.gauge_callback({.name = "x"}, [&] {
+    ++calls;
+    callback.end();
+    return 1;
+  });
+  static_cast<void>(body_within(registry, plenty));
+  CHECK(body_within(registry, plenty).empty());
+  CHECK(calls == 1);
+}
+
+TEST_CASE("within a deadline a registration may end inside another callback") {
+  const auto registry = page::empty_registry();
+  quipu::Registration first;
+  quipu::Registration third;
+  first = registry.gauge_callback({.name = "a"}, [] { return 1; });
+  const auto second = registry.gauge_callback({.name = "b"}, [&] {
+    first.end();
+    third.end();
+    return 2;
+  });
+  third = registry.gauge_callback({.name = "c"}, [] { return 3; });
+  CHECK(samples_within(registry, plenty) == Lines{"b 2"});
+}
+
+TEST_CASE("within a deadline a callback may register and record in its registry") {
+  const auto registry = page::empty_registry();
+  std::vector<quipu::Registration> made;
+  const auto callback = registry.gauge_callback({.name = "x"}, [&] {
+    registry.counter({.name = "calls_total"}).inc();
+    if (made.empty()) made.push_back(registry.gauge_callback({.name = "later"}, [] { return 3; }));
+    return 1;
+  });
+  CHECK(samples_within(registry, plenty) == Lines{"calls_total 1", "x 1"});
+  CHECK(samples_within(registry, plenty) == Lines{"calls_total 2", "later 3", "x 1"});
+}
+
+TEST_CASE("a callback may scrape its registry, with a deadline and without") {
+  const auto registry = page::empty_registry();
+  int depth = 0;
+  const auto callback = registry.gauge_callback({.name = "x"}, [&] {
+    if (depth > 0) return depth;
+    ++depth;
+    const auto size = samples_within(registry, plenty).size() + page::samples(registry).size();
+    --depth;
+    return static_cast<int>(size) * 10;
+  });
+  const auto other = registry.gauge_callback({.name = "y"}, [] { return 1; });
+  CHECK(samples_within(registry, plenty) == Lines{"x 40", "y 1"});
+  CHECK(page::samples(registry) == Lines{"x 40", "y 1"});
+}
+
+TEST_CASE("the end of a registration waits for a call that a scrape has given up") {
+  const auto registry = page::empty_registry();
+  Gate gate;
+  std::atomic<bool> has_left{false};
+  const auto witness = std::make_shared<int>(1);
+  auto callback = registry.gauge_callback({.name = "x"}, [&, witness] {
+    gate.pass();
+    has_left = true;
+    return *witness;
+  });
+  CHECK(body_within(registry, 50ms).empty());
+  std::thread opener([&] {
+    std::this_thread::sleep_for(50ms);
+    gate.open();
+  });
+  callback.end();
+  CHECK(has_left);
+  CHECK(witness.use_count() == 1);
+  opener.join();
+}
+
+TEST_CASE("a registry can go while a collector hangs") {
+  const auto before = helpers();
+  Gate gate;
+  std::optional<quipu::Registration> callback;
+  {
+    const auto registry = page::empty_registry();
+    callback.emplace(registry.gauge_callback({.name = "x"}, [&] {
+      gate.pass();
+      return 1;
+    }));
+    CHECK(body_within(registry, 50ms).empty());
+    CHECK(gate.came() == 1);
+  }
+  CHECK(helpers() == before + 1);
+  gate.open();
+  callback.reset();
+  CHECK(eventually([&] { return helpers() == before; }));
+}
+
+TEST_CASE("a registry can go with a callback that holds it, on the thread where it was asked") {
+  struct Held {
+    std::optional<quipu::Registry> registry{page::empty_registry()};
+    quipu::Registration registration;
+    Gate gate;
+  };
+  const auto before = helpers();
+  auto held = std::make_shared<Held>();
+  const std::weak_ptr<Held> witness = held;
+  held->registration = held->registry->gauge_callback({.name = "x"}, [held] {
+    held->gate.pass();
+    held->registration.end();
+    return 1;
+  });
+  CHECK(body_within(*held->registry, 50ms).empty());
+  held->gate.open();
+  held.reset();
+  CHECK(eventually([&] { return witness.expired(); }));
+  CHECK(eventually([&] { return helpers() == before; }));
+}
+
+TEST_CASE("several scrapes with a deadline may be inside one callback, and few of their threads stay") {
+  constexpr int scrapes = 6;
+  const auto before = helpers();
+  const auto registry = page::empty_registry();
+  std::atomic<int> inside{0};
+  const auto callback = registry.gauge_callback({.name = "x"}, [&] {
+    ++inside;
+    while (inside.load() < scrapes) std::this_thread::yield();  // all meet here
+    return 1;
+  });
+  std::vector<std::thread> others;
+  std::atomic<int> complete{0};
+  for (int i = 0; i < scrapes; ++i) {
+    others.emplace_back([&] {
+      if (body_within(registry, plenty) == "# TYPE x gauge\nx 1\n") ++complete;
+    });
+  }
+  for (std::thread& other : others) other.join();
+  CHECK(complete == scrapes);
+  CHECK(eventually([&] { return helpers() == before + 3; }));
+}
+
+TEST_CASE("scrapes with short deadlines go on while registrations come and go") {
+  const auto registry = page::empty_registry();
+  const auto slow = registry.gauge_callback({.name = "slow"}, [] {
+    std::this_thread::sleep_for(2ms);
+    return 1;
+  });
+  const auto quick = registry.gauge_callback({.name = "quick"}, [] { return 2; });
+  std::atomic<bool> is_over{false};
+  std::thread registrar([&] {
+    while (!is_over) {
+      std::vector<int> used(10, 3);
+      const auto callback = registry.gauge_callback({.name = "come_and_go"}, [&used] { return used.back(); });
+      std::this_thread::sleep_for(500us);
+    }
+  });
+  std::vector<std::thread> scrapers;
+  std::atomic<int> with_slow{0};
+  for (int i = 0; i < 3; ++i) {
+    scrapers.emplace_back([&] {
+      for (int n = 0; n < 100; ++n) {
+        const auto body = body_within(registry, n % 10 == 0 ? Clock::duration(plenty) : n * 50us);
+        if (value_in(body, "slow") == "1") ++with_slow;
+      }
+    });
+  }
+  for (std::thread& scraper : scrapers) scraper.join();
+  is_over = true;
+  registrar.join();
+  CHECK(with_slow > 0);
+}
+
+TEST_CASE("the program's signals do not come to a thread on which a collector is asked") {
+  const auto registry = page::empty_registry();
+  sigset_t blocked;
+  const auto callback = registry.gauge_callback({.name = "x"}, [&] {
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+    return 1;
+  });
+  CHECK(samples_within(registry, plenty) == Lines{"x 1"});
+  CHECK(::sigismember(&blocked, SIGTERM) == 1);
+  CHECK(::sigismember(&blocked, SIGSEGV) == 0);
+  sigset_t here;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &here);
+  CHECK(::sigismember(&here, SIGTERM) == 0);
+}
+
+TEST_CASE("a forked child scrapes with a deadline, and does not wait for its parent's calls") {
+  if (is_thread_sanitized) return;
+  const auto registry = page::empty_registry();
+  Hanging hanging(registry, "a");
+  const auto good = registry.gauge_callback({.name = "b"}, [] { return 2; });
+  CHECK(samples_within(registry, 200ms) == Lines{"b 2"});
+  CHECK(hanging.calls() == 1);
+  CHECK(in_child([&] {
+    // Here nobody is inside of it any more, and there is no thread that waits to be asked.
+    hanging.let_go();
+    bool is_good = samples_within(registry, plenty) == Lines{"a 1", "b 2"};
+    is_good = samples_within(registry, plenty) == Lines{"a 1", "b 2"} && is_good;
+    hanging.end();
+    return samples_within(registry, plenty) == Lines{"b 2"} && is_good;
+  }));
+  CHECK(in_child([&] {
+    hanging.end();
+    return true;
+  }));
+  CHECK(in_child([] {
+    // A registry that the child makes and destroys.
+    const auto own = page::empty_registry();
+    const auto callback = own.gauge_callback({.name = "x"}, [] { return 1; });
+    return samples_within(own, plenty) == Lines{"x 1"};
+  }));
+  CHECK(samples_within(registry, plenty) == Lines{"b 2"});
+}
+
+TEST_CASE("a forked child lets go of a registry whose threads are its parent's") {
+  if (is_thread_sanitized) return;
+  std::optional<quipu::Registry> registry(page::empty_registry());
+  const auto callback = registry->gauge_callback({.name = "x"}, [] { return 1; });
+  CHECK(samples_within(*registry, plenty) == Lines{"x 1"});
+  CHECK(in_child([&] {
+    registry.reset();
+    return true;
+  }));
+  CHECK(samples_within(*registry, plenty) == Lines{"x 1"});
+}
+
+#ifdef __GLIBC__
+TEST_CASE("when no thread can be started, the calling thread asks") {
+  const auto registry = page::empty_registry();
+  std::vector<std::thread::id> threads;
+  const auto first = registry.gauge_callback({.name = "a"}, [&] {
+    threads.push_back(std::this_thread::get_id());
+    return 1;
+  });
+  const auto second = registry.gauge_callback({.name = "b"}, [&] {
+    threads.push_back(std::this_thread::get_id());
+    return 2;
+  });
+  pthread_attr_t usual;
+  REQUIRE(::pthread_getattr_default_np(&usual) == 0);
+  pthread_attr_t impossible = usual;
+  REQUIRE(::pthread_attr_setstacksize(&impossible, std::size_t{1} << 60) == 0);
+  REQUIRE(::pthread_setattr_default_np(&impossible) == 0);
+  const auto samples = samples_within(registry, plenty);
+  REQUIRE(::pthread_setattr_default_np(&usual) == 0);
+  CHECK(samples == Lines{"a 1", "b 2"});
+  CHECK(threads == std::vector<std::thread::id>(2, std::this_thread::get_id()));
+}
+#endif

@@ -52,12 +52,19 @@ class Collector {
   [[nodiscard]] virtual std::vector<FamilyDescription> describe() const = 0;
   /// Called for each scrape, without a lock, by several threads at once if there are several scrapes at once. What it
   /// throws costs this collector's families on this page, and is counted in `quipu_collector_errors_total`.
+  ///
+  /// The thread is the one that scrapes, or, if the scrape has a deadline (the endpoint's have), one of the registry's,
+  /// on which no signal of the program is delivered. There too collectors are called one after another, in the order
+  /// in which they were added; but those after one that takes more than 100 ms are called meanwhile. One that is not
+  /// done at the deadline is counted as a timeout. Until it comes back, further scrapes with a deadline do not call it,
+  /// and count a timeout each. Callbacks are called in the same way.
   virtual void collect(Samples& samples) = 0;
 };
 
 /// Keeps a collector or a callback in its registry, and takes it out when it goes. Its end waits for calls that are
-/// being made (but not for the one it happens in), so that what they use may be destroyed afterwards. Movable; may
-/// outlive the registry. Thread-compatible.
+/// being made (but not for the one it happens in), even if no scrape waits for them any more, so that what they use may
+/// be destroyed afterwards. Two collectors must not end each other. Movable; may outlive the registry.
+/// Thread-compatible.
 class [[nodiscard]] Registration {
  public:
   Registration() noexcept = default;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,6 +19,13 @@ struct ExposerOptions {
   /// The path of the page. It begins with '/', and is not "/" itself, which shows a landing page that links it. Of the
   /// characters of URL paths, all but '%'.
   std::string_view path = "/metrics";
+  /// How many requests are seen to at the same time, from their whole head to the end of their answer; this bounds the
+  /// memory. One more waits a moment for a place, and gets 503 with `Retry-After: 1` if there is none; but a client
+  /// that has not taken any of its answer for a tenth of a second has to give its place. From 1 to 1,000.
+  std::size_t max_concurrent_scrapes = 32;
+  /// Compresses pages of 1 KiB and more for clients that take gzip and prefer it. It takes less time than making the
+  /// page, and makes a ninth of the bytes. Without effect when quipu was built without zlib.
+  bool gzip = true;
 };
 
 /// A small HTTP server for one page of metrics: GET and HEAD of the path, a landing page at "/", 404 and 405 elsewhere.
@@ -25,17 +33,26 @@ struct ExposerOptions {
 /// network: it has no TLS and no passwords. Put a reverse proxy before it, or use `render()` in your own server, for
 /// those.
 ///
+/// A page is sent while it is made, so that it takes little memory, however long it is. One that fails half-way ends in
+/// a broken connection, so that nobody takes it for a whole one; HTTP/1.0, which cannot do that, gets long pages only
+/// when they are made as a whole. `?name[]=FAMILY`, any number of times up to 256, asks for these families only.
+/// X-Prometheus-Scrape-Timeout-Seconds, or else 10 seconds, less up to half a second, is the deadline of the scrape: it
+/// is what the page source sees, and a request that has to wait until then gets 503. Requests for the same page that
+/// wait at the same time may get one and the same.
+///
 /// It has four threads, on which no signal of the program is delivered, and leaves the program's handling of signals
-/// alone. Each connection is closed after one answer, after two seconds without a whole request, and after five in
-/// which the client took none of its answer; so clients cannot hold it up, however many. When more requests wait than
-/// it can answer soon, further ones get 503. Answers are not compressed.
+/// alone. A connection answers any number of requests. It is closed when two seconds pass without the whole of a
+/// request that has begun, five in which the client took none of its answer, thirty without the end of an answer, or
+/// five minutes without a request. How many there are of each kind is limited; so clients cannot hold it up, however
+/// many.
 ///
 /// Thread-safe, but for moving and destruction.
 class Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
   explicit Exposer(const Registry& registry, ExposerOptions options = {});
-  /// Serves what `source` makes; what it throws becomes a 500 without details. Throws ListenError.
+  /// Serves what `source` makes. What it throws before the first 256 KiB are made becomes a 500 without details.
+  /// Throws ListenError.
   explicit Exposer(PageSource source, ExposerOptions options = {});
   Exposer(Exposer&&) noexcept;
   Exposer& operator=(Exposer&&) noexcept;
@@ -48,8 +65,8 @@ class Exposer {
   [[nodiscard]] const std::string& url() const noexcept;
 
   /// Closes the listening socket and ends the threads. Returns in well under a second, whatever clients do, unless a
-  /// page is just being made: that is waited for, and the client given a moment to take it. Calling it again does
-  /// nothing. The page source must not call it.
+  /// page, or a piece of a long one, is just being made: that is waited for, and the client given a moment to take it.
+  /// Calling it again does nothing. The page source must not call it.
   void stop() noexcept;
 
  private:

@@ -1,0 +1,274 @@
+#pragma once
+
+// A client of the endpoint that sends and receives exact bytes.
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "quipu/exposer.hpp"
+
+namespace http_client {
+
+using Clock = std::chrono::steady_clock;
+
+inline constexpr std::string_view text_type = "text/plain; version=0.0.4; charset=utf-8";
+inline constexpr std::string_view any_port = "127.0.0.1:0";
+
+struct Answer {
+  std::string raw;
+  int status = 0;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;       // without the chunks that it came in
+  bool is_whole = false;  // all of it came, by its length or its last chunk
+
+  std::vector<std::string> all(std::string_view name) const {
+    std::vector<std::string> values;
+    for (const auto& [header, value] : headers) {
+      if (::strncasecmp(header.c_str(), name.data(), name.size()) == 0 && header.size() == name.size()) {
+        values.push_back(value);
+      }
+    }
+    return values;
+  }
+  /// The value of a header that must be there once.
+  std::string header(std::string_view name) const {
+    const auto values = all(name);
+    return values.size() == 1 ? values.front() : "<" + std::to_string(values.size()) + " values>";
+  }
+};
+
+/// Takes the chunks that begin at `at` apart. Where they end, or npos when they are not whole.
+inline std::size_t take_chunks(const std::string& raw, std::size_t at, std::string& body) {
+  for (;;) {
+    const auto line_end = raw.find("\r\n", at);
+    if (line_end == std::string::npos) return line_end;
+    const std::size_t size = std::strtoul(raw.c_str() + at, nullptr, 16);
+    at = line_end + 2;
+    if (raw.size() < at + size + 2 || raw.compare(at + size, 2, "\r\n") != 0) return std::string::npos;
+    body.append(raw, at, size);
+    at += size + 2;
+    if (size == 0) return at;
+  }
+}
+
+inline Answer parse(std::string raw, bool is_head = false) {
+  Answer answer;
+  answer.raw = std::move(raw);
+  const auto end = answer.raw.find("\r\n\r\n");
+  if (end == std::string::npos || answer.raw.rfind("HTTP/1.1 ", 0) != 0) return answer;
+  answer.status = std::atoi(answer.raw.c_str() + 9);
+  for (auto at = answer.raw.find("\r\n") + 2; at < end;) {
+    const auto line_end = answer.raw.find("\r\n", at);
+    const auto colon = answer.raw.find(": ", at);
+    answer.headers.emplace_back(answer.raw.substr(at, colon - at), answer.raw.substr(colon + 2, line_end - colon - 2));
+    at = line_end + 2;
+  }
+  if (!is_head && !answer.all("Transfer-Encoding").empty()) {
+    answer.is_whole = take_chunks(answer.raw, end + 4, answer.body) == answer.raw.size();
+  } else {
+    answer.body = answer.raw.substr(end + 4);
+    answer.is_whole =
+        is_head ? answer.body.empty() : answer.header("Content-Length") == std::to_string(answer.body.size());
+  }
+  return answer;
+}
+
+/// The size of the answer that `raw` begins with, or npos when it is not whole.
+inline std::size_t size_of_answer(const std::string& raw, bool is_head) {
+  const auto end = raw.find("\r\n\r\n");
+  if (end == std::string::npos) return end;
+  const Answer head = parse(raw.substr(0, end + 4), true);
+  if (is_head) return end + 4;
+  if (!head.all("Transfer-Encoding").empty()) {
+    std::string body;
+    return take_chunks(raw, end + 4, body);
+  }
+  const std::size_t size = end + 4 + std::strtoul(head.header("Content-Length").c_str(), nullptr, 10);
+  return raw.size() < size ? std::string::npos : size;
+}
+
+/// A connection to a port of this machine, on which exact bytes are sent and received. Throws std::runtime_error.
+class Client {
+ public:
+  explicit Client(std::uint16_t port, int family = AF_INET, int receive_buffer = 0)
+      : socket_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    if (socket_ < 0) throw std::runtime_error("socket");
+    if (receive_buffer > 0) ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    sockaddr_in ipv4{};
+    ipv4.sin_family = AF_INET;
+    ipv4.sin_port = htons(port);
+    ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    sockaddr_in6 ipv6{};
+    ipv6.sin6_family = AF_INET6;
+    ipv6.sin6_port = htons(port);
+    ipv6.sin6_addr = in6addr_loopback;
+    const bool is_ipv4 = family == AF_INET;
+    const auto* address = is_ipv4 ? reinterpret_cast<sockaddr*>(&ipv4) : reinterpret_cast<sockaddr*>(&ipv6);
+    const auto size = static_cast<socklen_t>(is_ipv4 ? sizeof ipv4 : sizeof ipv6);
+    if (::connect(socket_, address, size) != 0) {
+      ::close(socket_);
+      throw std::runtime_error("connect");
+    }
+  }
+  Client(Client&& other) noexcept : socket_(std::exchange(other.socket_, -1)), received_(std::move(other.received_)) {}
+  Client& operator=(Client&&) = delete;
+  ~Client() {
+    if (socket_ >= 0) ::close(socket_);
+  }
+
+  Client& send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const auto count = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (count < 0) throw std::runtime_error("send");
+      bytes.remove_prefix(static_cast<std::size_t>(count));
+    }
+    return *this;
+  }
+
+  /// Everything up to the end of the stream. A reset, or silence for five seconds, throws.
+  std::string receive() {
+    while (receive_some()) {
+    }
+    return std::exchange(received_, {});
+  }
+
+  /// Up to this much of what is there already.
+  std::size_t receive_some(std::span<char> into) {
+    pollfd waited{socket_, POLLIN, 0};
+    if (::poll(&waited, 1, 5000) != 1) throw std::runtime_error("silence");
+    const auto count = ::recv(socket_, into.data(), into.size(), 0);
+    if (count < 0) throw std::runtime_error("reset");
+    return static_cast<std::size_t>(count);
+  }
+
+  /// One answer, and no more. Throws as well when the connection ends before the answer does.
+  Answer answer(bool is_head = false) {
+    for (;;) {
+      const auto size = size_of_answer(received_, is_head);
+      if (size != std::string::npos) {
+        Answer answer = parse(received_.substr(0, size), is_head);
+        received_.erase(0, size);
+        return answer;
+      }
+      if (!receive_some()) throw std::runtime_error("the answer is not whole");
+    }
+  }
+
+  /// Whether the endpoint closes the connection within a second and a half, with nothing more to read.
+  bool is_closed() {
+    pollfd waited{socket_, POLLIN, 0};
+    char byte = 0;
+    return received_.empty() && ::poll(&waited, 1, 1500) == 1 && ::recv(socket_, &byte, 1, 0) <= 0;
+  }
+
+  /// Says that nothing more will come.
+  Client& finish() {
+    ::shutdown(socket_, SHUT_WR);
+    return *this;
+  }
+
+  bool is_reset() const {
+    pollfd polled{socket_, 0, 0};
+    return ::poll(&polled, 1, 0) == 1 && (polled.revents & POLLERR) != 0;
+  }
+
+ private:
+  bool receive_some() {
+    char chunk[16384];
+    const auto count = receive_some(std::span<char>(chunk));
+    received_.append(chunk, count);
+    return count > 0;
+  }
+
+  int socket_;
+  std::string received_;
+};
+
+/// Sends `request_line` and `fields`, each with its "\r\n", and reads to the end.
+inline Answer ask(const quipu::Exposer& exposer, const std::string& request_line, const std::string& fields = "") {
+  const std::string head = request_line + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields + "\r\n";
+  return parse(Client(exposer.port()).send(head).receive(), request_line.rfind("HEAD ", 0) == 0);
+}
+
+/// Sanitizers make some things take seconds.
+template <class Condition>
+bool soon(Condition condition) {
+  using namespace std::chrono_literals;
+  for (const auto deadline = Clock::now() + 30s; Clock::now() < deadline; std::this_thread::sleep_for(1ms)) {
+    if (condition()) return true;
+  }
+  return false;
+}
+
+/// A source of whole pages, each made from the Accept header.
+template <class Make>
+quipu::PageSource pages(Make make) {
+  return [make](const quipu::ScrapeRequest& request) { return quipu::open_page(make(request.accept)); };
+}
+
+inline quipu::Page small_page(std::string_view = {}) { return {std::string(text_type), "up 1\n"}; }
+
+inline quipu::Page echo_of_accept(std::string_view accept) {
+  return {std::string(text_type), "accept=" + std::string(accept) + "\n"};
+}
+
+/// A page of `count` pieces, the numbers from 0 on. `before` is called with each before it is made.
+class Pieces final : public quipu::PageStream {
+ public:
+  Pieces(
+      int count, std::size_t piece_size, std::function<void(int)> before = [](int) {})
+      : count_(count), piece_size_(piece_size), before_(std::move(before)) {}
+
+  [[nodiscard]] std::string_view content_type() const noexcept override { return text_type; }
+  [[nodiscard]] std::string_view next() override {
+    if (next_ == count_) return {};
+    before_(next_);
+    piece_ = piece(next_++, piece_size_);
+    return piece_;
+  }
+
+  static std::string piece(int number, std::size_t size) {
+    std::string line = "piece " + std::to_string(number) + '\n';
+    std::string piece;
+    piece.reserve(size + line.size());
+    while (piece.size() < size) piece += line;
+    piece.resize(size);
+    return piece;
+  }
+  static std::string whole(int count, std::size_t piece_size) {
+    std::string whole;
+    for (int i = 0; i < count; ++i) whole += piece(i, piece_size);
+    return whole;
+  }
+
+ private:
+  const int count_;
+  const std::size_t piece_size_;
+  const std::function<void(int)> before_;
+  int next_ = 0;
+  std::string piece_;
+};
+
+inline quipu::PageSource pieces(
+    int count, std::size_t piece_size, std::function<void(int)> before = [](int) {}) {
+  return [=](const quipu::ScrapeRequest&) { return std::make_unique<Pieces>(count, piece_size, before); };
+}
+
+}  // namespace http_client
