@@ -392,7 +392,7 @@ class Customers:
 class Prometheus(Child):
     """A server that scrapes each of `targets` (job -> URL) every second. Its data is gone after stop()."""
 
-    def __init__(self, targets):
+    def __init__(self, targets, features=()):
         command = program('prometheus', 'prometheus')
         jobs = [{'job_name': job, 'metrics_path': urllib.parse.urlsplit(url).path,
                  'static_configs': [{'targets': [urllib.parse.urlsplit(url).netloc]}]} for job, url in targets.items()]
@@ -406,7 +406,8 @@ class Prometheus(Child):
             self.url = f'http://127.0.0.1:{port}'
             super().__init__('prometheus', [
                 command, f'--config.file={config}', f'--storage.tsdb.path={self._folder.name}/data',
-                f'--web.listen-address=127.0.0.1:{port}', '--log.format=json'], cwd=self._folder.name)
+                f'--web.listen-address=127.0.0.1:{port}', '--log.format=json',
+                *[f'--enable-feature={feature}' for feature in features]], cwd=self._folder.name)
             try:
                 wait_for('Prometheus to be ready', self._is_ready)
                 return
