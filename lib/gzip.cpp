@@ -15,12 +15,12 @@
 namespace quipu {
 namespace {
 
-// Of a page of 8 MB, on a machine that makes it with about 200 MB/s: level 1 makes 370 MB/s and a ninth of the size,
-// level 4 makes 235 MB/s and a tenth, and level 6, zlib's default, 120 MB/s and an eleventh.
+// Of a page of a million counters, level 1 takes 190 MB/s and leaves a part in 9.4 of the bytes; level 4 takes 120 MB/s
+// for a part in 9.5, and level 6, zlib's default, 38 MB/s for a part in 9.8. Making the page is far quicker than any.
 constexpr int level = 1;
 constexpr int gzip_window_bits = 15 + 16;  // the largest window; 16 for gzip's header and trailer
 constexpr int memory_level = 8;
-// A state is 256 KiB. To set it up takes 1 us more than to use an old one again: it is not worth keeping.
+// A state is 256 KiB. To set one up takes less than 1 us more than to use an old one again: it is not worth keeping.
 
 constexpr std::size_t piece_size = std::size_t{64} * 1024;
 constexpr std::size_t max_input = std::size_t{1} << 30;  // zlib counts in unsigned int

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -38,21 +39,20 @@ std::string_view connection(bool closes) { return closes ? "close" : "keep-alive
 
 std::string short_answer(std::string_view status, std::string_view content_type, std::string_view more_fields,
                          std::string_view body, const Request& request) {
-  return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Connection: {}\r\nContent-Length: {}\r\n\r\n{}", status,
-                     content_type, more_fields, connection(request.closes), body.size(),
+  return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: {}\r\n\r\n{}", status,
+                     content_type, more_fields, body.size(), connection(request.closes),
                      request.is_head ? std::string_view() : body);
 }
 
 }  // namespace
 
 std::string page_head(std::string_view content_type, bool is_gzip, std::optional<std::size_t> length, bool closes) {
+  const std::string framing = length ? fmt::format("Content-Length: {}", *length) : "Transfer-Encoding: chunked";
   // Accept-Ranges, so that nobody tries to get a page in parts, which would be of different moments.
-  std::string head = fmt::format(
-      "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{}Vary: Accept, Accept-Encoding\r\nAccept-Ranges: none\r\n"
-      "Connection: {}\r\n",
-      content_type, is_gzip ? "Content-Encoding: gzip\r\n" : "", connection(closes));
-  head += length ? fmt::format("Content-Length: {}\r\n\r\n", *length) : "Transfer-Encoding: chunked\r\n\r\n";
-  return head;
+  return fmt::format(
+      "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{}Vary: Accept, Accept-Encoding\r\nAccept-Ranges: none\r\n{}\r\n"
+      "Connection: {}\r\n\r\n",
+      content_type, is_gzip ? "Content-Encoding: gzip\r\n" : "", framing, connection(closes));
 }
 
 std::string landing_answer(std::string_view path, const Request& request) {

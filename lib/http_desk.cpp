@@ -128,7 +128,7 @@ void Desk::hand_back(Connections& at_hand) noexcept {
   const std::lock_guard lock(mutex_);
   const bool is_first = back_.empty();
   back_.splice(back_.end(), at_hand);
-  if (is_first) wake_pipe_.wake();
+  if (is_first) wake_pipe_.wake();  // for the others it is awake already, or about to be
 }
 
 std::optional<Clock::time_point> Desk::stopped_at() noexcept {

@@ -24,7 +24,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-/// A source that takes longer does not keep the next one waiting: another thread goes on. It is a thousand times what
+/// A source that takes longer does not keep the next one waiting: another thread goes on. It is thousands of times what
 /// starting a thread costs, and a hundredth of the ten seconds that a scraper waits by default.
 constexpr auto long_call = 100ms;
 

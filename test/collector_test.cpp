@@ -146,6 +146,18 @@ class Hanging {
   quipu::Registration registration_;
 };
 
+/// Scrapes until one scrape has given up a call that is inside a collector. How many scrapes that took: a busy machine
+/// may not even come to the call in time.
+template <class Came>
+int give_up(const quipu::Registry& registry, Came came) {
+  int scrapes = 0;
+  while (!came()) {
+    static_cast<void>(body_within(registry, 50ms));
+    ++scrapes;
+  }
+  return scrapes;
+}
+
 /// Runs `body` in a child process; whether it returned true.
 template <class Body>
 bool in_child(Body body) {
@@ -535,7 +547,7 @@ TEST_CASE("what a callback holds goes with its registration, though a scrape is 
 // With a deadline.
 
 TEST_CASE("without a deadline collectors are asked on the calling thread, with one on a thread of the registry") {
-  const auto before = helpers();
+  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
   {
     const auto registry = page::empty_registry();
     std::vector<std::thread::id> threads;
@@ -548,7 +560,7 @@ TEST_CASE("without a deadline collectors are asked on the calling thread, with o
     }
     static_cast<void>(page::body(registry));
     CHECK(threads == std::vector<std::thread::id>(20, std::this_thread::get_id()));
-    CHECK(helpers() == before);
+    CHECK(helpers() == 0);
 
     threads.clear();
     CHECK(samples_within(registry, plenty).size() == 20);
@@ -564,9 +576,9 @@ TEST_CASE("without a deadline collectors are asked on the calling thread, with o
       CHECK(samples_within(registry, plenty).size() == 20);
       return threads[0] == first;
     }));
-    CHECK(helpers() <= before + 3);
+    CHECK(helpers() <= 3);
   }
-  CHECK(eventually([&] { return helpers() == before; }));
+  CHECK(eventually([] { return helpers() == 0; }));
 }
 
 TEST_CASE("a collector that hangs costs its own families only, and is counted as a timeout") {
@@ -575,15 +587,15 @@ TEST_CASE("a collector that hangs costs its own families only, and is counted as
   const auto good = registry.gauge_callback({.name = "b_good"}, [] { return 2; });
   registry.counter({.name = "own_total"}).inc();
   const auto begin = Clock::now();
-  const auto body = body_within(registry, 400ms);
-  CHECK(Clock::now() - begin >= 400ms);
+  const auto body = body_within(registry, 1s);
+  CHECK(Clock::now() - begin >= 1s);
   CHECK(Clock::now() - begin < plenty);
   CHECK(value_in(body, "a_hanging") == "");
   CHECK(value_in(body, "b_good") == "2");
   CHECK(value_in(body, "own_total") == "1");
   CHECK(timeouts_in(body) == "0");  // of the pages before
 
-  const auto next = body_within(registry, 400ms);
+  const auto next = body_within(registry, plenty);
   CHECK(value_in(next, "b_good") == "2");
   CHECK(timeouts_in(next) == "1");
 }
@@ -592,8 +604,8 @@ TEST_CASE("a collector that hangs is skipped and takes one thread, until it come
   const auto registry = registry_with_self_metrics();
   Hanging hanging(registry, "a_hanging");
   const auto good = registry.gauge_callback({.name = "b_good"}, [] { return 2; });
-  const auto before = helpers();
-  static_cast<void>(body_within(registry, 200ms));
+  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
+  static_cast<void>(body_within(registry, 1s));
   for (int scrape = 1; scrape <= 20; ++scrape) {
     const auto begin = Clock::now();
     const auto body = body_within(registry, plenty);
@@ -603,7 +615,7 @@ TEST_CASE("a collector that hangs is skipped and takes one thread, until it come
     CHECK(timeouts_in(body) == std::to_string(scrape));
   }
   CHECK(hanging.calls() == 1);
-  CHECK(helpers() <= before + 3);  // the one that hangs, and those that others need
+  CHECK(helpers() <= 3);  // the one that hangs, and those that others need
 
   hanging.let_go();
   CHECK(eventually([&] { return value_in(body_within(registry, plenty), "a_hanging") == "1"; }));
@@ -620,7 +632,7 @@ TEST_CASE("without a deadline a collector that hangs in another scrape is asked"
     if (++calls == 1) gate.pass();
     return 1;
   });
-  CHECK(body_within(registry, 50ms).empty());
+  give_up(registry, [&] { return calls > 0; });
   CHECK(body_within(registry, plenty).empty());
   CHECK(page::value(registry, "x") == "1");
   CHECK(calls == 2);
@@ -699,13 +711,13 @@ TEST_CASE("what a collector throws after the deadline is a timeout, and nothing 
     has_thrown = true;
     throw 5;
   });
-  static_cast<void>(body_within(registry, 50ms));
+  const int scrapes = give_up(registry, [&] { return gate.came() > 0; });
   gate.open();
   bad.end();
   CHECK(has_thrown);
   const auto next = body_within(registry, plenty);
   CHECK(value_in(next, R"(quipu_collector_errors_total{reason="exception"})") == "0");
-  CHECK(timeouts_in(next) == "1");
+  CHECK(timeouts_in(next) == std::to_string(scrapes));
 }
 
 TEST_CASE("within a deadline a registration may end inside its own callback") {
@@ -773,7 +785,7 @@ TEST_CASE("the end of a registration waits for a call that a scrape has given up
     has_left = true;
     return *witness;
   });
-  CHECK(body_within(registry, 50ms).empty());
+  give_up(registry, [&] { return gate.came() > 0; });
   std::thread opener([&] {
     std::this_thread::sleep_for(50ms);
     gate.open();
@@ -785,7 +797,7 @@ TEST_CASE("the end of a registration waits for a call that a scrape has given up
 }
 
 TEST_CASE("a registry can go while a collector hangs") {
-  const auto before = helpers();
+  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
   Gate gate;
   std::optional<quipu::Registration> callback;
   {
@@ -794,13 +806,12 @@ TEST_CASE("a registry can go while a collector hangs") {
       gate.pass();
       return 1;
     }));
-    CHECK(body_within(registry, 50ms).empty());
-    CHECK(gate.came() == 1);
+    give_up(registry, [&] { return gate.came() > 0; });
   }
-  CHECK(helpers() == before + 1);
+  CHECK(eventually([] { return helpers() == 1; }));
   gate.open();
   callback.reset();
-  CHECK(eventually([&] { return helpers() == before; }));
+  CHECK(eventually([] { return helpers() == 0; }));
 }
 
 TEST_CASE("a registry can go with a callback that holds it, on the thread where it was asked") {
@@ -809,7 +820,7 @@ TEST_CASE("a registry can go with a callback that holds it, on the thread where 
     quipu::Registration registration;
     Gate gate;
   };
-  const auto before = helpers();
+  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
   auto held = std::make_shared<Held>();
   const std::weak_ptr<Held> witness = held;
   held->registration = held->registry->gauge_callback({.name = "x"}, [held] {
@@ -817,16 +828,16 @@ TEST_CASE("a registry can go with a callback that holds it, on the thread where 
     held->registration.end();
     return 1;
   });
-  CHECK(body_within(*held->registry, 50ms).empty());
+  give_up(*held->registry, [&] { return held->gate.came() > 0; });
   held->gate.open();
   held.reset();
   CHECK(eventually([&] { return witness.expired(); }));
-  CHECK(eventually([&] { return helpers() == before; }));
+  CHECK(eventually([] { return helpers() == 0; }));
 }
 
 TEST_CASE("several scrapes with a deadline may be inside one callback, and few of their threads stay") {
   constexpr int scrapes = 6;
-  const auto before = helpers();
+  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
   const auto registry = page::empty_registry();
   std::atomic<int> inside{0};
   const auto callback = registry.gauge_callback({.name = "x"}, [&] {
@@ -843,7 +854,7 @@ TEST_CASE("several scrapes with a deadline may be inside one callback, and few o
   }
   for (std::thread& other : others) other.join();
   CHECK(complete == scrapes);
-  CHECK(eventually([&] { return helpers() == before + 3; }));
+  CHECK(eventually([] { return helpers() == 3; }));
 }
 
 TEST_CASE("scrapes with short deadlines go on while registrations come and go") {
@@ -897,7 +908,7 @@ TEST_CASE("a forked child scrapes with a deadline, and does not wait for its par
   const auto registry = page::empty_registry();
   Hanging hanging(registry, "a");
   const auto good = registry.gauge_callback({.name = "b"}, [] { return 2; });
-  CHECK(samples_within(registry, 200ms) == Lines{"b 2"});
+  CHECK(samples_within(registry, 1s) == Lines{"b 2"});
   CHECK(hanging.calls() == 1);
   CHECK(in_child([&] {
     // Here nobody is inside of it any more, and there is no thread that waits to be asked.
@@ -933,11 +944,13 @@ TEST_CASE("a forked child lets go of a registry whose threads are its parent's")
 }
 
 #ifdef __GLIBC__
-TEST_CASE("when no thread can be started, the calling thread asks") {
+TEST_CASE("when no thread can be started, the calling thread asks until the deadline") {
   const auto registry = page::empty_registry();
   std::vector<std::thread::id> threads;
+  auto takes = 0ms;
   const auto first = registry.gauge_callback({.name = "a"}, [&] {
     threads.push_back(std::this_thread::get_id());
+    std::this_thread::sleep_for(takes);
     return 1;
   });
   const auto second = registry.gauge_callback({.name = "b"}, [&] {
@@ -950,8 +963,11 @@ TEST_CASE("when no thread can be started, the calling thread asks") {
   REQUIRE(::pthread_attr_setstacksize(&impossible, std::size_t{1} << 60) == 0);
   REQUIRE(::pthread_setattr_default_np(&impossible) == 0);
   const auto samples = samples_within(registry, plenty);
+  takes = 400ms;
+  const auto late_samples = samples_within(registry, 300ms);
   REQUIRE(::pthread_setattr_default_np(&usual) == 0);
   CHECK(samples == Lines{"a 1", "b 2"});
-  CHECK(threads == std::vector<std::thread::id>(2, std::this_thread::get_id()));
+  CHECK(late_samples == Lines{"a 1"});
+  CHECK(threads == std::vector<std::thread::id>(3, std::this_thread::get_id()));
 }
 #endif

@@ -1,5 +1,8 @@
 #include <zlib.h>
 
+#include <cstdint>
+#include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -124,6 +127,37 @@ TEST_CASE("a page is compressed for those who prefer it", "[exposer][gzip]") {
   const Answer plain = ask(exposer, "GET /metrics");
   CHECK_FALSE(is_compressed(plain));
   CHECK((plain.body == body));
+}
+
+TEST_CASE("a compressed page that fails is never taken for a whole one", "[exposer][gzip]") {
+  // What does not compress, so that some of it is sent by then.
+  std::string noise = Pieces::piece(0, 65536);
+  std::uint32_t state = 1;
+  for (char& c : noise) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24U);
+  class Failing final : public quipu::PageStream {
+   public:
+    Failing(const std::string& piece, int count) : piece_(piece), left_(count) {}
+    [[nodiscard]] std::string_view content_type() const noexcept override { return text_type; }
+    [[nodiscard]] std::string_view next() override {
+      if (left_-- == 0) throw std::bad_alloc();
+      return piece_;
+    }
+
+   private:
+    const std::string& piece_;
+    int left_;
+  };
+  for (const int good : {0, 1, 50}) {
+    const Exposer exposer([&](const quipu::ScrapeRequest&) { return std::make_unique<Failing>(noise, good); },
+                          {.listen = any_port});
+    Client client(exposer.port());
+    client.send("GET /metrics HTTP/1.1\r\nAccept-Encoding: gzip\r\n\r\n");
+    if (good < 2) {
+      CHECK(client.answer().status == 500);
+    } else {
+      CHECK_THROWS_AS(client.answer(), std::runtime_error);
+    }
+  }
 }
 
 TEST_CASE("what is short, or no page, is not compressed", "[exposer][gzip]") {

@@ -54,18 +54,20 @@ struct Answer {
   }
 };
 
-/// Takes the chunks that begin at `at` apart. Where they end, or npos when they are not whole.
-inline std::size_t take_chunks(const std::string& raw, std::size_t at, std::string& body) {
-  for (;;) {
-    const auto line_end = raw.find("\r\n", at);
-    if (line_end == std::string::npos) return line_end;
-    const std::size_t size = std::strtoul(raw.c_str() + at, nullptr, 16);
-    at = line_end + 2;
-    if (raw.size() < at + size + 2 || raw.compare(at + size, 2, "\r\n") != 0) return std::string::npos;
-    body.append(raw, at, size);
-    at += size + 2;
-    if (size == 0) return at;
-  }
+/// One chunk of an answer, from where it begins.
+struct Chunk {
+  std::size_t begin = 0;  // of its bytes
+  std::size_t size = 0;
+  std::size_t end = std::string::npos;  // where the next one begins; npos when this one is not whole
+};
+
+inline Chunk chunk_at(const std::string& raw, std::size_t at) {
+  const auto line_end = raw.find("\r\n", at);
+  if (line_end == std::string::npos) return {};
+  const std::size_t size = std::strtoul(raw.c_str() + at, nullptr, 16);
+  const std::size_t end = line_end + 2 + size + 2;
+  if (raw.size() < end || raw.compare(end - 2, 2, "\r\n") != 0) return {};
+  return {line_end + 2, size, end};
 }
 
 inline Answer parse(std::string raw, bool is_head = false) {
@@ -81,27 +83,18 @@ inline Answer parse(std::string raw, bool is_head = false) {
     at = line_end + 2;
   }
   if (!is_head && !answer.all("Transfer-Encoding").empty()) {
-    answer.is_whole = take_chunks(answer.raw, end + 4, answer.body) == answer.raw.size();
+    Chunk chunk{.end = end + 4};
+    do {
+      chunk = chunk_at(answer.raw, chunk.end);
+      answer.body.append(answer.raw, chunk.begin, chunk.size);
+    } while (chunk.size > 0);
+    answer.is_whole = chunk.end == answer.raw.size();
   } else {
     answer.body = answer.raw.substr(end + 4);
     answer.is_whole =
         is_head ? answer.body.empty() : answer.header("Content-Length") == std::to_string(answer.body.size());
   }
   return answer;
-}
-
-/// The size of the answer that `raw` begins with, or npos when it is not whole.
-inline std::size_t size_of_answer(const std::string& raw, bool is_head) {
-  const auto end = raw.find("\r\n\r\n");
-  if (end == std::string::npos) return end;
-  const Answer head = parse(raw.substr(0, end + 4), true);
-  if (is_head) return end + 4;
-  if (!head.all("Transfer-Encoding").empty()) {
-    std::string body;
-    return take_chunks(raw, end + 4, body);
-  }
-  const std::size_t size = end + 4 + std::strtoul(head.header("Content-Length").c_str(), nullptr, 10);
-  return raw.size() < size ? std::string::npos : size;
 }
 
 /// A connection to a port of this machine, on which exact bytes are sent and received. Throws std::runtime_error.
@@ -127,7 +120,10 @@ class Client {
       throw std::runtime_error("connect");
     }
   }
-  Client(Client&& other) noexcept : socket_(std::exchange(other.socket_, -1)), received_(std::move(other.received_)) {}
+  Client(Client&& other) noexcept
+      : socket_(std::exchange(other.socket_, -1)),
+        received_(std::move(other.received_)),
+        next_chunk_(other.next_chunk_) {}
   Client& operator=(Client&&) = delete;
   ~Client() {
     if (socket_ >= 0) ::close(socket_);
@@ -161,10 +157,11 @@ class Client {
   /// One answer, and no more. Throws as well when the connection ends before the answer does.
   Answer answer(bool is_head = false) {
     for (;;) {
-      const auto size = size_of_answer(received_, is_head);
+      const auto size = size_of_answer(is_head);
       if (size != std::string::npos) {
         Answer answer = parse(received_.substr(0, size), is_head);
         received_.erase(0, size);
+        next_chunk_ = 0;
         return answer;
       }
       if (!receive_some()) throw std::runtime_error("the answer is not whole");
@@ -190,8 +187,26 @@ class Client {
   }
 
  private:
+  /// Of the answer that comes first in what is received, or npos when it is not whole.
+  std::size_t size_of_answer(bool is_head) {
+    const auto end = received_.find("\r\n\r\n");
+    if (end == std::string::npos) return end;
+    const Answer head = parse(received_.substr(0, end + 4), true);
+    if (is_head) return end + 4;
+    if (head.all("Transfer-Encoding").empty()) {
+      const std::size_t size = end + 4 + std::strtoul(head.header("Content-Length").c_str(), nullptr, 10);
+      return received_.size() < size ? std::string::npos : size;
+    }
+    if (next_chunk_ == 0) next_chunk_ = end + 4;
+    for (;;) {
+      const Chunk chunk = chunk_at(received_, next_chunk_);
+      if (chunk.end == std::string::npos || chunk.size == 0) return chunk.end;
+      next_chunk_ = chunk.end;
+    }
+  }
+
   bool receive_some() {
-    char chunk[16384];
+    char chunk[65536];
     const auto count = receive_some(std::span<char>(chunk));
     received_.append(chunk, count);
     return count > 0;
@@ -199,6 +214,7 @@ class Client {
 
   int socket_;
   std::string received_;
+  std::size_t next_chunk_ = 0;  // of the answer that is being received; 0 before the first
 };
 
 /// Sends `request_line` and `fields`, each with its "\r\n", and reads to the end.
@@ -245,10 +261,9 @@ class Pieces final : public quipu::PageStream {
   }
 
   static std::string piece(int number, std::size_t size) {
-    std::string line = "piece " + std::to_string(number) + '\n';
-    std::string piece;
-    piece.reserve(size + line.size());
-    while (piece.size() < size) piece += line;
+    std::string piece = "piece " + std::to_string(number) + '\n';
+    piece.reserve(2 * size + piece.size());
+    while (piece.size() < size) piece += piece;
     piece.resize(size);
     return piece;
   }
