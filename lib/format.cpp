@@ -65,6 +65,7 @@ struct Clause {
     while (!text.empty()) {
       std::string_view value = take_until(text, ';');
       const std::string_view name = take_until(value, '=');
+      value = trimmed(value);
       if (is_same(name, "q")) {
         q = quality(unquoted(value));
       } else if (is_same(name, "version")) {

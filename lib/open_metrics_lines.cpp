@@ -57,7 +57,8 @@ void OpenMetricsLines::put_metadata(const FamilyView& family, Type type, std::st
   page().put(types[static_cast<std::size_t>(type)]);
   page().put("\n");
   const bool may_have_unit = type != Type::info && type != Type::stateset;
-  if (may_have_unit && (is_unit_of(name, family.unit) || is_unit_of(name_without(total), family.unit))) {
+  const std::string_view measured = type == Type::counter ? name_without(total) : name;
+  if (may_have_unit && is_unit_of(measured, family.unit)) {
     put_comment("UNIT", name);
     page().put(family.unit);
     page().put("\n");
