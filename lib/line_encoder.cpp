@@ -61,29 +61,29 @@ void LineEncoder::begin_family(const FamilyView& family) {
   fixed_size_ = end_of_labels_.size();
   for (const std::string& part : between_values_) fixed_size_ += part.size();
   if (family.kind == Kind::histogram) {
-    bucket_start_ = line_start(name_ + "_bucket");
-    sum_start_ = line_start(name_ + "_sum");
-    count_start_ = line_start(name_ + "_count");
+    set_start(bucket_start_, name_, "_bucket");
+    set_start(sum_start_, name_, "_sum");
+    set_start(count_start_, name_, "_count");
   }
   bucket_ends_.clear();
 }
 
 void LineEncoder::put_comment(std::string_view keyword, std::string_view name) {
-  const std::string_view mark = is_quoted_ ? "\"" : "";
-  page_.put("# ");
-  page_.put(keyword);
-  page_.put(" ");
-  page_.put(mark);
-  page_.put(name);
-  page_.put(mark);
-  page_.put(" ");
+  constexpr std::size_t rest = 8;  // bytes
+  char* to = page_.reserve(keyword.size() + name.size() + rest);
+  to = detail::put(to, std::string_view("# "));
+  to = detail::put(to, keyword);
+  *to++ = ' ';
+  if (is_quoted_) *to++ = quote;
+  to = detail::put(to, name);
+  if (is_quoted_) *to++ = quote;
+  *to++ = ' ';
+  page_.end_at(to);
 }
 
-std::string LineEncoder::line_start(std::string_view name) const {
-  std::string start(is_quoted_ ? "{\"" : "");
-  start += name;
-  if (is_quoted_) start += '"';
-  return start += first_labels_;
+void LineEncoder::set_start(std::string& start, std::string_view name, std::string_view suffix) const {
+  const std::string_view mark = is_quoted_ ? "\"" : "";
+  start.assign(is_quoted_ ? "{" : "").append(mark).append(name).append(suffix).append(mark).append(first_labels_);
 }
 
 void LineEncoder::prepare_buckets(std::span<const double> bounds) {

@@ -51,8 +51,9 @@ class LineEncoder : public Encoder {
   /// What precedes the text of a HELP, TYPE or UNIT line.
   void put_comment(std::string_view keyword, std::string_view name);
 
-  /// The line of a series of that name, up to the first label value that is not constant.
-  [[nodiscard]] std::string line_start(std::string_view name) const;
+  /// Makes `start` what the lines of series begin with that are called like the family, but for another end: all up to
+  /// the first label value that is not constant.
+  void set_start(std::string& start, std::string_view name, std::string_view suffix = {}) const;
   /// From there to the number, at most, whether values need escapes or not.
   [[nodiscard]] std::size_t size_of_labels(Labels labels) const noexcept;
   [[nodiscard]] char* put_labels(char* to, Labels labels, bool is_plain) const noexcept;
@@ -84,7 +85,7 @@ class LineEncoder : public Encoder {
   std::vector<std::string> between_values_;  // of the labels that are not constant: `",path="`
   std::string_view end_of_labels_;           // from the last value to the number
   std::size_t fixed_size_ = 0;               // of these two
-  std::string bucket_start_;                 // line_start() of a histogram's lines
+  std::string bucket_start_;                 // of a histogram's lines
   std::string sum_start_;
   std::string count_start_;
   std::vector<double> bounds_;

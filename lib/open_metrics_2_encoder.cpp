@@ -68,7 +68,7 @@ void append_start(std::string& to, const std::optional<WallTime>& created) {
 void OpenMetrics2Encoder::family(const FamilyView& family) {
   begin_family(family);
   put_metadata(family, possible_type(family), name());
-  start_ = line_start(name());
+  set_start(start_, name());
 }
 
 void OpenMetrics2Encoder::sample(const Sample& sample) {

@@ -23,8 +23,8 @@ void OpenMetricsEncoder::family(const FamilyView& family) {
   if (type == Type::counter) base = name_without(total);
   if (type == Type::info) base = name_without(info);
   put_metadata(family, type, base);
-  start_ = line_start(name());
-  if (has_created_lines_) created_start_ = line_start(std::string(base) + "_created");
+  set_start(start_, name());
+  if (has_created_lines_) set_start(created_start_, base, "_created");
 }
 
 template <class Series>

@@ -22,7 +22,7 @@ void TextEncoder::family(const FamilyView& family) {
   put_comment("TYPE", name());
   page().put(type_of(family.kind));
   page().put("\n");
-  start_ = line_start(name());
+  set_start(start_, name());
 }
 
 void TextEncoder::sample(const Sample& sample) {
