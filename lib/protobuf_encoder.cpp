@@ -8,6 +8,8 @@
 #include <limits>
 #include <numeric>
 
+#include "escaping.hpp"
+
 namespace quipu::detail {
 namespace {
 
@@ -158,9 +160,6 @@ void put_timestamp(PageBuffer& buffer, char key, WallTime time) {
   buffer.end_at(put_timestamp(buffer.reserve(max_timestamp_size), key, time));
 }
 
-/// How a family's or a label's name is written for this scraper.
-std::string exposed_name(std::string_view name, Escaping /*escaping*/) { return std::string(name); }
-
 void put_label(PageBuffer& buffer, char key, std::string_view name, std::string_view value) {
   const std::size_t size = size_with_length(name.size()) + size_with_length(value.size());
   char* to = put_varint(buffer.reserve(size_with_length(size)), key, size);
@@ -173,7 +172,7 @@ void put_label(PageBuffer& buffer, char key, std::string_view name, std::string_
 void ProtobufEncoder::family(const FamilyView& family) {
   end_message();
   message_.clear();
-  put_text(message_, MetricFamily::name, exposed_name(family.name, escaping_));
+  put_text(message_, MetricFamily::name, escape_metric_name(family.name, escaping_));
   if (!family.help.empty()) put_text(message_, MetricFamily::help, family.help);
   std::uint64_t type = MetricType::gauge;
   if (family.kind == Kind::counter) type = MetricType::counter;
@@ -186,13 +185,13 @@ void ProtobufEncoder::family(const FamilyView& family) {
   const_labels_ = family.const_labels.size();
   const_pairs_.clear();
   for (const auto& [name, value] : family.const_labels) {
-    put_label(const_pairs_, Metric::label, exposed_name(name, escaping_), value);
+    put_label(const_pairs_, Metric::label, escape_label_name(name, escaping_), value);
   }
   size_around_values_ = const_pairs_.size();
   before_value_.clear();
   for (const std::string& name : family.label_names) {
     value_.clear();
-    put_text(value_, LabelPair::name, exposed_name(name, escaping_));
+    put_text(value_, LabelPair::name, escape_label_name(name, escaping_));
     before_value_.emplace_back(value_.view()).push_back(LabelPair::value);
     size_around_values_ += 3 + before_value_.back().size();
   }
@@ -269,7 +268,7 @@ void ProtobufEncoder::put_metric(Labels labels, char key) {
 void ProtobufEncoder::prepare_exemplar(const ExemplarView& exemplar) {
   exemplar_.clear();
   for (const auto& [name, value] : exemplar.labels) {
-    put_label(exemplar_, Exemplar::label, exposed_name(name, escaping_), value);
+    put_label(exemplar_, Exemplar::label, escape_label_name(name, escaping_), value);
   }
   exemplar_.end_at(put_double(exemplar_.reserve(double_size), Exemplar::value, exemplar.value));
   put_timestamp(exemplar_, Exemplar::timestamp, exemplar.time);
