@@ -155,6 +155,7 @@ class Reader {
       read_comment();
     } else {
       if (line_.ends_with('\r')) fail("the line ends with CR LF; LF alone ends a line");
+      if (at_ > 0) fail("blanks stand before the name, of which the server takes them for a part");
       read_sample();
     }
   }
@@ -217,8 +218,11 @@ class Reader {
     if (c == 'n') return '\n';
     if (c == '"' && has_quotes) return c;
     --at_;
-    fail(fmt::format("\\{} is not an escape: there are \\\\, \\n{}", c == '\0' ? "" : printable(line_.substr(at_, 1)),
-                     has_quotes ? " and \\\"" : ""));
+    const auto goes_on = [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U; };
+    std::size_t end = std::min(at_ + 1, line_.size());
+    while (end < line_.size() && goes_on(line_[end])) ++end;
+    fail(fmt::format("a backslash before \"{}\" is no escape: there are \\\\, \\n{}",
+                     printable(line_.substr(at_, end - at_)), has_quotes ? " and \\\"" : ""));
   }
 
   std::string quoted_name(std::string_view of_what) {
@@ -343,12 +347,16 @@ class Reader {
 
   // ---- Families ----
 
+  /// A line of a family that is over.
+  [[noreturn]] void fail_again(std::string_view name, std::string_view family) const {
+    const std::string of_family = name == family ? "" : fmt::format(" of {}", printable(family));
+    fail(fmt::format("{}{} again, whose lines ended at line {}: all lines of a family stand together", printable(name),
+                     of_family, families_.find(family)->second));
+  }
+
   void begin_family(std::string name) {
     close_family();
-    if (const auto before = families_.find(name); before != families_.end()) {
-      fail(fmt::format("{} again, whose lines ended at line {}: all lines of a family stand together", printable(name),
-                       before->second));
-    }
+    if (families_.contains(name)) fail_again(name, name);
     family_ = &page_.families.emplace_back();
     family_->name = std::move(name);
     family_begin_ = {line_number_, line_};
@@ -391,8 +399,7 @@ class Reader {
       if (is_stray(suffix)) fail(fmt::format("{} is not a sample of {}", printable(name), described_family()));
     }
     if (const auto claim = claims_.find(name); claim != claims_.end()) {
-      fail(fmt::format("{} belongs to {}, whose lines ended at line {}: all lines of a family stand together",
-                       printable(name), printable(claim->second), families_.find(claim->second)->second));
+      fail_again(name, claim->second);
     }
     begin_family(std::string(name));
     claim_names();

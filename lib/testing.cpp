@@ -254,8 +254,13 @@ class Comparison {
 };
 
 ParsedPage read_expected(std::string_view text) {
-  std::string page(text);
-  if (!page.empty() && page.back() != '\n') page += '\n';
+  std::string page;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    const std::size_t indent = std::min(line.find_first_not_of(" \t"), line.size());
+    page.append(line.substr(indent)).append("\n");
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+  }
   try {
     return read_page(page, text_format);
   } catch (const ParseError& error) {

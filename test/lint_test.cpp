@@ -41,7 +41,7 @@ using Texts = std::vector<std::string>;
 
 }  // namespace
 
-// What promtool 2.42 says; test/lint/run compares it with the promtool that is installed.
+// What promtool 2.42 says; test/lint_as_promtool compares many more names with it.
 
 TEST_CASE("lint: a family without help") {
   CHECK(lint(read_page("x 1\n", "text/plain")) == std::vector<LintProblem>{{"x", "no help text"}});

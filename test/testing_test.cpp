@@ -176,7 +176,7 @@ TEST_CASE("names in quotes are read where the content type allows them") {
               {"x{\"a:b\"=\"1\"} 1\n", ""},
               {"x{a:b=\"1\"} 1\n", "\"a:b\" is not a label name"},
               {"{\"x.y} 1\n", "is not closed"},
-              {"{\"x\\ty\"} 1\n", "not an escape"},
+              {"{\"x\\ty\"} 1\n", "is no escape"},
               {"# TYPE \"x.y counter\n", "is not closed"},
               {"# TYPE \"x.y\"counter\n", "a space is expected"}},
              utf8_type);
@@ -216,7 +216,7 @@ TEST_CASE("a parse error names the line, shows it, and says what is wrong") {
           "thousands?): x{a=\"2\"} 1,5"s);
   }
   CHECK(refusal("x 1\ny 2\nx{a=\"1\"} 3\n", text_type) ==
-        "line 3: x belongs to x, whose lines ended at line 1: all lines of a family stand together: x{a=\"1\"} 3");
+        "line 3: x again, whose lines ended at line 1: all lines of a family stand together: x{a=\"1\"} 3");
   CHECK(refusal("x{a=\"caf\xE9\"} 1\n", text_type) == "line 1: not UTF-8: x{a=\"caf\\xE9\"} 1");
   CHECK(refusal(histogram("h_bucket{le=\"1\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 1\nh_count 5\n"), text_type) ==
         "line 5: the bucket le=\"+Inf\" says 4: h_count 5");
@@ -310,7 +310,7 @@ TEST_CASE("the text format: histograms and summaries") {
        {infinite, ""},
        {infinite + histogram(infinite), "h_bucket would be a sample of h_bucket and of h"},
        {histogram(infinite) + "# TYPE h_count gauge\nh_count{a=\"1\"} 1\n", "h_count would be a sample of h and of"},
-       {histogram(infinite) + "x 1\nh_count{a=\"1\"} 1\n", "h_count belongs to h, whose lines ended at line 4"},
+       {histogram(infinite) + "x 1\nh_count{a=\"1\"} 1\n", "h_count of h again, whose lines ended at line 4"},
        // The samples of two label sets need not be apart here.
        {histogram("h_bucket{a=\"1\",le=\"+Inf\"} 1\nh_bucket{a=\"2\",le=\"+Inf\"} 2\nh_sum{a=\"1\"} 1\n"
                   "h_sum{a=\"2\"} 1\nh_count{a=\"1\"} 1\nh_count{a=\"2\"} 2\n"),
@@ -331,20 +331,21 @@ TEST_CASE("the text format: histograms and summaries") {
 TEST_CASE("the text format: escapes and encoding") {
   check_rows({{"x{a=\"say \"hi\"\"} 1\n", "a comma or }"},
               {"x{a=\"1\n2\"} 1\n", "is a line feed or a quote not escaped?"},
-              {"x{a=\"C:\\dir\"} 1\n", "\\d is not an escape"},
+              {"x{a=\"C:\\dir\"} 1\n", "before \"d\" is no escape"},
               {"x{a=\"C:\\\"} 1\n", "is not closed"},
-              {"x{a=\"\\t\"} 1\n", "\\t is not an escape"},
-              {"x{a=\"\\u00e9\"} 1\n", "\\u is not an escape"},
+              {"x{a=\"\\\xC3\xA9\"} 1\n", "before \"\xC3\xA9\" is no"},
+              {"x{a=\"\\t\"} 1\n", "before \"t\" is no escape"},
+              {"x{a=\"\\u00e9\"} 1\n", "before \"u\" is no escape"},
               {"x{a=\"\\", "cut off"},
-              {"x{a=\"\\\n", "\\ is not an escape"},
+              {"x{a=\"\\\n", "before \"\" is no escape"},
               {"x{a=\"\xFF\xFE\"} 1\n", "not UTF-8"},
               {"x{a=\"caf\xE9\"} 1\n", "not UTF-8"},
               {"# HELP x caf\xE9\nx 1\n", "not UTF-8"},
               {"# caf\xE9\nx 1\n", "not UTF-8"},
               {"# HELP x one\ntwo\nx 1\n", "a space is expected before the value"},
               {"# HELP x one\ntwo words\nx 1\n", "\"words\" is not a number"},
-              {"# HELP x \\d\n", "\\d is not an escape"},
-              {"# HELP x \\\"\n", "is not an escape"},
+              {"# HELP x \\d\n", "before \"d\" is no escape"},
+              {"# HELP x \\\"\n", "is no escape"},
               {"# HELP x \"\n", ""},
               {"x{a=\"\r\"} 1\n", ""},
               {"x{a=\"\t\xC3\xA9\"} 1\n", ""},
@@ -372,7 +373,9 @@ TEST_CASE("the text format: numbers and timestamps") {
                         {"x\n", "a space is expected before the value"},
                         {"x \n", "the value is missing"},
                         {"x{a=\"1\"}\n", "the value is missing"},
-                        {"  x\t 1 \t5\n", ""}};
+                        {"x\t 1 \t5\n", ""},
+                        {" x 1\n", "blanks stand before the name"},
+                        {"\tx 1\n", "blanks stand before the name"}};
   for (const std::string_view good : {"0",
                                       "-0",
                                       "+1",
@@ -502,7 +505,7 @@ TEST_CASE("OpenMetrics: the page and its metadata") {
               {"# HELP x\n", "a space is expected"},
               {"# HELP x \n", ""},
               {"# HELP x a \"b\" \\\"c\\\" \\\\ \\n\n", ""},
-              {"# HELP x \\d\n", "\\d is not an escape"},
+              {"# HELP x \\d\n", "before \"d\" is no escape"},
               {"# TYPE x gauge\nx 1\n# HELP x X.\n", "HELP comes after the samples"},
               {"# TYPE x gauge\nx 1\n# UNIT x \n", "UNIT comes after the samples"},
               {"\n", "no blank lines"},
