@@ -1,6 +1,7 @@
 #include "scrape.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <utility>
 
@@ -19,6 +20,11 @@ FamilyView view(const Definition& definition, Labels labels, std::size_t const_l
           .kind = definition.kind,
           .const_labels = labels.first(const_labels),
           .label_names = definition.label_names};
+}
+
+/// Of a series that is no gauge.
+WallTime created(const SeriesTable::Walk::Entry& series) noexcept {
+  return WallTime(std::chrono::seconds(series.state));
 }
 
 }  // namespace
@@ -45,20 +51,23 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
       show_batch(visitor, [&](std::size_t i) { return Number(values[i]); });
       break;
     }
-    case CellKind::real: {
-      const bool is_gauge = family_.definition.kind == Kind::gauge;
-      show_batch(visitor, [&](std::size_t i) {
-        const CellRef ref = batch_[i].series.ref;
-        return Number(is_gauge ? read_gauge(ref) : read_real(ref));
-      });
+    case CellKind::real:
+      show_batch(visitor, [&](std::size_t i) { return Number(read_real(batch_[i].series.ref)); });
       break;
-    }
+    case CellKind::gauge:
+      show_batch(visitor, [&](std::size_t i) { return Number(read_gauge(batch_[i].series.ref)); });
+      break;
     case CellKind::histogram: {
       const Entry& next = batch_.front();
       batch_ = batch_.subspan(1);
       read_histogram(next.series.ref, *family_.series.layout(), snapshot_);
       if (!is_shown(next, visitor)) break;
-      visitor.histogram({labels_, family_.definition.bounds, snapshot_.counts, snapshot_.sum, next.is_plain});
+      visitor.histogram({.labels = labels_,
+                         .bounds = family_.definition.bounds,
+                         .counts = snapshot_.counts,
+                         .sum = snapshot_.sum,
+                         .is_plain = next.is_plain,
+                         .created = created(next)});
       break;
     }
   }
@@ -68,9 +77,11 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
 /// Shows the batch, with the value that read(i) returns for series i.
 template <class Read>
 void InstrumentWalk::show_batch(Visitor& visitor, Read read) {
+  const bool is_counter = family_.definition.kind == Kind::counter;
   for (std::size_t i = 0; i < batch_.size(); ++i) {
-    const Number value = read(i);
-    if (is_shown(batch_[i], visitor)) visitor.sample({labels_, value, batch_[i].is_plain});
+    Sample sample{.labels = labels_, .value = read(i), .is_plain = batch_[i].is_plain};
+    if (is_counter) sample.created = created(batch_[i]);
+    if (is_shown(batch_[i], visitor)) visitor.sample(sample);
   }
   batch_ = {};
 }

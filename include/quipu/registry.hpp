@@ -210,7 +210,9 @@ class Scope {
       made.bounds.assign(options.buckets.bounds().begin(), options.buckets.bounds().end());
     } else {
       made.kind = std::is_same_v<Instrument, Gauge> ? Kind::gauge : Kind::counter;
-      made.cells = std::is_same_v<Instrument, Counter> ? detail::CellKind::whole : detail::CellKind::real;
+      made.cells = std::is_same_v<Instrument, Counter> ? detail::CellKind::whole
+                   : std::is_same_v<Instrument, Gauge> ? detail::CellKind::gauge
+                                                       : detail::CellKind::real;
     }
     return made;
   }

@@ -16,7 +16,7 @@
 
 namespace quipu::detail {
 
-enum class CellKind : std::uint8_t { whole, real, histogram };
+enum class CellKind : std::uint8_t { whole, real, gauge, histogram };
 
 /// A series: its cell, then its key. All but the cell is written before the series is published and does not change
 /// while it can be found, or a guard is held under which it was found. Made by acquire_cell(), with room for the rest.
@@ -101,6 +101,7 @@ class SeriesTable {
       SeriesRef series;
       std::span<const std::uint64_t> key;  // a copy
       bool is_plain;
+      std::uint32_t state;  // of the cell, as it was
     };
 
     explicit Walk(const SeriesTable& table);
