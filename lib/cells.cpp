@@ -162,6 +162,28 @@ double read_gauge(CellRef from) noexcept {
   }
 }
 
+// Statesets.
+
+void set_states(CellRef to, std::uint64_t bits) noexcept {
+  const Guard guard;
+  if (to.is_live()) to.cell->bits.store(bits, std::memory_order_relaxed);
+}
+
+void switch_states(CellRef to, std::uint64_t bits, bool is_in) noexcept {
+  const Guard guard;
+  if (!to.is_live()) return;
+  if (is_in) {
+    to.cell->bits.fetch_or(bits, std::memory_order_relaxed);
+  } else {
+    to.cell->bits.fetch_and(~bits, std::memory_order_relaxed);
+  }
+}
+
+std::uint64_t read_states(CellRef from) noexcept {
+  const Guard guard;
+  return from.is_live() ? from.cell->bits.load(std::memory_order_relaxed) : 0;
+}
+
 // Histograms.
 
 namespace {
@@ -336,11 +358,11 @@ std::uint32_t seconds_now() noexcept {
       std::clamp<std::chrono::seconds::rep>(now, 0, std::numeric_limits<std::uint32_t>::max()));
 }
 
-CellRef begin_series(Cell& cell, std::size_t cells, std::uint32_t state) noexcept {
+CellRef begin_series(Cell& cell, std::size_t cells, std::uint32_t state, std::uint64_t bits) noexcept {
   const CellRef series{&cell, next_tag(), acquire_slot(cells)};
   cell.state.store(state, std::memory_order_relaxed);
-  cell.bits.store(0, std::memory_order_relaxed);
-  // Release: pairs with is_live(), and with whoever reads the tag before the rest. The cell is empty, and its state
+  cell.bits.store(bits, std::memory_order_relaxed);
+  // Release: pairs with is_live(), and with whoever reads the tag before the rest. The value is there, and its state
   // there.
   cell.tag.store(series.tag, std::memory_order_release);
   return series;

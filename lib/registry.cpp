@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 #include <stdexcept>
 
 #include "definition.hpp"
@@ -101,7 +102,7 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
                                                               .unit = std::move(described.unit),
                                                               .label_names = std::move(described.labels)});
     definition->columns.resize(definition->label_names.size(), {LabelType::text});
-    if (described.kind == Kind::histogram) {
+    if (described.kind != Kind::counter && described.kind != Kind::gauge) {
       throw RegistrationError(
           fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
     }
@@ -199,6 +200,7 @@ void RegistryCore::show_self(Samples& samples) const {
   };
   samples.add("quipu_rejected_recordings_total", {"negative_step"}, rejected(Rejection::negative_step));
   samples.add("quipu_rejected_recordings_total", {"not_a_number"}, rejected(Rejection::not_a_number));
+  samples.add("quipu_rejected_recordings_total", {"unknown_state"}, rejected(Rejection::unknown_state));
   const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
     samples.add("quipu_collector_errors_total", {reason}, count.load(std::memory_order_relaxed));
   };
@@ -252,7 +254,21 @@ std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definit
   definition.name.insert(0, prefix_);
   definition.help = detail::to_utf8(definition.help);
   for (const LabelName& label : labels) definition.label_names.emplace_back(label.text());
+  if (definition.kind == Kind::stateset) definition.label_names.push_back(definition.name);
   return core_->add_family(std::move(definition), closed_size, max_series);
+}
+
+void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) const {
+  detail::Definition definition{
+      .kind = Kind::info, .name = std::string(options.name.text()), .help = std::string(options.help)};
+  detail::LabelKey key;
+  for (const auto& [name, value] : labels) {
+    definition.label_names.emplace_back(name.text());
+    definition.columns.push_back({detail::LabelType::text});
+    key.put(value);
+  }
+  const auto family = add_family(std::move(definition), {}, 0, options.max_series);
+  if (family->series.find_or_create(key) == detail::CellRef{}) throw std::bad_alloc();
 }
 
 Registration Scope::callback(Kind kind, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,

@@ -33,7 +33,7 @@ InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& lab
     : family_(family),
       labels_(labels),
       const_labels_(labels.size()),
-      reader_(family.definition.columns),
+      reader_(family.definition.key_columns()),
       walk_(family.series) {
   begin_labels(family.definition, labels, const_labels_);
 }
@@ -43,6 +43,10 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
   if (batch_.empty()) return false;
   switch (family_.definition.cells) {
     case CellKind::whole: {
+      if (family_.definition.kind == Kind::info) {
+        show_batch(visitor, [](std::size_t) { return Number(std::uint64_t{1}); });
+        break;
+      }
       constexpr std::size_t most = SeriesTable::Walk::max_batch;
       std::array<CellRef, most> refs;
       std::array<std::uint64_t, most> values;
@@ -57,6 +61,19 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
     case CellKind::gauge:
       show_batch(visitor, [&](std::size_t i) { return Number(read_gauge(batch_[i].series.ref)); });
       break;
+    case CellKind::states: {
+      const Entry& next = batch_.front();
+      batch_ = batch_.subspan(1);
+      const std::uint64_t states = read_states(next.series.ref);
+      if (!is_shown(next, visitor)) break;
+      const auto names = family_.definition.columns.back().names;
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        labels_.back().value = names[i];
+        // Not marked as plain: the series knows nothing of the names of its states.
+        visitor.sample({.labels = labels_, .value = Number((states >> i) & 1)});
+      }
+      break;
+    }
     case CellKind::histogram: {
       const Entry& next = batch_.front();
       batch_ = batch_.subspan(1);

@@ -551,3 +551,44 @@ TEST_CASE("a registry may go while threads record") {
     CHECK(recorded >= before + 100);
   }
 }
+
+TEST_CASE("a stateset is in one state at any moment, and in the first again when it is made anew") {
+  enum class Phase { starting, serving, draining };
+  const auto registry = page::empty_registry();
+  const auto phase = registry.stateset<Phase>({.name = "phase", .first = Phase::starting});
+  const auto shards = registry.stateset<Phase, int>({.name = "shard_phase", .first = Phase::starting}, "shard");
+
+  /// Counts the states that are 1 in each series.
+  class States : public quipu::Visitor {
+   public:
+    void family(const quipu::FamilyView&) override {}
+    void sample(const quipu::Sample& sample) override {
+      active_ += sample.value.whole();
+      if (sample.labels.back().value != "draining") return;
+      wrong += static_cast<std::size_t>(active_ != 1);
+      active_ = 0;
+      ++shown;
+    }
+    void histogram(const quipu::HistogramSample&) override {}
+
+    std::size_t shown = 0;
+    std::size_t wrong = 0;
+
+   private:
+    std::uint64_t active_ = 0;
+  } states;
+
+  Threads threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.repeat([=, n = t]() mutable {
+      const auto next = static_cast<Phase>(++n % 3);
+      phase.set(next);
+      shards(n % 5).set(next);
+    });
+  }
+  threads.repeat([=, n = 0]() mutable { shards.remove(++n % 5); });
+  for (const auto end = Clock::now() + some_time; Clock::now() < end;) registry.collect(states);
+  threads.stop();
+  CHECK(states.shown > 100);
+  CHECK(states.wrong == 0);
+}

@@ -16,6 +16,7 @@
 #include "quipu/name.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/stateset.hpp"
 #if QUIPU_HAS_HTTP
 #include "quipu/exposer.hpp"
 #endif

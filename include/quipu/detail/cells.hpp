@@ -34,8 +34,8 @@ struct alignas(16) Cell {
   /// Of a gauge, a GaugeState: whether it has ever been set; see set_gauge(). Of every other series, when it was made,
   /// as seconds_now() says it. Which of them, those know who know the series; an old handle does nothing by it.
   std::atomic<std::uint32_t> state{GaugeState::counted};
-  /// A whole number (counter), the bits of a double (gauge, fractional counter), or a SharedHistogram*, null until it
-  /// is needed.
+  /// A whole number (counter), the bits of a double (gauge, fractional counter), a bit for each state (stateset), or a
+  /// SharedHistogram*, null until it is needed.
   std::atomic<std::uint64_t> bits{0};
 };
 
@@ -62,8 +62,8 @@ struct CellRef {
 }
 
 /// Recordings that made no sense and were not counted, since the start of the process.
-enum class Rejection : std::uint8_t { negative_step, not_a_number };
-inline constexpr std::size_t rejection_kinds = 2;
+enum class Rejection : std::uint8_t { negative_step, not_a_number, unknown_state };
+inline constexpr std::size_t rejection_kinds = 3;
 inline constinit std::atomic<std::uint64_t> rejections[rejection_kinds]{};
 
 inline void reject(Rejection why) noexcept {
@@ -151,6 +151,12 @@ inline void add_gauge(CellRef to, double step) noexcept {
 }
 
 [[nodiscard]] double read_gauge(CellRef from) noexcept;
+
+// Statesets. All states are bits of one cell, so whoever reads it sees those of one moment.
+
+void set_states(CellRef to, std::uint64_t bits) noexcept;
+void switch_states(CellRef to, std::uint64_t bits, bool is_in) noexcept;
+[[nodiscard]] std::uint64_t read_states(CellRef from) noexcept;
 
 // Histograms.
 
@@ -244,9 +250,9 @@ void release_cell(Cell& cell, std::size_t bytes);
 /// The wall clock, in whole seconds since the Unix epoch, which 32 bits hold until 2106. Rounded down, so that what was
 /// made then never lies in the future.
 [[nodiscard]] std::uint32_t seconds_now() noexcept;
-/// Puts a new series into `cell`, which is empty. `cells` is how many thread cells it takes, `state` what the cell's
-/// is to be.
-[[nodiscard]] CellRef begin_series(Cell& cell, std::size_t cells, std::uint32_t state) noexcept;
+/// Puts a new series into `cell`, which is empty. `cells` is how many thread cells it takes; `state` and `bits` are
+/// what the cell's are to be.
+[[nodiscard]] CellRef begin_series(Cell& cell, std::size_t cells, std::uint32_t state, std::uint64_t bits = 0) noexcept;
 /// Ends its recording: from now on what handles write goes nowhere.
 void end_series(Cell& cell) noexcept;
 /// Frees what the series held, after it has ended and quiesce() has returned true. `cell` is empty again.
