@@ -9,6 +9,7 @@
 
 #include "definition.hpp"
 #include "process_collector.hpp"
+#include "quipu/detail/exemplars.hpp"
 #include "quipu/memory.hpp"
 #include "registry_core.hpp"
 #include "scrape.hpp"
@@ -28,6 +29,10 @@ class SelfCollector final : public Collector {
     return {
         {.name = "quipu_rejected_recordings_total",
          .help = "Recordings in this process that made no sense and were not counted.",
+         .kind = Kind::counter,
+         .labels = {"reason"}},
+        {.name = "quipu_dropped_exemplars_total",
+         .help = "Exemplars in this process that were not kept; what they were examples of was counted.",
          .kind = Kind::counter,
          .labels = {"reason"}},
         {.name = "quipu_thread_cell_bytes", .help = "Memory of this process in which threads count, out of a budget."},
@@ -201,6 +206,15 @@ void RegistryCore::show_self(Samples& samples) const {
   samples.add("quipu_rejected_recordings_total", {"negative_step"}, rejected(Rejection::negative_step));
   samples.add("quipu_rejected_recordings_total", {"not_a_number"}, rejected(Rejection::not_a_number));
   samples.add("quipu_rejected_recordings_total", {"unknown_state"}, rejected(Rejection::unknown_state));
+  const auto dropped = [&](std::string_view reason, Dropped why) {
+    samples.add("quipu_dropped_exemplars_total", {reason},
+                dropped_exemplars[static_cast<std::size_t>(why)].load(std::memory_order_relaxed));
+  };
+  dropped("bad_label", Dropped::bad_label);
+  dropped("busy", Dropped::busy);
+  dropped("no_room", Dropped::no_room);
+  dropped("not_utf8", Dropped::not_utf8);
+  dropped("too_long", Dropped::too_long);
   const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
     samples.add("quipu_collector_errors_total", {reason}, count.load(std::memory_order_relaxed));
   };

@@ -41,12 +41,14 @@ InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& lab
 bool InstrumentWalk::show_some(Visitor& visitor) {
   if (batch_.empty()) batch_ = walk_.next();
   if (batch_.empty()) return false;
+  const auto of_batch = [&](std::size_t i) { return std::pair(batch_[i].series.ref, counter_place); };
   switch (family_.definition.cells) {
     case CellKind::whole: {
       if (family_.definition.kind == Kind::info) {
         show_batch(visitor, [](std::size_t) { return Number(std::uint64_t{1}); });
         break;
       }
+      read_exemplars(batch_.size(), of_batch);
       constexpr std::size_t most = SeriesTable::Walk::max_batch;
       std::array<CellRef, most> refs;
       std::array<std::uint64_t, most> values;
@@ -56,6 +58,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
       break;
     }
     case CellKind::real:
+      read_exemplars(batch_.size(), of_batch);
       show_batch(visitor, [&](std::size_t i) { return Number(read_real(batch_[i].series.ref)); });
       break;
     case CellKind::gauge:
@@ -77,6 +80,8 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
     case CellKind::histogram: {
       const Entry& next = batch_.front();
       batch_ = batch_.subspan(1);
+      read_exemplars(family_.series.layout()->cells(),
+                     [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
       read_histogram(next.series.ref, *family_.series.layout(), snapshot_);
       if (!is_shown(next, visitor)) break;
       visitor.histogram({.labels = labels_,
@@ -84,7 +89,8 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
                          .counts = snapshot_.counts,
                          .sum = snapshot_.sum,
                          .is_plain = next.is_plain,
-                         .created = created(next)});
+                         .created = created(next),
+                         .exemplars = exemplars_});
       break;
     }
   }
@@ -98,9 +104,28 @@ void InstrumentWalk::show_batch(Visitor& visitor, Read read) {
   for (std::size_t i = 0; i < batch_.size(); ++i) {
     Sample sample{.labels = labels_, .value = read(i), .is_plain = batch_[i].is_plain};
     if (is_counter) sample.created = created(batch_[i]);
+    if (!exemplars_.empty()) sample.exemplar = exemplars_[i];
     if (is_shown(batch_[i], visitor)) visitor.sample(sample);
   }
   batch_ = {};
+}
+
+// Exemplars are read before the values. What they are examples of was counted before they were kept, so that it is in
+// the values.
+
+/// Of each of `count`, where at(i) says.
+template <class At>
+void InstrumentWalk::read_exemplars(std::size_t count, At at) {
+  exemplars_.clear();
+  if (!are_there_exemplars()) return;
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (found == exemplar_copies_.size()) exemplar_copies_.emplace_back();
+    const auto [series, place] = at(i);
+    if (!read_exemplar(series, place, exemplar_copies_[found])) continue;
+    exemplars_.resize(count);
+    exemplars_[i] = &exemplar_copies_[found++].view;
+  }
 }
 
 /// Makes all ready to show a series whose value was just read; false if it was removed, and what was read is nothing.

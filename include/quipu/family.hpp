@@ -222,6 +222,11 @@ class [[nodiscard]] FamilyTimer {
 
   /// As Timer::stop.
   Timer::Clock::duration stop() noexcept { return timer_.stop(); }
+  Timer::Clock::duration stop(const Exemplar& exemplar) noexcept { return timer_.stop(exemplar); }
+  template <ExemplarMaker Make>
+  Timer::Clock::duration stop(Make make) {
+    return timer_.stop(std::move(make));
+  }
   /// Observes with these label values, now and only now.
   Timer::Clock::duration stop(detail::LabelArgument<LabelTypes>... values) noexcept {
     labels(values...);

@@ -7,6 +7,7 @@
 #include "quipu/config.hpp"
 #include "quipu/counter.hpp"
 #include "quipu/error.hpp"
+#include "quipu/exemplar.hpp"
 #include "quipu/exposition.hpp"
 #include "quipu/family.hpp"
 #include "quipu/gauge.hpp"
