@@ -1,11 +1,22 @@
 #include "encoder.hpp"
 
+#include "open_metrics_2_encoder.hpp"
+#include "open_metrics_encoder.hpp"
 #include "text_encoder.hpp"
 
 namespace quipu::detail {
 
-std::unique_ptr<Encoder> make_encoder(const Format& /*format*/, PageBuffer& page) {
-  return std::make_unique<TextEncoder>(page);
+std::unique_ptr<Encoder> make_encoder(const Format& format, PageBuffer& page) {
+  switch (format.syntax) {
+    case Syntax::open_metrics:
+      return std::make_unique<OpenMetricsEncoder>(page, format);
+    case Syntax::open_metrics_2:
+      return std::make_unique<OpenMetrics2Encoder>(page, format);
+    case Syntax::text:
+    case Syntax::protobuf:
+      break;
+  }
+  return std::make_unique<TextEncoder>(page, format);
 }
 
 }  // namespace quipu::detail

@@ -17,13 +17,19 @@ struct Format {
   Syntax syntax = Syntax::text;
   std::string_view version = "0.0.4";  // of the syntax; empty for protobuf
   Escaping escaping = Escaping::underscores;
+  bool names_escaping = false;  // whether the Content-Type says which escaping it is
+  bool created_lines = false;   // in OpenMetrics 1.0.0: as in FormatOptions
 
   friend bool operator==(const Format&, const Format&) = default;
 };
 
 /// What a registry can be asked for beyond what every server reads.
 struct FormatOptions {
+  bool protobuf = false;        // needed for native histograms
   bool open_metrics_2 = false;  // experimental: the specification is a release candidate
+  /// Whether OpenMetrics 1.0.0 has a line for when the counting of each series began. Most servers take these for
+  /// series of their own.
+  bool created_lines = false;
 };
 
 /// The format that `accept`, an HTTP Accept header, prefers among those offered (RFC 9110, 12.5.1): by its q-values,

@@ -168,14 +168,16 @@ def exchange(url, data):
 
 # ---- Pages of metrics ----
 
-def text_parser():
+def parse(text):
     try:
-        from prometheus_client.parser import text_string_to_metric_families
+        from prometheus_client import parser
+        from prometheus_client.openmetrics import parser as open_metrics_parser
     except ImportError:
         raise AssertionError(
             'the Python module prometheus_client is missing: install the Debian package python3-prometheus-client, '
             'and run this with /usr/bin/python3') from None
-    return text_string_to_metric_families
+    format_parser = open_metrics_parser if text.endswith('# EOF\n') else parser
+    return list(format_parser.text_string_to_metric_families(text))
 
 
 Series = collections.namedtuple('Series', 'name labels')
@@ -186,7 +188,7 @@ class Page:
 
     def __init__(self, text):
         self.text = text
-        self.families = list(text_parser()(text))
+        self.families = parse(text)
         self.samples = [(Series(sample.name, frozenset(sample.labels.items())), sample.value)
                         for family in self.families for sample in family.samples]
         self.values = dict(self.samples)
@@ -278,8 +280,8 @@ class Quickstart(Child):
                               stderr=subprocess.PIPE, timeout=seconds, encoding='utf-8', check=False,
                               preexec_fn=_prepare_child)
 
-    def page(self):
-        answer = request(self.metrics_url)
+    def page(self, accept=''):
+        answer = request(self.metrics_url, headers={'Accept': accept})
         if answer.status != 200:
             raise AssertionError(f'GET {self.metrics_url}: {answer}')
         return Page(answer.text)
