@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "quipu/error.hpp"
 #include "quipu/name.hpp"
@@ -12,6 +13,7 @@ namespace quipu::detail {
 namespace {
 
 constexpr std::string_view total = "_total";
+constexpr std::string_view info = "_info";
 
 constexpr std::string_view metric_rule =
     "a metric name is letters, digits, '_' or ':' and does not begin with a digit ([a-zA-Z_:][a-zA-Z0-9_:]*)";
@@ -31,9 +33,11 @@ std::string_view to_string(const LabelColumn& column) noexcept {
   return "?";
 }
 
-std::string_view without_total(const Definition& definition) noexcept {
+/// The name in the metadata of OpenMetrics: without what the kind adds to it.
+std::string_view base_name(const Definition& definition) noexcept {
   std::string_view name = definition.name;
   if (definition.kind == Kind::counter && name.ends_with(total)) name.remove_suffix(total.size());
+  if (definition.kind == Kind::info && name.ends_with(info)) name.remove_suffix(info.size());
   return name;
 }
 
@@ -54,21 +58,26 @@ std::string describe(const Definition& definition) {
     text += '}';
   }
   if (!definition.unit.empty()) text += fmt::format(" in {}", definition.unit);
+  if (definition.first_states != 0) {
+    const auto first = static_cast<std::size_t>(std::countr_zero(definition.first_states));
+    text += fmt::format(" beginning as {}", definition.columns.back().names[first]);
+  }
   if (definition.kind == Kind::histogram) text += fmt::format(" with buckets {}", definition.bounds);
   return text + fmt::format(" \"{}\"", definition.help);
 }
 
 std::vector<std::string> sample_names(const Definition& definition) {
   const std::string& name = definition.name;
-  const std::string base(without_total(definition));
+  const std::string base(base_name(definition));
   switch (definition.kind) {
     case Kind::histogram:
       return {name, name + "_bucket", name + "_sum", name + "_count", name + "_created"};
     case Kind::counter:
       if (base != name) return {name, base, base + "_created"};
       return {name};
-    case Kind::gauge:
     case Kind::info:
+      return {name, base};
+    case Kind::gauge:
     case Kind::stateset:
       return {name};
   }
@@ -93,7 +102,10 @@ void check(const Definition& definition, const OwnedLabels& const_labels) {
       refuse(definition, "label \"le\" is the bucket bound of a histogram; choose another name");
     }
   }
-  if (!definition.unit.empty() && !without_total(definition).ends_with("_" + definition.unit)) {
+  if (definition.kind == Kind::info && (!definition.name.ends_with(info) || definition.name.size() == info.size())) {
+    refuse(definition, "the name of an info ends in _info, with something before it");
+  }
+  if (!definition.unit.empty() && !base_name(definition).ends_with("_" + definition.unit)) {
     refuse(definition, fmt::format("its unit is {0}, so its name ends in _{0}{1}", definition.unit,
                                    definition.kind == Kind::counter ? "_total" : ""));
   }

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 #include <stdexcept>
 
 #include "definition.hpp"
 #include "process_collector.hpp"
+#include "quipu/detail/exemplars.hpp"
 #include "quipu/memory.hpp"
 #include "registry_core.hpp"
 #include "scrape.hpp"
@@ -27,6 +29,10 @@ class SelfCollector final : public Collector {
     return {
         {.name = "quipu_rejected_recordings_total",
          .help = "Recordings in this process that made no sense and were not counted.",
+         .kind = Kind::counter,
+         .labels = {"reason"}},
+        {.name = "quipu_dropped_exemplars_total",
+         .help = "Exemplars in this process that were not kept; what they were examples of was counted.",
          .kind = Kind::counter,
          .labels = {"reason"}},
         {.name = "quipu_thread_cell_bytes", .help = "Memory of this process in which threads count, out of a budget."},
@@ -101,7 +107,7 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
                                                               .unit = std::move(described.unit),
                                                               .label_names = std::move(described.labels)});
     definition->columns.resize(definition->label_names.size(), {LabelType::text});
-    if (described.kind == Kind::histogram) {
+    if (described.kind != Kind::counter && described.kind != Kind::gauge) {
       throw RegistrationError(
           fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
     }
@@ -199,6 +205,16 @@ void RegistryCore::show_self(Samples& samples) const {
   };
   samples.add("quipu_rejected_recordings_total", {"negative_step"}, rejected(Rejection::negative_step));
   samples.add("quipu_rejected_recordings_total", {"not_a_number"}, rejected(Rejection::not_a_number));
+  samples.add("quipu_rejected_recordings_total", {"unknown_state"}, rejected(Rejection::unknown_state));
+  const auto dropped = [&](std::string_view reason, Dropped why) {
+    samples.add("quipu_dropped_exemplars_total", {reason},
+                dropped_exemplars[static_cast<std::size_t>(why)].load(std::memory_order_relaxed));
+  };
+  dropped("bad_label", Dropped::bad_label);
+  dropped("busy", Dropped::busy);
+  dropped("no_room", Dropped::no_room);
+  dropped("not_utf8", Dropped::not_utf8);
+  dropped("too_long", Dropped::too_long);
   const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
     samples.add("quipu_collector_errors_total", {reason}, count.load(std::memory_order_relaxed));
   };
@@ -252,7 +268,21 @@ std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definit
   definition.name.insert(0, prefix_);
   definition.help = detail::to_utf8(definition.help);
   for (const LabelName& label : labels) definition.label_names.emplace_back(label.text());
+  if (definition.kind == Kind::stateset) definition.label_names.push_back(definition.name);
   return core_->add_family(std::move(definition), closed_size, max_series);
+}
+
+void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) const {
+  detail::Definition definition{
+      .kind = Kind::info, .name = std::string(options.name.text()), .help = std::string(options.help)};
+  detail::LabelKey key;
+  for (const auto& [name, value] : labels) {
+    definition.label_names.emplace_back(name.text());
+    definition.columns.push_back({detail::LabelType::text});
+    key.put(value);
+  }
+  const auto family = add_family(std::move(definition), {}, 0, options.max_series);
+  if (family->series.find_or_create(key) == detail::CellRef{}) throw std::bad_alloc();
 }
 
 Registration Scope::callback(Kind kind, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,

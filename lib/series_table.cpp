@@ -75,12 +75,13 @@ bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
 }  // namespace
 
 SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout,
-                         std::size_t closed_size, std::size_t max_series)
+                         std::size_t closed_size, std::size_t max_series, std::uint64_t first_bits)
     : kind_(kind),
       columns_(std::move(columns)),
       layout_(layout),
       closed_size_(closed_size),
       max_series_(std::max<std::size_t>(max_series, 1)),
+      first_bits_(first_bits),
       seed_(random_seed()),
       has_plain_names_(std::ranges::all_of(
           columns_, [](const LabelColumn& column) { return std::ranges::all_of(column.names, is_plain); })) {
@@ -148,7 +149,8 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
   series->is_plain = has_plain_names_ && (key.empty() || has_plain_text(columns_, key));
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
-  series->slot = begin_series(*series, cells()).slot;
+  const std::uint32_t state = kind_ == CellKind::gauge ? std::uint32_t{GaugeState::counted} : seconds_now();
+  series->slot = begin_series(*series, cells(), state, first_bits_).slot;
 
   if (takes_free_position) free_positions_.pop_back();
   order_[series->position] = series;
@@ -295,6 +297,7 @@ std::size_t SeriesTable::Walk::copy_batch() {
     const auto key = series->key();
     entry.key = {to, key.size()};
     entry.is_plain = series->is_plain != 0;
+    entry.state = series->state.load(std::memory_order_relaxed);
     // In twos: there is room for an even number behind a series, as cells are aligned to that.
     for (std::size_t i = 0; i < key.size(); i += 2) std::memcpy(to + i, key.data() + i, 2 * sizeof *to);
     to += key.size();

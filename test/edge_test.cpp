@@ -366,19 +366,19 @@ TEST_CASE("a gauge that was only added to can be set, and added to again") {
 TEST_CASE("a reader that comes while a gauge is set for the first time sees the whole of it") {
   using namespace quipu::detail;
   static Cell cell;
-  const CellRef gauge = begin_series(cell, 1);
+  const CellRef gauge = begin_series(cell, 1, GaugeState::counted);
   for (int i = 0; i < 100; ++i) add_gauge(gauge, 1);
   CHECK(read_gauge(gauge) == 100);
 
   // A thread that is setting it has got this far.
-  cell.gauge_state = GaugeState::being_set;
+  cell.state = GaugeState::being_set;
   double seen = -1;
   std::thread reader([&] { seen = read_gauge(gauge); });
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   add_gauge(gauge, 1);
   set_gauge(gauge, 5);
   cell.bits = std::bit_cast<std::uint64_t>(7.0);
-  cell.gauge_state = GaugeState::set;
+  cell.state = GaugeState::set;
   reader.join();
   CHECK(seen == 7);
   add_gauge(gauge, 1);

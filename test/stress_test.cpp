@@ -12,6 +12,7 @@
 
 #include "catch.hpp"
 #include "page.hpp"
+#include "quipu/exemplar.hpp"
 #include "quipu/registry.hpp"
 
 namespace {
@@ -550,4 +551,162 @@ TEST_CASE("a registry may go while threads record") {
     threads.stop();
     CHECK(recorded >= before + 100);
   }
+}
+
+TEST_CASE("a stateset is in one state at any moment, and in the first again when it is made anew") {
+  enum class Phase { starting, serving, draining };
+  const auto registry = page::empty_registry();
+  const auto phase = registry.stateset<Phase>({.name = "phase", .first = Phase::starting});
+  const auto shards = registry.stateset<Phase, int>({.name = "shard_phase", .first = Phase::starting}, "shard");
+
+  /// Counts the states that are 1 in each series.
+  class States : public quipu::Visitor {
+   public:
+    void family(const quipu::FamilyView&) override {}
+    void sample(const quipu::Sample& sample) override {
+      active_ += sample.value.whole();
+      if (sample.labels.back().value != "draining") return;
+      wrong += static_cast<std::size_t>(active_ != 1);
+      active_ = 0;
+      ++shown;
+    }
+    void histogram(const quipu::HistogramSample&) override {}
+
+    std::size_t shown = 0;
+    std::size_t wrong = 0;
+
+   private:
+    std::uint64_t active_ = 0;
+  } states;
+
+  Threads threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.repeat([=, n = t]() mutable {
+      const auto next = static_cast<Phase>(++n % 3);
+      phase.set(next);
+      shards(n % 5).set(next);
+    });
+  }
+  threads.repeat([=, n = 0]() mutable { shards.remove(++n % 5); });
+  for (const auto end = Clock::now() + some_time; Clock::now() < end;) registry.collect(states);
+  threads.stop();
+  CHECK(states.shown > 100);
+  CHECK(states.wrong == 0);
+}
+
+TEST_CASE("exemplars are whole, and of their own series and bucket") {
+  const auto registry = page::empty_registry();
+  const auto counters = registry.counter<int>({.name = "a_total"}, "n");
+  const auto sizes = registry.histogram<int>({.name = "b", .buckets = {1.0, 2.0, 4.0, 8.0}}, "n");
+  constexpr int series = 4;
+
+  /// An exemplar says its series, its value, and its value again in a text of a length that it determines.
+  class Checker : public quipu::Visitor {
+   public:
+    void family(const quipu::FamilyView&) override {}
+    void sample(const quipu::Sample& sample) override {
+      ++series_shown;
+      if (sample.exemplar == nullptr) return;
+      check(sample.labels, *sample.exemplar);
+    }
+    void histogram(const quipu::HistogramSample& sample) override {
+      ++series_shown;
+      for (std::size_t i = 0; i < sample.exemplars.size(); ++i) {
+        if (sample.exemplars[i] == nullptr) continue;
+        const quipu::ExemplarView& exemplar = *sample.exemplars[i];
+        check(sample.labels, exemplar);
+        const bool is_inside = (i == 0 || exemplar.value > sample.bounds[i - 1]) &&
+                               (i == sample.bounds.size() || exemplar.value <= sample.bounds[i]);
+        wrong += static_cast<std::size_t>(!is_inside);
+      }
+    }
+
+    std::size_t series_shown = 0;
+    std::size_t shown = 0;
+    std::size_t wrong = 0;
+
+   private:
+    void check(quipu::Labels labels, const quipu::ExemplarView& exemplar) {
+      ++shown;
+      const auto value = static_cast<std::size_t>(exemplar.value);
+      const bool is_whole = exemplar.labels.size() == 3 && exemplar.labels[0].value == labels[0].value &&
+                            exemplar.labels[1].value == std::to_string(value) &&
+                            exemplar.labels[2].value == text_of(value);
+      wrong += static_cast<std::size_t>(!is_whole);
+    }
+
+   public:
+    static std::string text_of(std::size_t value) {
+      std::string text;
+      for (std::size_t i = 0; i < value * 8; ++i) text += value % 2 == 0 ? "x" : "\U0001F600";
+      return text;
+    }
+  } checker;
+
+  {
+    Threads threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.repeat([=, n = t]() mutable {
+        ++n;
+        const int value = n % 10 + 1;
+        const std::string number = std::to_string(value);
+        const std::string text = Checker::text_of(static_cast<std::size_t>(value));
+        const int which = n / 10 % series;
+        const std::string own = std::to_string(which);
+        const auto make = [&] { return quipu::Exemplar{{"n", own}, {"value", number}, {"text", text}}; };
+        counters(which).inc(value, make());
+        sizes(which).observe(value, make());
+        counters(which).inc(value, make);
+      });
+    }
+    threads.repeat([=, n = 0]() mutable {
+      counters.remove(++n % 2);
+      sizes.remove(n % 2);
+      std::this_thread::yield();
+    });
+    for (const auto end = Clock::now() + some_time; Clock::now() < end;) registry.collect(checker);
+  }
+  CHECK(checker.series_shown > 100);
+  CHECK(checker.shown > checker.series_shown / 10);
+  CHECK(checker.wrong == 0);
+}
+
+TEST_CASE("what a page shows as an exemplar is counted on that page") {
+  const auto registry = page::empty_registry();
+  const auto counter = registry.counter({.name = "a_total"});
+  const auto real = registry.fractional_counter({.name = "b_total"});
+  const auto sizes = registry.histogram({.name = "c", .buckets = {1.0}});
+
+  /// An exemplar says how many there have been before it.
+  class Checker : public quipu::Visitor {
+   public:
+    void family(const quipu::FamilyView&) override {}
+    void sample(const quipu::Sample& sample) override {
+      if (sample.exemplar != nullptr) check(*sample.exemplar, sample.value.real());
+    }
+    void histogram(const quipu::HistogramSample& sample) override {
+      if (!sample.exemplars.empty()) check(*sample.exemplars[0], static_cast<double>(sample.counts[0]));
+    }
+
+    std::size_t shown = 0;
+    std::size_t uncounted = 0;
+
+   private:
+    void check(const quipu::ExemplarView& exemplar, double counted) {
+      ++shown;
+      uncounted += static_cast<std::size_t>(std::stod(std::string(exemplar.labels[0].value)) > counted);
+    }
+  } checker;
+
+  Threads threads;
+  threads.repeat([=, n = 0]() mutable {
+    const std::string number = std::to_string(++n);
+    counter.inc(1, quipu::Exemplar{{"number", number}});
+    real.inc(1, quipu::Exemplar{{"number", number}});
+    sizes.observe(1, quipu::Exemplar{{"number", number}});
+  });
+  for (const auto end = Clock::now() + some_time; Clock::now() < end;) registry.collect(checker);
+  threads.stop();
+  CHECK(checker.shown > 100);
+  CHECK(checker.uncounted == 0);
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "quipu/histogram.hpp"
 #include "quipu/label.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/stateset.hpp"
 
 namespace quipu {
 
@@ -29,7 +31,13 @@ struct Definition {
   std::string unit{};
   std::vector<std::string> label_names{};
   std::vector<LabelColumn> columns{};
-  std::vector<double> bounds{};  // of a histogram
+  std::vector<double> bounds{};    // of a histogram
+  std::uint64_t first_states = 0;  // of a stateset: those that a series begins in, a bit each
+
+  /// Of the labels that series are told apart by: not the last one of a stateset, whose states share a cell.
+  [[nodiscard]] std::span<const LabelColumn> key_columns() const noexcept {
+    return std::span(columns).first(columns.size() - (kind == Kind::stateset ? 1 : 0));
+  }
 
   friend bool operator==(const Definition&, const Definition&) = default;
 };
@@ -196,6 +204,8 @@ template <class... LabelTypes>
 using FractionalCounterFamily = Family<FractionalCounter, LabelTypes...>;
 template <class... LabelTypes>
 using GaugeFamily = Family<Gauge, LabelTypes...>;
+template <class State, class... LabelTypes>
+using StateSetFamily = Family<StateSet<State>, LabelTypes...>;
 template <class... LabelTypes>
 using HistogramFamily = Family<Histogram, LabelTypes...>;
 
@@ -212,6 +222,11 @@ class [[nodiscard]] FamilyTimer {
 
   /// As Timer::stop.
   Timer::Clock::duration stop() noexcept { return timer_.stop(); }
+  Timer::Clock::duration stop(const Exemplar& exemplar) noexcept { return timer_.stop(exemplar); }
+  template <ExemplarMaker Make>
+  Timer::Clock::duration stop(Make make) {
+    return timer_.stop(std::move(make));
+  }
   /// Observes with these label values, now and only now.
   Timer::Clock::duration stop(detail::LabelArgument<LabelTypes>... values) noexcept {
     labels(values...);

@@ -10,6 +10,8 @@
 #include "quipu/buckets.hpp"
 #include "quipu/detail/bucket_layout.hpp"
 #include "quipu/detail/cells.hpp"
+#include "quipu/detail/exemplars.hpp"
+#include "quipu/exemplar.hpp"
 
 namespace quipu {
 
@@ -52,6 +54,23 @@ class Histogram {
     observe(Seconds(duration).count());
   }
 
+  /// The same, and keeps the exemplar for the bucket of the value. It may allocate the first time, and reads the clock.
+  void observe(double value, const Exemplar& exemplar) const noexcept { observe_with(value, exemplar); }
+  template <class Rep, class Period>
+  void observe(std::chrono::duration<Rep, Period> duration, const Exemplar& exemplar) const noexcept {
+    observe_with(Seconds(duration).count(), exemplar);
+  }
+  /// The same with what `make` returns, if it is time for another exemplar in the bucket: a few nanoseconds when it is
+  /// not.
+  template <ExemplarMaker Make>
+  void observe(double value, Make make) const {
+    observe_with(value, make);
+  }
+  template <class Rep, class Period, ExemplarMaker Make>
+  void observe(std::chrono::duration<Rep, Period> duration, Make make) const {
+    observe_with(Seconds(duration).count(), make);
+  }
+
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
   [[nodiscard]] Timer time() const noexcept;
 
@@ -66,6 +85,16 @@ class Histogram {
  private:
   friend detail::Access;
   Histogram(detail::CellRef ref, const detail::BucketLayout& layout) noexcept : ref_(ref), layout_(&layout) {}
+
+  template <class Source>
+  void observe_with(double value, Source& exemplar) const {
+    if (value != value) [[unlikely]] {
+      return detail::reject(detail::Rejection::not_a_number);
+    }
+    const std::size_t bucket = layout_->index(value);
+    detail::observe(ref_, *layout_, bucket, value);
+    detail::attach(ref_, detail::bucket_place(bucket), value, exemplar);
+  }
 
   detail::CellRef ref_;
   const detail::BucketLayout* layout_ = &detail::no_bounds;
@@ -103,6 +132,13 @@ class [[nodiscard]] Timer {
     return time;
   }
 
+  /// The same with an exemplar, or with what makes one (see ExemplarMaker).
+  Clock::duration stop(const Exemplar& exemplar) noexcept { return stop_with(exemplar); }
+  template <ExemplarMaker Make>
+  Clock::duration stop(Make make) {
+    return stop_with(make);
+  }
+
   /// Observes nothing, now or at the end of the scope.
   void discard() noexcept { running_ = false; }
 
@@ -110,6 +146,14 @@ class [[nodiscard]] Timer {
   void into(Histogram histogram) noexcept { histogram_ = histogram; }
 
  private:
+  template <class Source>
+  Clock::duration stop_with(Source& exemplar) {
+    if (!std::exchange(running_, false)) return Clock::duration::zero();
+    const Clock::duration time = elapsed();
+    histogram_.observe(time, exemplar);
+    return time;
+  }
+
   Histogram histogram_;
   Clock::time_point start_;
   bool running_;

@@ -2,9 +2,12 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -21,6 +24,7 @@
 #include "quipu/histogram.hpp"
 #include "quipu/name.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/stateset.hpp"
 
 namespace quipu {
 
@@ -46,6 +50,23 @@ struct HistogramOptions {
   std::size_t max_series = 100'000;
 };
 
+struct InfoOptions {
+  /// Without the prefix. Ends in "_info".
+  MetricName name;
+  std::string_view help = {};
+  std::size_t max_series = 100'000;
+};
+
+template <class State>
+struct StateSetOptions {
+  /// Without the prefix. With it, it is also the name of the label that says which state a series is of.
+  MetricName name;
+  std::string_view help = {};
+  /// The state that a series begins in; none unless given.
+  std::optional<State> first = {};
+  std::size_t max_series = 100'000;
+};
+
 /// A label and its value, the same on every series of a registry.
 struct ConstLabel {
   LabelName name;
@@ -54,6 +75,9 @@ struct ConstLabel {
 
 /// A label value of one callback.
 using CallbackLabel = ConstLabel;
+
+/// A label value of an info.
+using InfoLabel = ConstLabel;
 
 struct RegistryOptions {
   /// Stands before every name, joined by an underscore: prefix "shop" makes "shop_orders_total".
@@ -152,6 +176,32 @@ class Scope {
     return histogram<T, T, T, T>(o, a, b, c, d);
   }
 
+  /// The states of something, one of them or any: `registry.stateset<Phase>({.name = "phase", .first = Phase::start})`.
+  template <class State>
+  [[nodiscard]] StateSet<State> stateset(const StateSetOptions<State>& options) const {
+    return single<StateSet<State>>(options);
+  }
+  template <class State, class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] StateSetFamily<State, LabelTypes...> stateset(
+      const StateSetOptions<State>& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<StateSet<State>, LabelTypes...>(options, {labels...});
+  }
+  template <class State>
+  [[nodiscard]] auto stateset(const StateSetOptions<State>& o, L a) const {
+    return stateset<State, T>(o, a);
+  }
+  template <class State>
+  [[nodiscard]] auto stateset(const StateSetOptions<State>& o, L a, L b) const {
+    return stateset<State, T, T>(o, a, b);
+  }
+
+  /// Facts that do not change, as label values: `registry.info({.name = "build_info"}, {{"version", "1.2"}})`. On the
+  /// page from now on, as a series that is 1. Registered again with other values, it is a second series.
+  void info(const InfoOptions& options, std::initializer_list<InfoLabel> labels) const {
+    info(options, std::span(labels.begin(), labels.size()));
+  }
+  void info(const InfoOptions& options, std::span<const InfoLabel> labels) const;
+
   /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock,
   /// by several threads at once if there are several scrapes at once; what it throws costs its own series on that page.
   /// Several callbacks may share a family if their labels have the same names and different values.
@@ -195,24 +245,42 @@ class Scope {
   [[nodiscard]] Family<Instrument, LabelTypes...> family(const Options& options,
                                                          std::initializer_list<LabelName> labels) const {
     auto made = definition<Instrument>(options);
-    made.columns = {detail::LabelTraits<LabelTypes>::column...};
+    made.columns.insert(made.columns.begin(), {detail::LabelTraits<LabelTypes>::column...});
     return Family<Instrument, LabelTypes...>(
         add_family(std::move(made), labels, detail::closed_combinations<LabelTypes...>, options.max_series));
   }
 
   template <class Instrument, class Options>
   [[nodiscard]] detail::Definition definition(const Options& options) const {
-    detail::Definition made{
-        .name = std::string(options.name.text()), .help = std::string(options.help), .unit = std::string(options.unit)};
-    if constexpr (std::is_same_v<Instrument, Histogram>) {
+    detail::Definition made{.name = std::string(options.name.text()), .help = std::string(options.help)};
+    if constexpr (requires { options.unit; }) made.unit = options.unit;
+    if constexpr (requires { options.first; }) {
+      define_states(made, options);
+    } else if constexpr (std::is_same_v<Instrument, Histogram>) {
       made.kind = Kind::histogram;
       made.cells = detail::CellKind::histogram;
       made.bounds.assign(options.buckets.bounds().begin(), options.buckets.bounds().end());
     } else {
       made.kind = std::is_same_v<Instrument, Gauge> ? Kind::gauge : Kind::counter;
-      made.cells = std::is_same_v<Instrument, Counter> ? detail::CellKind::whole : detail::CellKind::real;
+      made.cells = std::is_same_v<Instrument, Counter> ? detail::CellKind::whole
+                   : std::is_same_v<Instrument, Gauge> ? detail::CellKind::gauge
+                                                       : detail::CellKind::real;
     }
     return made;
+  }
+
+  template <class State>
+  static void define_states(detail::Definition& made, const StateSetOptions<State>& options) {
+    made.kind = Kind::stateset;
+    made.cells = detail::CellKind::states;
+    made.columns = {detail::LabelTraits<State>::column};
+    if (!options.first) return;
+    const auto first = static_cast<std::uint64_t>(*options.first);
+    if (first >= StateSet<State>::size) {
+      throw RegistrationError("cannot register stateset " + made.name + ": the state it begins in, " +
+                              std::to_string(first) + ", has no name");
+    }
+    made.first_states = std::uint64_t{1} << first;
   }
 
   [[nodiscard]] std::shared_ptr<detail::FamilyCore> add_family(detail::Definition definition,

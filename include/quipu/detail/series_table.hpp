@@ -16,7 +16,7 @@
 
 namespace quipu::detail {
 
-enum class CellKind : std::uint8_t { whole, real, histogram };
+enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram };
 
 /// A series: its cell, then its key. All but the cell is written before the series is published and does not change
 /// while it can be found, or a guard is held under which it was found. Made by acquire_cell(), with room for the rest.
@@ -58,9 +58,10 @@ class SeriesTable {
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
 
   /// `layout` is given for histograms. `closed_size` is the number of combinations if every label is a closed set,
-  /// otherwise 0. From `max_series` on, new label values are counted in one overflow series.
+  /// otherwise 0. From `max_series` on, new label values are counted in one overflow series. `first_bits` is what the
+  /// cell of a series begins with.
   SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout, std::size_t closed_size,
-              std::size_t max_series);
+              std::size_t max_series, std::uint64_t first_bits);
   SeriesTable(const SeriesTable&) = delete;
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
@@ -101,6 +102,7 @@ class SeriesTable {
       SeriesRef series;
       std::span<const std::uint64_t> key;  // a copy
       bool is_plain;
+      std::uint32_t state;  // of the cell, as it was
     };
 
     explicit Walk(const SeriesTable& table);
@@ -167,6 +169,7 @@ class SeriesTable {
   const BucketLayout* const layout_;
   const std::size_t closed_size_;
   const std::size_t max_series_;
+  const std::uint64_t first_bits_;
   const HashSeed seed_;
   const bool has_plain_names_;  // of enumerations
 
