@@ -45,6 +45,7 @@ std::string_view without_total(const Definition& definition) noexcept {
 
 std::string describe(const Definition& definition) {
   std::string text = definition.kind == Kind::counter && definition.cells == CellKind::real ? "fractional " : "";
+  if (definition.native) text = "native ";
   text += fmt::format("{} {}", to_string(definition.kind), definition.name);
   if (!definition.label_names.empty()) {
     text += '{';
@@ -54,7 +55,16 @@ std::string describe(const Definition& definition) {
     text += '}';
   }
   if (!definition.unit.empty()) text += fmt::format(" in {}", definition.unit);
-  if (definition.kind == Kind::histogram) text += fmt::format(" with buckets {}", definition.bounds);
+  if (const auto& native = definition.native) {
+    text += fmt::format(" of schema {}, zero threshold {} to {}, at most {} buckets", native->initial.schema,
+                        native->initial.zero_threshold, native->max_zero_threshold, native->max_buckets);
+    if (native->min_reset_interval.count() > 0) {
+      text += fmt::format(", resets {} s apart", Seconds(native->min_reset_interval).count());
+    }
+  }
+  if (definition.kind == Kind::histogram && !(definition.native && definition.bounds.empty())) {
+    text += fmt::format(" with buckets {}", definition.bounds);
+  }
   return text + fmt::format(" \"{}\"", definition.help);
 }
 

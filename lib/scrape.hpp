@@ -42,6 +42,7 @@ class InstrumentWalk {
   std::span<const SeriesTable::Walk::Entry> batch_;                   // what is left of it
   std::array<std::uint64_t, SeriesTable::Walk::max_batch> wholes_{};  // what the counters of the batch were
   HistogramSnapshot snapshot_;
+  NativeSnapshot native_;
 };
 
 /// Shows the series of one family that collectors showed.

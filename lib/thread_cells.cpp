@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cell_memory.hpp"
+#include "native_cells.hpp"
 #include "patience.hpp"
 #include "quipu/memory.hpp"
 
@@ -58,12 +59,14 @@ void* map(std::size_t bytes) noexcept {
 }
 
 void before_fork() {
+  native_lock.lock();
   lock.lock();
   cell_memory_lock.lock();
 }
 void after_fork_in_parent() {
   cell_memory_lock.unlock();
   lock.unlock();
+  native_lock.unlock();
 }
 
 /// In the child only this thread is left. What the others counted stays on the page, but nobody goes on counting there:
