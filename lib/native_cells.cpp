@@ -139,7 +139,8 @@ bool NativeCells::add(NativeGeneration& seen, NativeKey key) noexcept {
 /// Makes the populated buckets no more than there may be: by a reset, if it is time for one; else by a wider zero
 /// bucket, as far as that may go; else by a lower schema, as far as there is one. False when memory ran out.
 bool NativeCells::reduce() noexcept {
-  if (can_reset()) return reset();
+  // Without readers, who give back what is not needed any more, resets would pile up.
+  if (was_read_ && can_reset()) return reset();
   is_reset_due_ = spec_.min_reset_interval.count() > 0;
   const NativeGeneration& old = *current_.load(std::memory_order_relaxed);
   NativeResolution resolution = old.resolution;
@@ -167,6 +168,7 @@ bool NativeCells::reset() noexcept {
   if (!publish(spec_.initial, sizes.front(), current_.load(std::memory_order_relaxed)->epoch + 1)) return false;
   populated_.clear();
   is_reset_due_ = false;
+  was_read_ = false;
   last_reset_ = Clock::now();
   return true;
 }
@@ -257,6 +259,7 @@ void NativeCells::read(NativeSnapshot& into) {
   {
     const std::lock_guard held(native_lock);
     last = current_.load(std::memory_order_relaxed);
+    was_read_ = true;
     if (is_reset_due_ && can_reset()) static_cast<void>(reset());
     in_use = current_.load(std::memory_order_relaxed);
   }

@@ -66,9 +66,9 @@ struct NativeHistogramOptions {
   /// factor 65536, there may be more, but no more than 266.)
   std::uint32_t max_buckets = 160;
   double max_zero_threshold = 0;
-  /// A series whose last reset (or beginning) is longer ago may be reset: it begins again, at 0 and with the buckets
-  /// that were asked for. 0 for never. A series whose buckets have become coarser is reset when it is first read after
-  /// that time, which shows all that it counted until then.
+  /// A series whose last reset (or beginning) is longer ago, and that was read since, may be reset: it begins again, at
+  /// 0 and with the buckets that were asked for. 0 for never. A series whose buckets have become coarser is reset when
+  /// it is first read after that time, which shows all that it counted until then.
   std::chrono::nanoseconds min_reset_interval{0};
   /// Classic upper bounds, at most 100, for a page that is to show both.
   std::optional<Buckets> buckets = {};

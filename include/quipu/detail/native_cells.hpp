@@ -179,6 +179,7 @@ class NativeCells {
   // Guarded by the lock, which is one for all native histograms (see lib/native_cells.cpp).
   std::vector<NativeKey> populated_;  // in order, without classic buckets, and without the zero bucket
   bool is_reset_due_ = false;         // at the first reading that may
+  bool was_read_ = false;             // since the last reset
   Clock::time_point last_reset_;
 
   std::mutex reading_;  // guards what follows; held while quiesce() is called, and so never taken under a guard
