@@ -49,6 +49,7 @@ std::string_view base_name(const Definition& definition) noexcept {
 
 std::string describe(const Definition& definition) {
   std::string text = definition.kind == Kind::counter && definition.cells == CellKind::real ? "fractional " : "";
+  if (definition.native) text = "native ";
   text += fmt::format("{} {}", to_string(definition.kind), definition.name);
   if (!definition.label_names.empty()) {
     text += '{';
@@ -62,7 +63,16 @@ std::string describe(const Definition& definition) {
     const auto first = static_cast<std::size_t>(std::countr_zero(definition.first_states));
     text += fmt::format(" beginning as {}", definition.columns.back().names[first]);
   }
-  if (definition.kind == Kind::histogram) text += fmt::format(" with buckets {}", definition.bounds);
+  if (const auto& native = definition.native) {
+    text += fmt::format(" of schema {}, zero threshold {} to {}, at most {} buckets", native->initial.schema,
+                        native->initial.zero_threshold, native->max_zero_threshold, native->max_buckets);
+    if (native->min_reset_interval.count() > 0) {
+      text += fmt::format(", resets {} s apart", Seconds(native->min_reset_interval).count());
+    }
+  }
+  if (definition.kind == Kind::histogram && !(definition.native && definition.bounds.empty())) {
+    text += fmt::format(" with buckets {}", definition.bounds);
+  }
   return text + fmt::format(" \"{}\"", definition.help);
 }
 

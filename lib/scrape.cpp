@@ -93,6 +93,21 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
                          .exemplars = exemplars_});
       break;
     }
+    case CellKind::native: {
+      const Entry& next = batch_.front();
+      batch_ = batch_.subspan(1);
+      read_native(next.series.ref, native_);
+      if (!is_shown(next, visitor)) break;
+      const NativeBuckets buckets = native_.buckets();
+      visitor.histogram({.labels = labels_,
+                         .bounds = family_.definition.bounds,
+                         .counts = native_.counts,
+                         .sum = native_.sum,
+                         .is_plain = next.is_plain,
+                         .created = native_.created,
+                         .native = &buckets});
+      break;
+    }
   }
   return true;
 }

@@ -50,6 +50,7 @@ class InstrumentWalk {
   // Of each counter of the batch, or each bucket of the histogram; empty if there are none.
   std::vector<const ExemplarView*> exemplars_;
   std::deque<ExemplarCopy> exemplar_copies_;  // what they point to; some more
+  NativeSnapshot native_;
 };
 
 /// Shows the series of one family that collectors showed.

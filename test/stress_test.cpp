@@ -1,13 +1,16 @@
 // Many threads at once. The threads count what goes wrong; the main thread asserts.
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -93,6 +96,7 @@ class Watcher : public quipu::Visitor {
       if (i < sample.bounds.size()) sum += sample.bounds[i] * static_cast<double>(sample.counts[i]);
     }
     torn += static_cast<std::size_t>(sum != sample.sum || sample.counts.back() != 0);
+    if (sample.native != nullptr) see_native(*sample.native, sample.counts);
   }
 
   [[nodiscard]] std::uint64_t value(const std::string& series) const {
@@ -104,12 +108,27 @@ class Watcher : public quipu::Visitor {
   }
   [[nodiscard]] std::size_t series_shown() const { return shown_.size(); }
 
+  /// No native histogram may have more buckets.
+  std::size_t most_buckets = 400;
+
   std::size_t scrapes = 0;
   std::size_t went_down = 0;
   std::size_t torn = 0;
   std::size_t shown_twice = 0;
 
  private:
+  void see_native(const quipu::NativeBuckets& native, std::span<const std::uint64_t> counts) {
+    std::uint64_t total = native.zero_count;
+    bool is_wrong = native.positive.size() + native.negative.size() > most_buckets;
+    for (const auto side : {native.positive, native.negative}) {
+      for (const auto& bucket : side) {
+        total += bucket.count;
+        is_wrong = is_wrong || bucket.count == 0;
+      }
+    }
+    for (const std::uint64_t count : counts) total -= count;
+    torn += static_cast<std::size_t>(is_wrong || total != 0);
+  }
   std::vector<std::uint64_t>& see(quipu::Labels labels, std::size_t values) {
     std::string series = name_;
     is_removed_ = false;
@@ -276,6 +295,128 @@ TEST_CASE("a thread that observes without any pause does not keep a reader from 
   CHECK(has_helped);
 }
 
+TEST_CASE("a native histogram that becomes coarser under writers that never pause loses nothing and is never torn") {
+  // The values are the classic bounds. In the finest buckets each has its own, and there may be fewer: so each series
+  // changes its resolution again and again, and has more and more counters, while all threads write to it.
+  constexpr int values = 100;
+  constexpr int threads = 3;
+  constexpr int observations = 20 * values * values;
+  // More and more different ones.
+  const auto value = [](int i) {
+    return 1 + i * 7 % (i < observations / 2 ? 1 + i / (observations / 2 / values) : values);
+  };
+  double sum = 0;
+  for (int i = 0; i < observations; ++i) sum += threads * value(i);
+
+  std::size_t rounds = 0;
+  std::size_t scrapes = 0;
+  std::size_t torn = 0;
+  std::size_t went_down = 0;
+  for (const auto end = Clock::now() + some_time; rounds < 6 || Clock::now() < end; ++rounds) {
+    const std::uint32_t most = std::array{6u, 50u, 400u}[rounds % 3];
+    const auto registry = page::empty_registry();
+    const auto histogram = registry.native_histogram({.name = "a",
+                                                      .growth_factor = 1.005,
+                                                      .max_buckets = most,
+                                                      .max_zero_threshold = rounds % 2 == 0 ? 0.0 : 20.0,
+                                                      .buckets = quipu::buckets::linear(1, 1, values)});
+    Watcher first(registry);
+    Watcher second(registry);
+    first.most_buckets = second.most_buckets = most;
+    {
+      Threads scraping;
+      scraping.repeat([&] { first.scrape(); });
+      scraping.repeat([&] { second.scrape(); });
+      Threads recording;
+      for (int t = 0; t < threads; ++t) {
+        recording.once([=] {
+          for (int i = 0; i < observations; ++i) histogram.observe(value(i));
+        });
+      }
+      recording.join();
+    }
+    first.scrape();
+    scrapes += first.scrapes + second.scrapes;
+    torn += first.torn + second.torn;
+    went_down += first.went_down + second.went_down;
+    const auto snapshot = histogram.snapshot();
+    REQUIRE(snapshot.count() == std::uint64_t{threads} * observations);
+    REQUIRE(snapshot.sum == sum);
+    REQUIRE(snapshot.positive.size() <= most);
+  }
+  CHECK(torn == 0);
+  CHECK(went_down == 0);
+  CHECK(scrapes > 2 * rounds);
+}
+
+TEST_CASE("a native histogram that is reset under writers that never pause shows all that was counted before") {
+  // It is full at once, and no later than that; so all resets happen when it is read.
+  const auto registry = page::empty_registry();
+  const auto histogram = registry.native_histogram({.name = "a", .max_buckets = 5, .min_reset_interval = 200ms});
+  std::atomic<std::uint64_t> observed{0};
+  std::uint64_t shown_before = 0;  // of all epochs but the last
+  std::size_t resets = 0;
+  std::size_t went_down = 0;
+  auto last = histogram.snapshot();
+  const auto read = [&] {
+    auto now = histogram.snapshot();
+    if (now.created != last.created) {
+      shown_before += last.count();
+      ++resets;
+    } else {
+      went_down += static_cast<std::size_t>(now.count() < last.count() || now.sum < last.sum);
+    }
+    last = std::move(now);
+  };
+  {
+    Threads threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.repeat([&] {
+        for (int i = 0; i < 1000; ++i) histogram.observe(1 << i % 20);
+        observed += 1000;
+      });
+    }
+    for (const auto end = Clock::now() + some_time; Clock::now() < end;) read();
+  }
+  read();
+  CHECK(went_down == 0);
+  CHECK(resets >= 2);
+  CHECK(shown_before + last.count() == observed);
+}
+
+TEST_CASE("readers of a native histogram get on, however fast it begins again and again") {
+  const auto registry = page::empty_registry();
+  const auto histogram = registry.native_histogram(
+      {.name = "a", .max_buckets = 10, .min_reset_interval = 1ns, .buckets = quipu::buckets::linear(1, 1, 40)});
+  std::size_t scrapes = 0;
+  std::size_t torn = 0;
+  std::size_t resets = 0;
+  {
+    Threads threads;
+    for (int t = 0; t < 2; ++t) {
+      threads.repeat([=] {
+        for (int i = 0; i < 1000; ++i) histogram.observe(1 + i % 40);
+      });
+    }
+    threads.repeat([&] {
+      Watcher watcher(registry);
+      watcher.most_buckets = 10;
+      watcher.scrape();
+      torn += watcher.torn;
+      ++scrapes;
+    });
+    quipu::WallTime created{};
+    for (const auto end = Clock::now() + some_time; Clock::now() < end;) {
+      const auto now = histogram.snapshot().created;
+      resets += static_cast<std::size_t>(now > created);
+      created = now;
+    }
+  }
+  CHECK(torn == 0);
+  CHECK(scrapes > 10);
+  CHECK(resets > 10);
+}
+
 TEST_CASE("a gauge that is set for the first time has the old value or the new one, and nothing in between") {
   const auto registry = page::empty_registry();
   const auto family = registry.gauge<int>({.name = "a"}, "n");
@@ -360,6 +501,9 @@ TEST_CASE("series come and go while others count and scrape") {
   const auto registry = page::empty_registry();
   const auto family = registry.counter<std::string_view, int>({.name = "a_total"}, "kind", "n");
   const auto closed = registry.histogram<Method, bool>({.name = "b", .buckets = {1.0}}, "method", "flag");
+  const auto native = registry.native_histogram<std::string_view, int>(
+      {.name = "c", .growth_factor = 1.005, .max_buckets = 3, .buckets = quipu::Buckets{1.0, 2.0, 4.0, 8.0, 16.0}},
+      "kind", "n");
   constexpr int kept = 600;  // more than a scrape looks at in one go
   for (int n = 0; n < kept; ++n) static_cast<void>(family("kept", n));
   std::atomic<std::uint64_t> counted{0};
@@ -372,6 +516,7 @@ TEST_CASE("series come and go while others count and scrape") {
       family("kept", n).inc();
       family("short-lived", n % 50).inc();
       closed(static_cast<Method>(n % 3), n % 2 == 0).observe(1);
+      native("short-lived", n % 20).observe(1 << n % 5);
       counted.fetch_add(1, std::memory_order_relaxed);
     });
     for (int t = 0; t < 2; ++t) {
@@ -383,6 +528,10 @@ TEST_CASE("series come and go while others count and scrape") {
         counter.inc();
         closed(static_cast<Method>(n % 3), n % 2 == 0).observe(1);
         if (n % 11 == 0) closed.remove(static_cast<Method>(n % 3), true);
+        const auto observed = native("short-lived", n % 20);
+        for (int i = 0; i < 5; ++i) observed.observe(1 << i);
+        native.remove("short-lived", (n + 10) % 20);
+        observed.observe(16);
         if (n == 0) family.remove_if([](quipu::Labels labels) { return labels[0].value == "short-lived"; });
         if (n == 1) closed.remove_if([](quipu::Labels labels) { return labels[1].value == "true"; });
       });
@@ -484,13 +633,16 @@ TEST_CASE("threads that come and go leave their counts behind") {
   const auto histogram = registry.histogram({.name = "b", .buckets = {1.0}});
   const auto gauge = registry.gauge({.name = "c"});
   const auto family = registry.counter<int>({.name = "d_total"}, "n");
+  const auto native = registry.native_histogram({.name = "e", .buckets = quipu::Buckets{1.0}});
 
   struct CountsAtExit {
     quipu::Counter counter;
     quipu::Histogram histogram;
+    quipu::NativeHistogram native;
     ~CountsAtExit() {
       counter.inc();
       histogram.observe(1);
+      native.observe(1);
     }
   };
   constexpr int generations = 60;
@@ -505,9 +657,10 @@ TEST_CASE("threads that come and go leave their counts behind") {
         recording.once([=] {
           // Destroyed after everything that is first used later in the thread.
           thread_local CountsAtExit at_exit;
-          at_exit = {counter, histogram};
+          at_exit = {counter, histogram, native};
           counter.inc();
           histogram.observe(1);
+          native.observe(1);
           gauge.inc();
           family(t).inc();
         });
@@ -521,6 +674,7 @@ TEST_CASE("threads that come and go leave their counts behind") {
   // The assignment's temporary counts too.
   CHECK(counter.value() == 3 * total);
   CHECK(histogram.snapshot().count() == 3 * total);
+  CHECK(native.snapshot().count() == 3 * total);
   CHECK(gauge.value() == total);
   for (int t = 0; t < threads; ++t) CHECK(family(t).value() == generations);
 }
@@ -534,12 +688,14 @@ TEST_CASE("a registry may go while threads record") {
       const auto counter = registry.counter({.name = "a_total"});
       const auto histogram = registry.histogram({.name = "b"});
       const auto gauge = registry.gauge({.name = "c"}, "n")("1");
+      const auto native = registry.native_histogram({.name = "e", .max_buckets = 1});
       const auto family = registry.counter({.name = "d_total"}, "n");
       for (int t = 0; t < 2; ++t) {
         threads.repeat([=, &recorded] {
           counter.inc();
           histogram.observe(1);
           gauge.set(1);
+          native.observe(1 + recorded);
           family("1").inc();
           ++recorded;
         });

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
 #include "quipu/label.hpp"
+#include "quipu/native_histogram.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/stateset.hpp"
 
@@ -31,7 +33,8 @@ struct Definition {
   std::string unit{};
   std::vector<std::string> label_names{};
   std::vector<LabelColumn> columns{};
-  std::vector<double> bounds{};    // of a histogram
+  std::vector<double> bounds{};  // of a histogram
+  std::optional<NativeSpec> native{};
   std::uint64_t first_states = 0;  // of a stateset: those that a series begins in, a bit each
 
   /// Of the labels that series are told apart by: not the last one of a stateset, whose states share a cell.
@@ -80,8 +83,8 @@ inline constexpr std::size_t closed_combinations = [] {
 
 }  // namespace detail
 
-template <class... LabelTypes>
-class FamilyTimer;
+template <class Instrument, class... LabelTypes>
+class BasicFamilyTimer;
 
 /// All series of one name, one for each combination of label values: `requests(Method::get, 200).inc()`.
 ///
@@ -154,9 +157,11 @@ class Family {
   [[nodiscard]] std::size_t size() const { return core_->series.size(); }
 
   /// Starts a timer whose label values are given later: `auto timer = latency.time(); … timer.labels("/cart");`
-  [[nodiscard]] FamilyTimer<LabelTypes...> time() const noexcept requires std::is_same_v<Instrument, Histogram> {
-    return FamilyTimer<LabelTypes...>(*this);
+  [[nodiscard]] BasicFamilyTimer<Instrument, LabelTypes...> time() const noexcept requires
+      requires(Instrument instrument) {
+    instrument.time();
   }
+  { return BasicFamilyTimer<Instrument, LabelTypes...>(*this); }
 
  private:
   static constexpr std::size_t closed_size_ = detail::closed_combinations<LabelTypes...>;
@@ -208,14 +213,16 @@ template <class State, class... LabelTypes>
 using StateSetFamily = Family<StateSet<State>, LabelTypes...>;
 template <class... LabelTypes>
 using HistogramFamily = Family<Histogram, LabelTypes...>;
+template <class... LabelTypes>
+using NativeHistogramFamily = Family<NativeHistogram, LabelTypes...>;
 
 /// A timer of a histogram family, for label values that are known only at the end (a status, say). Observes the time
 /// until the end of the scope in the series that `labels()` named last; without `labels()`, nothing.
 /// Movable. Thread-compatible.
-template <class... LabelTypes>
-class [[nodiscard]] FamilyTimer {
+template <class Instrument, class... LabelTypes>
+class [[nodiscard]] BasicFamilyTimer {
  public:
-  explicit FamilyTimer(HistogramFamily<LabelTypes...> family) noexcept : family_(std::move(family)) {}
+  explicit BasicFamilyTimer(Family<Instrument, LabelTypes...> family) noexcept : family_(std::move(family)) {}
 
   /// Chooses the series to observe in. The time goes on.
   void labels(detail::LabelArgument<LabelTypes>... values) noexcept { timer_.into(family_(values...)); }
@@ -239,8 +246,13 @@ class [[nodiscard]] FamilyTimer {
   [[nodiscard]] Timer::Clock::duration elapsed() const noexcept { return timer_.elapsed(); }
 
  private:
-  HistogramFamily<LabelTypes...> family_;
-  Timer timer_{Histogram()};
+  Family<Instrument, LabelTypes...> family_;
+  BasicTimer<Instrument> timer_{Instrument()};
 };
+
+template <class... LabelTypes>
+using FamilyTimer = BasicFamilyTimer<Histogram, LabelTypes...>;
+template <class... LabelTypes>
+using NativeFamilyTimer = BasicFamilyTimer<NativeHistogram, LabelTypes...>;
 
 }  // namespace quipu

@@ -19,7 +19,10 @@ namespace detail {
 struct Access;
 }
 
-class Timer;
+class Histogram;
+template <class Instrument>
+class BasicTimer;
+using Timer = BasicTimer<Histogram>;
 
 /// Counts observed values by bucket and adds them up: request durations, message sizes. A value equal to a bucket's
 /// bound belongs to that bucket. Durations are observed in seconds.
@@ -100,16 +103,17 @@ class Histogram {
   const detail::BucketLayout* layout_ = &detail::no_bounds;
 };
 
-/// Measures time from its construction, by the steady clock, for a histogram: until the end of the scope, or until
-/// `stop()`. Movable. Thread-compatible.
-class [[nodiscard]] Timer {
+/// Measures time from its construction, by the steady clock, for a histogram of either type: until the end of the
+/// scope, or until `stop()`. Movable. Thread-compatible.
+template <class Instrument>
+class [[nodiscard]] BasicTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit Timer(Histogram histogram) noexcept : histogram_(histogram), start_(Clock::now()), running_(true) {}
-  Timer(Timer&& other) noexcept
+  explicit BasicTimer(Instrument histogram) noexcept : histogram_(histogram), start_(Clock::now()), running_(true) {}
+  BasicTimer(BasicTimer&& other) noexcept
       : histogram_(other.histogram_), start_(other.start_), running_(std::exchange(other.running_, false)) {}
-  Timer& operator=(Timer&& other) noexcept {
+  BasicTimer& operator=(BasicTimer&& other) noexcept {
     if (this != &other) {
       stop();
       histogram_ = other.histogram_;
@@ -118,7 +122,7 @@ class [[nodiscard]] Timer {
     }
     return *this;
   }
-  ~Timer() { stop(); }
+  ~BasicTimer() { stop(); }
 
   /// Time since the start.
   [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
@@ -143,7 +147,7 @@ class [[nodiscard]] Timer {
   void discard() noexcept { running_ = false; }
 
   /// Observes in `histogram` instead, at the end. The time goes on.
-  void into(Histogram histogram) noexcept { histogram_ = histogram; }
+  void into(Instrument histogram) noexcept { histogram_ = histogram; }
 
  private:
   template <class Source>
@@ -154,7 +158,7 @@ class [[nodiscard]] Timer {
     return time;
   }
 
-  Histogram histogram_;
+  Instrument histogram_;
   Clock::time_point start_;
   bool running_;
 };

@@ -15,6 +15,7 @@
 #include "quipu/label.hpp"
 #include "quipu/memory.hpp"
 #include "quipu/name.hpp"
+#include "quipu/native_histogram.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/stateset.hpp"

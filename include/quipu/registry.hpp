@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +24,7 @@
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
 #include "quipu/name.hpp"
+#include "quipu/native_histogram.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/stateset.hpp"
 
@@ -67,6 +69,31 @@ struct StateSetOptions {
   std::size_t max_series = 100'000;
 };
 
+struct NativeHistogramOptions {
+  /// Without the prefix, with the unit: "http_request_duration_seconds".
+  MetricName name;
+  std::string_view help = {};
+  std::string_view unit = {};
+  /// How much wider each bucket is than the one before, at the most: the next lower of the factors there are, which are
+  /// 2^(2^-n) for n from -4 to 8. From 1.1 comes 1.09 (n is 3).
+  double growth_factor = 1.1;
+  /// Values from -zero_threshold to zero_threshold are in one bucket.
+  double zero_threshold = 0x1p-128;
+  /// The most buckets of a series, from 1 to 400, the one at zero not counted. When a value needs another one: the
+  /// series is reset if `min_reset_interval` says so; or else the bucket at zero becomes wider, up to
+  /// `max_zero_threshold`; or else every two buckets become one, as often as it takes. (With the widest there are, for
+  /// factor 65536, there may be more, but no more than 266.)
+  std::uint32_t max_buckets = 160;
+  double max_zero_threshold = 0;
+  /// A series whose last reset (or beginning) is longer ago, and that was read since, may be reset: it begins again, at
+  /// 0 and with the buckets that were asked for. 0 for never. A series whose buckets have become coarser is reset when
+  /// it is first read after that time, which shows all that it counted until then.
+  std::chrono::nanoseconds min_reset_interval{0};
+  /// Classic upper bounds, at most 100, for a page that is to show both.
+  std::optional<Buckets> buckets = {};
+  std::size_t max_series = 100'000;
+};
+
 /// A label and its value, the same on every series of a registry.
 struct ConstLabel {
   LabelName name;
@@ -93,6 +120,9 @@ struct RegistryOptions {
 namespace detail {
 
 class RegistryCore;
+
+/// Throws RegistrationError.
+[[nodiscard]] NativeSpec native_spec(const NativeHistogramOptions& options);
 
 template <class>
 struct LabelNameFor {
@@ -121,6 +151,9 @@ class Scope {
   }
   [[nodiscard]] Gauge gauge(const MetricOptions& options) const { return single<Gauge>(options); }
   [[nodiscard]] Histogram histogram(const HistogramOptions& options) const { return single<Histogram>(options); }
+  [[nodiscard]] NativeHistogram native_histogram(const NativeHistogramOptions& options) const {
+    return single<NativeHistogram>(options);
+  }
 
   template <class... LabelTypes>
   requires(sizeof...(LabelTypes) > 0) [[nodiscard]] CounterFamily<LabelTypes...> counter(
@@ -142,6 +175,11 @@ class Scope {
   requires(sizeof...(LabelTypes) > 0) [[nodiscard]] HistogramFamily<LabelTypes...> histogram(
       const HistogramOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
     return family<Histogram, LabelTypes...>(options, {labels...});
+  }
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] NativeHistogramFamily<LabelTypes...> native_histogram(
+      const NativeHistogramOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<NativeHistogram, LabelTypes...>(options, {labels...});
   }
 
   // One to four labels of text, without types. (Parameters of a deduced type could not be checked by the compiler.)
@@ -174,6 +212,16 @@ class Scope {
   }
   [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b, L c, L d) const {
     return histogram<T, T, T, T>(o, a, b, c, d);
+  }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a) const { return native_histogram<T>(o, a); }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b) const {
+    return native_histogram<T, T>(o, a, b);
+  }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b, L c) const {
+    return native_histogram<T, T, T>(o, a, b, c);
+  }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b, L c, L d) const {
+    return native_histogram<T, T, T, T>(o, a, b, c, d);
   }
 
   /// The states of something, one of them or any: `registry.stateset<Phase>({.name = "phase", .first = Phase::start})`.
@@ -260,6 +308,11 @@ class Scope {
       made.kind = Kind::histogram;
       made.cells = detail::CellKind::histogram;
       made.bounds.assign(options.buckets.bounds().begin(), options.buckets.bounds().end());
+    } else if constexpr (std::is_same_v<Instrument, NativeHistogram>) {
+      made.kind = Kind::histogram;
+      made.cells = detail::CellKind::native;
+      made.native = detail::native_spec(options);
+      if (options.buckets) made.bounds.assign(options.buckets->bounds().begin(), options.buckets->bounds().end());
     } else {
       made.kind = std::is_same_v<Instrument, Gauge> ? Kind::gauge : Kind::counter;
       made.cells = std::is_same_v<Instrument, Counter> ? detail::CellKind::whole
