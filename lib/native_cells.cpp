@@ -68,7 +68,7 @@ NativeGeneration* make_generation(const NativeResolution& resolution, const Buck
     ::operator delete (memory, std::align_val_t{alignof(NativeGeneration)});
     return nullptr;
   }
-  made->cells = begin_series(made->cell, histogram_cells(made->counters->cells()));
+  made->cells = begin_series(made->cell, histogram_cells(made->counters->cells()), 0);
   return made;
 }
 
