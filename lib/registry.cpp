@@ -55,11 +55,12 @@ class SelfCollector final : public Collector {
 
 // The registry.
 
-RegistryCore::RegistryCore(OwnedLabels const_labels) : const_labels_(std::move(const_labels)) {}
+RegistryCore::RegistryCore(OwnedLabels const_labels, Names names)
+    : const_labels_(std::move(const_labels)), names_(names) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
                                                      std::size_t max_series) {
-  check(definition, const_labels_);
+  check(definition, const_labels_, names_);
   const std::lock_guard lock(mutex_);
   if (const auto known = entries_.find(definition.name); known != entries_.end()) {
     const Entry& entry = known->second;
@@ -80,19 +81,27 @@ void RegistryCore::refuse_second(const Definition& definition, const Entry& firs
 }
 
 void RegistryCore::claim(const Definition& definition) {
-  const auto names = sample_names(definition);
-  for (const std::string& name : names) {
-    const auto taken = claims_.find(name);
-    if (taken == claims_.end()) continue;
-    throw RegistrationError(
-        fmt::format("cannot register {}: \"{}\" would be a sample of it, and is one of {}; choose another name",
-                    describe(definition), name, describe(*entries_.at(taken->second).definition)));
+  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+    for (const std::string& name : sample_names(definition, escapings_of_names[i].first)) {
+      const auto taken = claims_[i].find(name);
+      if (taken == claims_[i].end()) continue;
+      throw RegistrationError(
+          fmt::format("cannot register {}: {}\"{}\" would be a sample of it, and is one of {}; choose another name",
+                      describe(definition),
+                      i == 0 ? "" : fmt::format("where names are escaped as {}, ", escapings_of_names[i].second), name,
+                      describe(*entries_.at(taken->second).definition)));
+    }
   }
-  for (const std::string& name : names) claims_.emplace(name, definition.name);
+  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+    for (const std::string& name : sample_names(definition, escapings_of_names[i].first))
+      claims_[i].emplace(name, definition.name);
+  }
 }
 
 void RegistryCore::unclaim(const Definition& definition) {
-  for (const std::string& name : sample_names(definition)) claims_.erase(name);
+  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+    for (const std::string& name : sample_names(definition, escapings_of_names[i].first)) claims_[i].erase(name);
+  }
 }
 
 std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std::string& prefix,
@@ -111,7 +120,7 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
       throw RegistrationError(
           fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
     }
-    check(*definition, const_labels_);
+    check(*definition, const_labels_, names_);
     families.push_back({std::move(definition), std::move(described.name)});
   }
   auto source = std::make_shared<Source>(collector, std::move(families), std::move(fixed_labels));
@@ -242,15 +251,19 @@ detail::OwnedLabels owned(std::span<const ConstLabel> labels) {
   return result;
 }
 
-std::string joined(std::string_view prefix) {
-  detail::check_prefix(prefix);
+std::string joined(std::string_view prefix, detail::Names names) {
+  detail::check_prefix(prefix, names);
   return prefix.empty() ? std::string() : fmt::format("{}_", prefix);
+}
+
+detail::Names names_of(const RegistryOptions& options) noexcept {
+  return options.utf8_names ? detail::Names::utf8 : detail::Names::legacy;
 }
 
 std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) {
   auto const_labels = owned(options.const_labels);
-  detail::check(const_labels);
-  auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels));
+  detail::check(const_labels, names_of(options));
+  auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), names_of(options));
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
     core->add_source(added, "", nullptr, std::move(collector))->set_prompt();
@@ -306,9 +319,10 @@ Registration Scope::add(Collector& collector) const {
   return Registration(core_->add_source(collector, prefix_, nullptr, nullptr));
 }
 
-Scope Scope::subsystem(MetricPrefix prefix) const { return {core_, prefix_ + joined(prefix.text())}; }
+Scope Scope::subsystem(MetricPrefix prefix) const { return {core_, prefix_ + joined(prefix.text(), core_->names())}; }
 
-Registry::Registry(const RegistryOptions& options) : Scope(make_core(options), joined(options.prefix.text())) {}
+Registry::Registry(const RegistryOptions& options)
+    : Scope(make_core(options), joined(options.prefix.text(), names_of(options))) {}
 
 void Registry::collect(Visitor& visitor) const {
   detail::Scrape scrape(core(), {});

@@ -111,6 +111,12 @@ struct RegistryOptions {
   MetricPrefix prefix = {};
   /// On every series, before the family's own labels.
   std::vector<ConstLabel> const_labels = {};
+  /// Whether names, also of labels, may be any text in UTF-8 where they are given with `utf8()` or `runtime()`:
+  /// "my.size". Prometheus can read such names from version 3 on. To a server that does not ask for them a page shows
+  /// them escaped
+  /// (`my_size`), so names that would then be equal are refused. A label whose name would then begin with two
+  /// underscores is lost there, as those are Prometheus' own.
+  bool utf8_names = false;
   /// Whether the page shows process_cpu_seconds_total, process_resident_memory_bytes and their like (Linux).
   bool process_metrics = true;
   /// Whether the page shows quipu_rejected_recordings_total and what else the library counts of itself.
