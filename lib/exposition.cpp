@@ -4,6 +4,7 @@
 
 #include "encoder.hpp"
 #include "quipu/registry.hpp"
+#include "registry_core.hpp"
 #include "scrape.hpp"
 
 namespace quipu {
@@ -16,7 +17,7 @@ constexpr std::size_t beyond = piece_size / 4;  // what is shown last may go ove
 class RegistryPage final : public PageStream {
  public:
   RegistryPage(std::shared_ptr<detail::RegistryCore> registry, const ScrapeRequest& request)
-      : scrape_(std::move(registry), request), format_(detail::negotiate(request.accept)) {}
+      : format_(detail::negotiate(request.accept, registry->formats())), scrape_(std::move(registry), request) {}
 
   [[nodiscard]] std::string_view content_type() const noexcept override { return content_type_; }
 
@@ -31,8 +32,8 @@ class RegistryPage final : public PageStream {
   }
 
  private:
-  detail::Scrape scrape_;
   const detail::Format format_;
+  detail::Scrape scrape_;
   const std::string content_type_ = detail::content_type(format_);
   detail::PageBuffer buffer_{piece_size + beyond};
   const std::unique_ptr<detail::Encoder> encoder_ = detail::make_encoder(format_, buffer_);

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "definition.hpp"
+#include "lint.hpp"
 #include "process_collector.hpp"
 #include "quipu/detail/exemplars.hpp"
 #include "quipu/memory.hpp"
@@ -55,13 +56,16 @@ class SelfCollector final : public Collector {
 
 // The registry.
 
-RegistryCore::RegistryCore(OwnedLabels const_labels, Names names)
-    : const_labels_(std::move(const_labels)), names_(names) {}
+RegistryCore::RegistryCore(OwnedLabels const_labels, Names names, const RegistryOptions& options)
+    : const_labels_(std::move(const_labels)),
+      names_(names),
+      formats_{.open_metrics_2 = options.open_metrics_2, .created_lines = options.created_lines},
+      on_advice_(options.on_advice) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
                                                      std::size_t max_series) {
   check(definition, const_labels_, names_);
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (const auto known = entries_.find(definition.name); known != entries_.end()) {
     const Entry& entry = known->second;
     if (entry.instruments != nullptr && *entry.definition == definition) return entry.instruments;
@@ -71,7 +75,20 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   const Definition& made = family->definition;
   claim(made);
   entries_.emplace(made.name, Entry{std::shared_ptr<const Definition>(family, &made), family});
+  lock.unlock();
+  advise(made);
   return family;
+}
+
+/// Without the lock.
+void RegistryCore::advise(const Definition& definition) const {
+  if (!on_advice_) return;
+  const FamilyView family{.name = definition.name,
+                          .help = definition.help,
+                          .unit = definition.unit,
+                          .kind = definition.kind,
+                          .label_names = definition.label_names};
+  for (const std::string& advice : lint(family)) on_advice_(definition.name, advice);
 }
 
 void RegistryCore::refuse_second(const Definition& definition, const Entry& first) const {
@@ -263,7 +280,7 @@ detail::Names names_of(const RegistryOptions& options) noexcept {
 std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) {
   auto const_labels = owned(options.const_labels);
   detail::check(const_labels, names_of(options));
-  auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), names_of(options));
+  auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), names_of(options), options);
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
     core->add_source(added, "", nullptr, std::move(collector))->set_prompt();

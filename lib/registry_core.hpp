@@ -1,15 +1,19 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "definition.hpp"
+#include "format.hpp"
 #include "quipu/family.hpp"
+#include "quipu/registry.hpp"
 #include "source.hpp"
 
 namespace quipu::detail {
@@ -17,7 +21,8 @@ namespace quipu::detail {
 /// What a registry is made of, behind its handles.
 class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
  public:
-  RegistryCore(OwnedLabels const_labels, Names names);
+  /// Takes of the options what is not about names; those it gets as they are kept.
+  RegistryCore(OwnedLabels const_labels, Names names, const RegistryOptions& options);
 
   [[nodiscard]] std::shared_ptr<FamilyCore> add_family(Definition definition, std::size_t closed_size,
                                                        std::size_t max_series);
@@ -38,6 +43,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] std::vector<Entry> entries_of(std::span<const std::string> names) const;
   [[nodiscard]] const OwnedLabels& const_labels() const noexcept { return const_labels_; }
   [[nodiscard]] Names names() const noexcept { return names_; }
+  [[nodiscard]] const FormatOptions& formats() const noexcept { return formats_; }
   [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
   [[nodiscard]] Helpers& helpers() noexcept { return helpers_; }
 
@@ -53,10 +59,13 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   void unclaim(const Definition& definition);
   void add_to_entry(const std::shared_ptr<const Definition>& definition, const std::shared_ptr<Source>& source);
   void remove_from_entry(const std::string& name, const Source& source);
+  void advise(const Definition& definition) const;
   [[noreturn]] void refuse_second(const Definition& definition, const Entry& first) const;
 
   const OwnedLabels const_labels_;
   const Names names_;
+  const FormatOptions formats_;
+  const std::function<void(std::string_view, std::string_view)> on_advice_;
   CollectorErrors errors_;
   Helpers helpers_;
 

@@ -33,6 +33,7 @@ PROMPTLY = 5.0
 REQUESTS = 'shop_http_requests_total'
 LATENCY = 'shop_http_request_duration_seconds'
 ORDERS = 'shop_order_value_euros'
+SIZES = 'shop_http_response_size_bytes'  # a native histogram
 
 
 class ThePage(unittest.TestCase):
@@ -49,9 +50,10 @@ class ThePage(unittest.TestCase):
 
     def test_nothing_is_counted_before_anything_happens(self):
         """Before the first request, the numbers of the shop are on the page as 0, but for labels not known yet"""
-        shop = {key: value for key, value in self.fresh.samples if key.name.startswith('shop_')}
+        shop = {key: value for key, value in self.fresh.samples
+                if key.name.startswith('shop_') and key.name not in ('shop_build_info', 'shop_sign')}
         self.assertEqual(set(shop.values()), {0})
-        later = {key for key in self.page.values if key.name.startswith('shop_') and key not in shop}
+        later = {key for key in self.page.values if key.name.startswith('shop_') and key not in self.fresh.values}
         self.assertEqual({key.name for key in later}, {REQUESTS})
 
     def test_requests_are_counted_by_method_and_code(self):
@@ -117,6 +119,13 @@ class ThePage(unittest.TestCase):
     def test_every_histogram_is_whole(self):
         """The buckets are cumulative, in the order of their bounds, and the last one, +Inf, equals the count"""
         check_histograms(self, self.page.histograms(), {LATENCY: 5, ORDERS: 1})
+
+    def test_facts_and_states_are_shown(self):
+        """Facts are labels, whatever text they are; of the states, one is 1"""
+        facts = [dict(key.labels) for key, value in self.page.samples if key.name == 'shop_build_info' and value == 1]
+        self.assertEqual([(one['version'], one['motto']) for one in facts],
+                         [('1.0', '"Knots\\strings",\nand no paper.')])
+        self.assertEqual(self.page.by_label('shop_sign', 'shop_sign'), {('open',): 1, ('closed',): 0})
 
     def test_the_constant_label_is_everywhere(self):
         """The registry's constant label is on every series"""
@@ -302,6 +311,61 @@ class Scraped(unittest.TestCase):
         self.assertLess(seconds, PROMPTLY)
         after = self.prometheus.scrape_after(time.time(), 'ending', is_up=False)
         self.assertEqual(self.prometheus.query(gauge, after), [])
+
+
+class ScrapedAsNative(unittest.TestCase):
+    """What a Prometheus server makes of the page that is told to take native histograms and exemplars."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.shop = cls.enterClassContext(Quickstart('--no-traffic'))
+        cls.prometheus = cls.enterClassContext(
+            Prometheus({'shop': cls.shop.metrics_url}, features=('native-histograms', 'exemplar-storage')))
+        cls.prometheus.scrape_after(0, 'shop')
+        cls.sizes = []
+        for i in range(40):
+            for path in ('/product/1', '/product/2', '/product/9', '/cellar', '/slow?ms=0'):
+                answer = request(cls.shop.shop_url + path, headers={'X-Trace-Id': f'trace-{i}'})
+                cls.sizes.append(len(answer.body))
+        cls.at = cls.prometheus.scrape_after(time.time(), 'shop')
+
+    def test_every_observation_arrives(self):
+        """The native histogram has as many observations as there were requests, and their sum"""
+        for function, expected in (('histogram_count', len(self.sizes)), ('histogram_sum', sum(self.sizes))):
+            self.assertEqual(self.prometheus.number(f'{function}({SIZES}{{job="shop"}})', self.at), expected)
+
+    def test_quantiles_are_within_one_bucket(self):
+        """histogram_quantile is no further from the exact quantile than a bucket is wide"""
+        factor = 2 ** (2 ** -3)  # of the buckets for a growth factor of 1.1
+        ordered = sorted(self.sizes)
+        for q in (0.1, 0.25, 0.5, 0.75, 0.9, 0.99):
+            exact = ordered[math.ceil(q * len(ordered)) - 1]
+            found = self.prometheus.number(f'histogram_quantile({q}, {SIZES}{{job="shop"}})', self.at)
+            self.assertLessEqual(found, exact * factor, q)
+            self.assertGreaterEqual(found, exact / factor, q)
+
+    def test_exemplars_arrive(self):
+        """Each series of requests has an exemplar, with the label that its request had"""
+        found = self.prometheus.get('query_exemplars', query=f'{REQUESTS}{{job="shop"}}',
+                                    start=f'{self.at - 60:.3f}', end=f'{self.at + 60:.3f}')
+        exemplars = {(one['seriesLabels']['method'], one['seriesLabels']['code']): one['exemplars'] for one in found}
+        self.assertEqual(set(exemplars), {('get', '200'), ('get', '404')})
+        for each in exemplars.values():
+            self.assertRegex(each[0]['labels']['trace_id'], r'^trace-\d+$')
+
+    def test_classic_families_arrive_as_ever(self):
+        """A classic histogram, a counter, a gauge and the states are there, with the values of the page"""
+        page = self.shop.page()
+        self.assertEqual(self.prometheus.number(f'{LATENCY}_count{{job="shop",route="/slow"}}', self.at),
+                         page.histogram(LATENCY, route='/slow')['count'])
+        self.assertEqual(self.prometheus.number(f'{REQUESTS}{{job="shop",code="404"}}', self.at), 80)
+        self.assertEqual(self.prometheus.vector('shop_sign{job="shop"}', self.at, 'shop_sign'),
+                         {('open',): 1, ('closed',): 0})
+        self.assertEqual(self.prometheus.number('shop_build_info{job="shop"}', self.at), 1)
+
+    def test_the_log_is_calm(self):
+        """The server logs no warning and no error"""
+        self.assertEqual(self.prometheus.complaints(), [])
 
 
 # The Accept headers that Prometheus servers send.
