@@ -80,7 +80,7 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   return family;
 }
 
-/// Without the lock.
+/// Without the lock. The family is registered, whatever is said of it.
 void RegistryCore::advise(const Definition& definition) const {
   if (!on_advice_) return;
   const FamilyView family{.name = definition.name,
@@ -142,7 +142,7 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
   }
   auto source = std::make_shared<Source>(collector, std::move(families), std::move(fixed_labels));
 
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   sources_.reserve(sources_.size() + 1);
   std::size_t added = 0;
   try {
@@ -156,6 +156,8 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
   }
   sources_.push_back(source);
   source->belong_to(weak_from_this(), std::move(owned));
+  lock.unlock();
+  for (const CollectedFamily& family : source->families()) advise(*family.definition);
   return source;
 }
 

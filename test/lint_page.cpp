@@ -1,5 +1,5 @@
-// Prints what quipu's linter says of a page of the text format, as `promtool check metrics` does: a problem a line, after
-// the name of its family. Reads the standard input.
+// Prints what quipu's linter says of a page of the text format, as `promtool check metrics` does: a problem a line,
+// after the name of its family. Reads the standard input.
 
 #include <iostream>
 #include <iterator>

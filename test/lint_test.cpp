@@ -1,7 +1,9 @@
 #include "../lib/lint.hpp"
 
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -188,4 +190,26 @@ TEST_CASE("lint: a family before it has a series") {
   CHECK(quipu::detail::lint({.name = "x_state", .help = "X.", .unit = "", .kind = quipu::Kind::stateset}).empty());
   CHECK(quipu::detail::lint({.name = "x_total", .help = "X.", .unit = "", .kind = quipu::Kind::stateset}) ==
         Texts{"non-counter metrics should not have \"_total\" suffix"});
+}
+
+TEST_CASE("a registry passes on the advice on what is registered") {
+  std::vector<std::pair<std::string, std::string>> advices;
+  quipu::RegistryOptions options{.prefix = "shop", .process_metrics = true, .self_metrics = true};
+  std::optional<quipu::Registry> registry;
+  options.on_advice = [&](std::string_view family, std::string_view advice) {
+    advices.emplace_back(family, advice);
+    // It is called without a lock.
+    if (registry) static_cast<void>(registry->gauge({.name = "advised", .help = "Families with advice."}));
+  };
+  registry.emplace(options);
+  static_cast<void>(registry->counter({.name = "orders_total", .help = "Orders."}));
+  static_cast<void>(registry->histogram({.name = "order_seconds", .help = "Time."}, "kind"));
+  CHECK(advices.empty());
+  static_cast<void>(registry->counter({.name = "orders", .help = "Orders."}));
+  const auto callback = registry->gauge_callback({.name = "queueLength"}, [] { return 1.0; });
+  static_cast<void>(registry->counter({.name = "orders", .help = "Orders."}));  // the same again
+  std::vector<std::string> families;
+  for (const auto& [family, advice] : advices) families.push_back(family);
+  CHECK(families == std::vector<std::string>{"shop_orders", "shop_queueLength", "shop_queueLength"});
+  CHECK(advices.front().second.find("_total") != std::string::npos);
 }

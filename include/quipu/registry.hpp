@@ -117,14 +117,13 @@ struct RegistryOptions {
   /// (`my_size`), so names that would then be equal are refused. A label whose name would then begin with two
   /// underscores is lost there, as those are Prometheus' own.
   bool utf8_names = false;
-  /// Whether OpenMetrics pages say when each series was made, in `_created` lines. Most servers take these for series of
-  /// their own. Protobuf, where they cost nothing, always says it.
+  /// Whether OpenMetrics pages say when each series was made, in `_created` lines. Most servers take these for series
+  /// of their own. Protobuf, where they cost nothing, always says it.
   bool created_lines = false;
   /// Whether scrapers that ask for OpenMetrics 2.0.0 get it. Experimental: its specification is a release candidate.
   bool open_metrics_2 = false;
-  /// Called for each family that is registered and does not follow Prometheus' advice on names, with what promtool would
-  /// say of it: no unit, no "_total", no help. Without a lock, on the thread that registers. What it throws comes out of
-  /// the registration, which holds nevertheless.
+  /// Called for each family that is registered and does not follow Prometheus' advice on names, with what promtool
+  /// would say of it: no unit, no "_total", no help. Without a lock, on the thread that registers. It must not throw.
   std::function<void(std::string_view family, std::string_view advice)> on_advice = {};
   /// Whether the page shows process_cpu_seconds_total, process_resident_memory_bytes and their like (Linux).
   bool process_metrics = true;

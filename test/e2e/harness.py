@@ -4,6 +4,7 @@ no fixed ports."""
 
 import collections
 import ctypes
+import gzip
 import http.client
 import json
 import os
@@ -129,8 +130,12 @@ class Answer:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     @property
+    def content(self):
+        return gzip.decompress(self.body) if self.all('Content-Encoding') == ['gzip'] else self.body
+
+    @property
     def text(self):
-        return self.body.decode('utf-8')
+        return self.content.decode('utf-8')
 
     def __repr__(self):
         return f'{self.status} {self.headers} {self.body[:200]!r}'

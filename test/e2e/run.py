@@ -370,6 +370,7 @@ class ScrapedAsNative(unittest.TestCase):
 
 # The Accept headers that Prometheus servers send.
 OPEN_METRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
+PROTOBUF = 'application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited'
 ACCEPT_HEADERS = {
     '2.42': 'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,'
             'text/plain;version=0.0.4;q=0.5,*/*;q=0.1',
@@ -404,30 +405,35 @@ class TheEndpoint(unittest.TestCase):
         cls.url = cls.enterClassContext(Quickstart('--no-traffic')).metrics_url
         cls.root = urllib.parse.urljoin(cls.url, '/')
 
-    def check_page(self, answer, content_type=TEXT_FORMAT):
+    def check_page(self, answer, content_type=TEXT_FORMAT, encodings=()):
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.all('Content-Type'), [content_type])
-        self.assertEqual(answer.all('Content-Encoding'), [])
+        self.assertEqual(answer.all('Content-Encoding'), list(encodings))
         # The length tells a page that was cut off at the end of a line.
         self.assertEqual(answer.all('Content-Length'), [str(len(answer.body))])
-        self.assertIn(LATENCY, dict(Page(answer.text).declared('TYPE')))
+        if 'protobuf' in content_type:
+            self.assertIn(LATENCY.encode(), answer.content)
+        else:
+            self.assertIn(LATENCY, dict(Page(answer.text).declared('TYPE')))
 
     def test_the_page_has_one_content_type(self):
         """GET gives the page with one Content-Type, that of the text format"""
         self.check_page(request(self.url))
 
     def test_every_prometheus_is_served(self):
-        """The headers of Prometheus 2.42 to 3.x are answered with a page in a format that they ask for"""
+        """The headers of Prometheus 2.42 to 3.x are answered with a page, compressed, in the format that they prefer"""
         for version, accept in ACCEPT_HEADERS.items():
             with self.subTest(version):
                 expected = OPEN_METRICS
-                if version == '2.49.0':
+                if 'native' in version:
+                    expected = PROTOBUF
+                elif version == '2.49.0':
                     expected = TEXT_FORMAT
                 elif version.startswith('3'):
                     expected += '; escaping=allow-utf-8'
                 self.check_page(request(self.url, headers={
                     'User-Agent': f'Prometheus/{version}', 'Accept': accept, 'Accept-Encoding': 'gzip',
-                    'X-Prometheus-Scrape-Timeout-Seconds': '0.5'}), expected)
+                    'X-Prometheus-Scrape-Timeout-Seconds': '0.5'}), expected, encodings=['gzip'])
 
     def test_any_accept_header_is_served(self):
         """An Accept header that asks for something else, or makes no sense, is answered with the page"""
