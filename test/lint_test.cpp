@@ -205,11 +205,11 @@ TEST_CASE("a registry passes on the advice on what is registered") {
   static_cast<void>(registry->counter({.name = "orders_total", .help = "Orders."}));
   static_cast<void>(registry->histogram({.name = "order_seconds", .help = "Time."}, "kind"));
   CHECK(advices.empty());
-  static_cast<void>(registry->counter({.name = "orders", .help = "Orders."}));
+  static_cast<void>(registry->counter({.name = "sales", .help = "Orders."}));
   const auto callback = registry->gauge_callback({.name = "queueLength"}, [] { return 1.0; });
-  static_cast<void>(registry->counter({.name = "orders", .help = "Orders."}));  // the same again
+  static_cast<void>(registry->counter({.name = "sales", .help = "Orders."}));  // the same again
   std::vector<std::string> families;
   for (const auto& [family, advice] : advices) families.push_back(family);
-  CHECK(families == std::vector<std::string>{"shop_orders", "shop_queueLength", "shop_queueLength"});
+  CHECK(families == std::vector<std::string>{"shop_sales", "shop_queueLength", "shop_queueLength"});
   CHECK(advices.front().second.find("_total") != std::string::npos);
 }

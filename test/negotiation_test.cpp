@@ -198,7 +198,6 @@ TEST_CASE("the escaping that wins is that of the winning clause") {
 
 TEST_CASE("what is not switched on is not offered") {
   CHECK(chosen("application/openmetrics-text;version=2.0.0") == text);
-  CHECK(chosen("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited") == text);
   const FormatOptions created{.created_lines = true};
   CHECK_FALSE(negotiate("application/openmetrics-text").created_lines);
   CHECK(negotiate("application/openmetrics-text", created).created_lines);

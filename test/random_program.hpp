@@ -26,7 +26,7 @@ namespace random_program {
 class Program {
  public:
   explicit Program(std::span<const std::uint8_t> bytes)
-      : bytes_(bytes), registry_({.process_metrics = false, .self_metrics = false, .utf8_names = true}) {
+      : bytes_(bytes), registry_({.utf8_names = true, .process_metrics = false, .self_metrics = false}) {
     while (!bytes_.empty()) step();
   }
 
@@ -76,8 +76,8 @@ class Program {
     return result;
   }
   double number() {
-    std::array<std::uint8_t, 8> bits{};
-    for (std::uint8_t& b : bits) b = byte();
+    std::uint64_t bits = 0;
+    for (int i = 0; i < 8; ++i) bits = bits << 8 | byte();
     return std::bit_cast<double>(bits);
   }
 
@@ -93,8 +93,10 @@ class Program {
   void add_family(int kind) {
     const std::string name = text() + (kind % 4 == 0 ? "_total" : "");
     const std::string help = text();
-    const std::string first = text();
-    const std::string second = text();
+    // Of a label name that begins otherwise, what is left after escaping may begin with "__", which no page should
+    // have.
+    const std::string first = 'l' + text();
+    const std::string second = 'l' + text();
     Family family{.name = name, .help = quipu::detail::to_utf8(help), .label_names = {first, second}};
     const auto given = quipu::runtime(name);
     const auto a = quipu::runtime(first);
@@ -167,7 +169,7 @@ class Program {
     std::size_t expected = 0;
     for (const Family& family : families_) {
       expected += family.values.size();
-      for (const auto& [labels, observed] : family.observed) expected += family.natives ? 1 : bounds.size() + 1;
+      expected += family.observed.size() * (family.natives ? 1 : bounds.size() + 1);
     }
     if (series < expected) return "series are missing";
     // Names are as they were given only where the scraper takes UTF-8.
