@@ -106,10 +106,6 @@ class Shop {
       cart_value_ = 0;
       answer(response, 200, "sold");
     });
-    post("/close", "/close", [this](const auto&, auto& response) {
-      metrics_.sign.set(Sign::closed);
-      answer(response, 200, "closed");
-    });
     get("/slow", "/slow", [](const auto& request, auto& response) {
       int ms = 100;
       const std::string text = request.get_param_value("ms");
@@ -142,6 +138,7 @@ class Shop {
   }
 
   void stop() {
+    metrics_.sign.set(Sign::closed);
     server_.stop();
     if (thread_.joinable()) thread_.join();
   }
