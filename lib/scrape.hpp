@@ -43,8 +43,7 @@ class InstrumentWalk {
   bool is_begun_ = false;
   KeyReader reader_;
   SeriesTable::Walk walk_;
-  std::span<const SeriesTable::Walk::Entry> batch_;                   // what is left of it
-  std::array<std::uint64_t, SeriesTable::Walk::max_batch> wholes_{};  // what the counters of the batch were
+  std::span<const SeriesTable::Walk::Entry> batch_;  // what is left of it
   HistogramSnapshot snapshot_;
 
   // Of each counter of the batch, or each bucket of the histogram; empty if there are none.
