@@ -36,8 +36,7 @@ void make_coarser(std::vector<NativeKey>& keys, const NativeResolution& from, co
   for (NativeKey& key : keys) key = coarser(key, from, to);
   std::erase_if(keys, is_native_zero);
   std::ranges::sort(keys);
-  const auto repeated = std::ranges::unique(keys);
-  keys.erase(repeated.begin(), repeated.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
 }
 
 /// Null when memory ran out. It has no counters yet.
