@@ -31,6 +31,14 @@ Body observe(quipu::Histogram histogram) {
   return each([histogram, values](std::size_t i) { histogram.observe(values[i % inputs]); });
 }
 
+/// The values are those of a classic histogram with the default buckets, which fall into 110 native ones.
+Body observe_native() {
+  const quipu::NativeHistogram histogram = registry().native_histogram({.name = "native_histogram_observe"});
+  const quipu::Buckets usual = quipu::buckets::defaults();
+  const double* values = values_around(usual.bounds()).data();
+  return each([histogram, values](std::size_t i) { histogram.observe(values[i % inputs]); });
+}
+
 Body observe_duration() {
   const quipu::Histogram histogram = registry().histogram({.name = "histogram_observe_duration_seconds"});
   auto& durations = *new std::vector<std::chrono::nanoseconds>;
@@ -84,6 +92,7 @@ std::vector<Row> recording_rows() {
              {.name = "histogram_observe_40", .buckets = quipu::buckets::exponential(0.001, 1.5, 40)}));
        }},
       {"histogram_observe_duration", "AS", observe_duration},
+      {"native_histogram_observe", "AS", observe_native},
       {"timer", "AA",
        [] {
          return each([histogram = registry().histogram({.name = "timer_seconds"})](std::size_t) {

@@ -1,6 +1,9 @@
 #include "quipu/detail/cells.hpp"
 
+#include <algorithm>
 #include <array>
+#include <chrono>
+#include <limits>
 #include <new>
 #include <span>
 
@@ -118,8 +121,8 @@ void set_gauge_slowly(CellRef to, double value) noexcept {
   static_cast<void>(acquire_slab());
   const Guard guard;
   if (!to.is_live()) return;
-  std::atomic<GaugeState>& state = to.cell->gauge_state;
-  auto known = GaugeState::counted;
+  std::atomic<std::uint32_t>& state = to.cell->state;
+  std::uint32_t known = GaugeState::counted;
   const bool is_first = state.compare_exchange_strong(known, GaugeState::being_set, std::memory_order_relaxed);
   if (known == GaugeState::being_set) return;  // as if it had come just before the other one
   to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_relaxed);
@@ -139,10 +142,10 @@ void add_gauge_slowly(CellRef to, double step) noexcept {
 
 double read_gauge(CellRef from) noexcept {
   const Guard guard;
-  const std::atomic<GaugeState>& state = from.cell->gauge_state;
+  const std::atomic<std::uint32_t>& state = from.cell->state;
   for (Patience patience;; patience.wait()) {
     if (!from.is_live()) return 0;
-    const GaugeState before = state.load(std::memory_order_acquire);  // pairs with the release in set_gauge_slowly()
+    const std::uint32_t before = state.load(std::memory_order_acquire);  // pairs with the release in set_gauge_slowly()
     // Acquire: pairs with the release in add_gauge_slowly().
     const double shared = std::bit_cast<double>(from.cell->bits.load(std::memory_order_acquire));
     if (before == GaugeState::set) return shared;
@@ -157,6 +160,28 @@ double read_gauge(CellRef from) noexcept {
       return shared + static_cast<double>(static_cast<std::int64_t>(tracked));
     }
   }
+}
+
+// Statesets.
+
+void set_states(CellRef to, std::uint64_t bits) noexcept {
+  const Guard guard;
+  if (to.is_live()) to.cell->bits.store(bits, std::memory_order_relaxed);
+}
+
+void switch_states(CellRef to, std::uint64_t bits, bool is_in) noexcept {
+  const Guard guard;
+  if (!to.is_live()) return;
+  if (is_in) {
+    to.cell->bits.fetch_or(bits, std::memory_order_relaxed);
+  } else {
+    to.cell->bits.fetch_and(~bits, std::memory_order_relaxed);
+  }
+}
+
+std::uint64_t read_states(CellRef from) noexcept {
+  const Guard guard;
+  return from.is_live() ? from.cell->bits.load(std::memory_order_relaxed) : 0;
 }
 
 // Histograms.
@@ -326,11 +351,20 @@ std::uint32_t next_tag() noexcept {
 
 std::uint32_t last_tag() noexcept { return last_tag_given.load(std::memory_order_relaxed); }
 
-CellRef begin_series(Cell& cell, std::size_t cells) noexcept {
+std::uint32_t seconds_now() noexcept {
+  const auto now =
+      std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()).time_since_epoch().count();
+  return static_cast<std::uint32_t>(
+      std::clamp<std::chrono::seconds::rep>(now, 0, std::numeric_limits<std::uint32_t>::max()));
+}
+
+CellRef begin_series(Cell& cell, std::size_t cells, std::uint32_t state, std::uint64_t bits) noexcept {
   const CellRef series{&cell, next_tag(), acquire_slot(cells)};
-  cell.gauge_state.store(GaugeState::counted, std::memory_order_relaxed);
-  cell.bits.store(0, std::memory_order_relaxed);
-  cell.tag.store(series.tag, std::memory_order_release);  // pairs with is_live(): the cell is empty
+  cell.state.store(state, std::memory_order_relaxed);
+  cell.bits.store(bits, std::memory_order_relaxed);
+  // Release: pairs with is_live(), and with whoever reads the tag before the rest. The value is there, and its state
+  // there.
+  cell.tag.store(series.tag, std::memory_order_release);
   return series;
 }
 

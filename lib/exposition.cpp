@@ -2,9 +2,10 @@
 
 #include <utility>
 
+#include "encoder.hpp"
 #include "quipu/registry.hpp"
+#include "registry_core.hpp"
 #include "scrape.hpp"
-#include "text_encoder.hpp"
 
 namespace quipu {
 namespace {
@@ -16,21 +17,27 @@ constexpr std::size_t beyond = piece_size / 4;  // what is shown last may go ove
 class RegistryPage final : public PageStream {
  public:
   RegistryPage(std::shared_ptr<detail::RegistryCore> registry, const ScrapeRequest& request)
-      : scrape_(std::move(registry), request) {}
+      : format_(detail::negotiate(request.accept, registry->formats())), scrape_(std::move(registry), request) {}
 
-  [[nodiscard]] std::string_view content_type() const noexcept override { return detail::text_content_type; }
+  [[nodiscard]] std::string_view content_type() const noexcept override { return content_type_; }
 
   [[nodiscard]] std::string_view next() override {
     buffer_.clear();
-    while (buffer_.size() < piece_size && scrape_.show_some(encoder_)) {
+    while (!is_over_ && buffer_.size() < piece_size) {
+      if (scrape_.show_some(*encoder_)) continue;
+      encoder_->finish();
+      is_over_ = true;
     }
     return buffer_.view();
   }
 
  private:
+  const detail::Format format_;
   detail::Scrape scrape_;
+  const std::string content_type_ = detail::content_type(format_);
   detail::PageBuffer buffer_{piece_size + beyond};
-  detail::TextEncoder encoder_{buffer_};
+  const std::unique_ptr<detail::Encoder> encoder_ = detail::make_encoder(format_, buffer_);
+  bool is_over_ = false;
 };
 
 class WholePage final : public PageStream {

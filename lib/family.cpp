@@ -7,9 +7,9 @@ namespace quipu::detail {
 
 FamilyCore::FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series)
     : definition(std::move(made)),
-      series(definition.cells, definition.columns,
-             definition.cells == CellKind::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
-             max_series) {}
+      series(definition.cells, {definition.key_columns().begin(), definition.key_columns().end()},
+             definition.kind == Kind::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size, max_series,
+             definition.first_states, definition.native) {}
 
 CellRef FamilyCore::the_only_series() {
   LabelKey key;
@@ -21,8 +21,10 @@ CellRef FamilyCore::the_only_series() {
 std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remove)(void*, Labels)) {
   std::size_t removed = 0;
   std::vector<Label> labels;
-  for (const std::string& name : core.definition.label_names) labels.push_back({name, {}});
-  KeyReader reader(core.definition.columns);
+  KeyReader reader(core.definition.key_columns());
+  for (std::size_t i = 0; i < core.definition.key_columns().size(); ++i) {
+    labels.push_back({core.definition.label_names[i], {}});
+  }
   SeriesTable::Walk walk(core.series);
   for (auto batch = walk.next(); !batch.empty(); batch = walk.next()) {
     for (const auto& met : batch) {

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 #include <stdexcept>
 
 #include "definition.hpp"
+#include "lint.hpp"
 #include "process_collector.hpp"
+#include "quipu/detail/exemplars.hpp"
 #include "quipu/memory.hpp"
 #include "registry_core.hpp"
 #include "scrape.hpp"
@@ -27,6 +30,10 @@ class SelfCollector final : public Collector {
     return {
         {.name = "quipu_rejected_recordings_total",
          .help = "Recordings in this process that made no sense and were not counted.",
+         .kind = Kind::counter,
+         .labels = {"reason"}},
+        {.name = "quipu_dropped_exemplars_total",
+         .help = "Exemplars in this process that were not kept; what they were examples of was counted.",
          .kind = Kind::counter,
          .labels = {"reason"}},
         {.name = "quipu_thread_cell_bytes", .help = "Memory of this process in which threads count, out of a budget."},
@@ -49,12 +56,16 @@ class SelfCollector final : public Collector {
 
 // The registry.
 
-RegistryCore::RegistryCore(OwnedLabels const_labels) : const_labels_(std::move(const_labels)) {}
+RegistryCore::RegistryCore(OwnedLabels const_labels, Names names, const RegistryOptions& options)
+    : const_labels_(std::move(const_labels)),
+      names_(names),
+      formats_{.open_metrics_2 = options.open_metrics_2, .created_lines = options.created_lines},
+      on_advice_(options.on_advice) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
                                                      std::size_t max_series) {
-  check(definition, const_labels_);
-  const std::lock_guard lock(mutex_);
+  check(definition, const_labels_, names_);
+  std::unique_lock lock(mutex_);
   if (const auto known = entries_.find(definition.name); known != entries_.end()) {
     const Entry& entry = known->second;
     if (entry.instruments != nullptr && *entry.definition == definition) return entry.instruments;
@@ -64,7 +75,20 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   const Definition& made = family->definition;
   claim(made);
   entries_.emplace(made.name, Entry{std::shared_ptr<const Definition>(family, &made), family});
+  lock.unlock();
+  advise(made);
   return family;
+}
+
+/// Without the lock. The family is registered, whatever is said of it.
+void RegistryCore::advise(const Definition& definition) const {
+  if (!on_advice_) return;
+  const FamilyView family{.name = definition.name,
+                          .help = definition.help,
+                          .unit = definition.unit,
+                          .kind = definition.kind,
+                          .label_names = definition.label_names};
+  for (const std::string& advice : lint(family)) on_advice_(definition.name, advice);
 }
 
 void RegistryCore::refuse_second(const Definition& definition, const Entry& first) const {
@@ -74,19 +98,27 @@ void RegistryCore::refuse_second(const Definition& definition, const Entry& firs
 }
 
 void RegistryCore::claim(const Definition& definition) {
-  const auto names = sample_names(definition);
-  for (const std::string& name : names) {
-    const auto taken = claims_.find(name);
-    if (taken == claims_.end()) continue;
-    throw RegistrationError(
-        fmt::format("cannot register {}: \"{}\" would be a sample of it, and is one of {}; choose another name",
-                    describe(definition), name, describe(*entries_.at(taken->second).definition)));
+  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+    for (const std::string& name : sample_names(definition, escapings_of_names[i].first)) {
+      const auto taken = claims_[i].find(name);
+      if (taken == claims_[i].end()) continue;
+      throw RegistrationError(
+          fmt::format("cannot register {}: {}\"{}\" would be a sample of it, and is one of {}; choose another name",
+                      describe(definition),
+                      i == 0 ? "" : fmt::format("where names are escaped as {}, ", escapings_of_names[i].second), name,
+                      describe(*entries_.at(taken->second).definition)));
+    }
   }
-  for (const std::string& name : names) claims_.emplace(name, definition.name);
+  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+    for (const std::string& name : sample_names(definition, escapings_of_names[i].first))
+      claims_[i].emplace(name, definition.name);
+  }
 }
 
 void RegistryCore::unclaim(const Definition& definition) {
-  for (const std::string& name : sample_names(definition)) claims_.erase(name);
+  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+    for (const std::string& name : sample_names(definition, escapings_of_names[i].first)) claims_[i].erase(name);
+  }
 }
 
 std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std::string& prefix,
@@ -101,16 +133,16 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
                                                               .unit = std::move(described.unit),
                                                               .label_names = std::move(described.labels)});
     definition->columns.resize(definition->label_names.size(), {LabelType::text});
-    if (described.kind == Kind::histogram) {
+    if (described.kind != Kind::counter && described.kind != Kind::gauge) {
       throw RegistrationError(
           fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
     }
-    check(*definition, const_labels_);
+    check(*definition, const_labels_, names_);
     families.push_back({std::move(definition), std::move(described.name)});
   }
   auto source = std::make_shared<Source>(collector, std::move(families), std::move(fixed_labels));
 
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   sources_.reserve(sources_.size() + 1);
   std::size_t added = 0;
   try {
@@ -124,6 +156,8 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
   }
   sources_.push_back(source);
   source->belong_to(weak_from_this(), std::move(owned));
+  lock.unlock();
+  for (const CollectedFamily& family : source->families()) advise(*family.definition);
   return source;
 }
 
@@ -199,6 +233,16 @@ void RegistryCore::show_self(Samples& samples) const {
   };
   samples.add("quipu_rejected_recordings_total", {"negative_step"}, rejected(Rejection::negative_step));
   samples.add("quipu_rejected_recordings_total", {"not_a_number"}, rejected(Rejection::not_a_number));
+  samples.add("quipu_rejected_recordings_total", {"unknown_state"}, rejected(Rejection::unknown_state));
+  const auto dropped = [&](std::string_view reason, Dropped why) {
+    samples.add("quipu_dropped_exemplars_total", {reason},
+                dropped_exemplars[static_cast<std::size_t>(why)].load(std::memory_order_relaxed));
+  };
+  dropped("bad_label", Dropped::bad_label);
+  dropped("busy", Dropped::busy);
+  dropped("no_room", Dropped::no_room);
+  dropped("not_utf8", Dropped::not_utf8);
+  dropped("too_long", Dropped::too_long);
   const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
     samples.add("quipu_collector_errors_total", {reason}, count.load(std::memory_order_relaxed));
   };
@@ -226,15 +270,19 @@ detail::OwnedLabels owned(std::span<const ConstLabel> labels) {
   return result;
 }
 
-std::string joined(std::string_view prefix) {
-  detail::check_prefix(prefix);
+std::string joined(std::string_view prefix, detail::Names names) {
+  detail::check_prefix(prefix, names);
   return prefix.empty() ? std::string() : fmt::format("{}_", prefix);
+}
+
+detail::Names names_of(const RegistryOptions& options) noexcept {
+  return options.utf8_names ? detail::Names::utf8 : detail::Names::legacy;
 }
 
 std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) {
   auto const_labels = owned(options.const_labels);
-  detail::check(const_labels);
-  auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels));
+  detail::check(const_labels, names_of(options));
+  auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), names_of(options), options);
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
     core->add_source(added, "", nullptr, std::move(collector))->set_prompt();
@@ -252,7 +300,21 @@ std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definit
   definition.name.insert(0, prefix_);
   definition.help = detail::to_utf8(definition.help);
   for (const LabelName& label : labels) definition.label_names.emplace_back(label.text());
+  if (definition.kind == Kind::stateset) definition.label_names.push_back(definition.name);
   return core_->add_family(std::move(definition), closed_size, max_series);
+}
+
+void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) const {
+  detail::Definition definition{
+      .kind = Kind::info, .name = std::string(options.name.text()), .help = std::string(options.help)};
+  detail::LabelKey key;
+  for (const auto& [name, value] : labels) {
+    definition.label_names.emplace_back(name.text());
+    definition.columns.push_back({detail::LabelType::text});
+    key.put(value);
+  }
+  const auto family = add_family(std::move(definition), {}, 0, options.max_series);
+  if (family->series.find_or_create(key) == detail::CellRef{}) throw std::bad_alloc();
 }
 
 Registration Scope::callback(Kind kind, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
@@ -276,9 +338,10 @@ Registration Scope::add(Collector& collector) const {
   return Registration(core_->add_source(collector, prefix_, nullptr, nullptr));
 }
 
-Scope Scope::subsystem(MetricPrefix prefix) const { return {core_, prefix_ + joined(prefix.text())}; }
+Scope Scope::subsystem(MetricPrefix prefix) const { return {core_, prefix_ + joined(prefix.text(), core_->names())}; }
 
-Registry::Registry(const RegistryOptions& options) : Scope(make_core(options), joined(options.prefix.text())) {}
+Registry::Registry(const RegistryOptions& options)
+    : Scope(make_core(options), joined(options.prefix.text(), names_of(options))) {}
 
 void Registry::collect(Visitor& visitor) const {
   detail::Scrape scrape(core(), {});

@@ -1,14 +1,19 @@
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "definition.hpp"
+#include "format.hpp"
 #include "quipu/family.hpp"
+#include "quipu/registry.hpp"
 #include "source.hpp"
 
 namespace quipu::detail {
@@ -16,7 +21,8 @@ namespace quipu::detail {
 /// What a registry is made of, behind its handles.
 class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
  public:
-  explicit RegistryCore(OwnedLabels const_labels);
+  /// Takes of the options what is not about names; those it gets as they are kept.
+  RegistryCore(OwnedLabels const_labels, Names names, const RegistryOptions& options);
 
   [[nodiscard]] std::shared_ptr<FamilyCore> add_family(Definition definition, std::size_t closed_size,
                                                        std::size_t max_series);
@@ -36,6 +42,8 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] std::vector<std::shared_ptr<Source>> sources_of(std::span<const std::string> names) const;
   [[nodiscard]] std::vector<Entry> entries_of(std::span<const std::string> names) const;
   [[nodiscard]] const OwnedLabels& const_labels() const noexcept { return const_labels_; }
+  [[nodiscard]] Names names() const noexcept { return names_; }
+  [[nodiscard]] const FormatOptions& formats() const noexcept { return formats_; }
   [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
   [[nodiscard]] Helpers& helpers() noexcept { return helpers_; }
 
@@ -45,18 +53,27 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
  private:
   // With the lock held.
   void claim(const Definition& definition);
+  [[nodiscard]] std::size_t escapings_in_use() const noexcept {
+    return names_ == Names::utf8 ? escapings_of_names.size() : 1;
+  }
   void unclaim(const Definition& definition);
   void add_to_entry(const std::shared_ptr<const Definition>& definition, const std::shared_ptr<Source>& source);
   void remove_from_entry(const std::string& name, const Source& source);
+  void advise(const Definition& definition) const;
   [[noreturn]] void refuse_second(const Definition& definition, const Entry& first) const;
 
   const OwnedLabels const_labels_;
+  const Names names_;
+  const FormatOptions formats_;
+  const std::function<void(std::string_view, std::string_view)> on_advice_;
   CollectorErrors errors_;
   Helpers helpers_;
 
-  mutable std::mutex mutex_;                   // guards what follows; not held while a collector is called
-  std::map<std::string, Entry> entries_;       // by full name
-  std::map<std::string, std::string> claims_;  // sample name → the family that has such samples
+  mutable std::mutex mutex_;              // guards what follows; not held while a collector is called
+  std::map<std::string, Entry> entries_;  // by full name
+  // Sample name → the family that has such samples; for each escaping, as a page is written with one of them. With
+  // legacy names, which are not escaped, the first will do.
+  std::map<std::string, std::string> claims_[escapings_of_names.size()];
   std::vector<std::shared_ptr<Source>> sources_;
 };
 

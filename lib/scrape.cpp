@@ -1,6 +1,7 @@
 #include "scrape.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <utility>
 
@@ -21,13 +22,18 @@ FamilyView view(const Definition& definition, Labels labels, std::size_t const_l
           .label_names = definition.label_names};
 }
 
+/// Of a series that is no gauge.
+WallTime created(const SeriesTable::Walk::Entry& series) noexcept {
+  return WallTime(std::chrono::seconds(series.state));
+}
+
 }  // namespace
 
 InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels)
     : family_(family),
       labels_(labels),
       const_labels_(labels.size()),
-      reader_(family.definition.columns),
+      reader_(family.definition.key_columns()),
       walk_(family.series) {
   begin_labels(family.definition, labels, const_labels_);
 }
@@ -35,8 +41,14 @@ InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& lab
 bool InstrumentWalk::show_some(Visitor& visitor) {
   if (batch_.empty()) batch_ = walk_.next();
   if (batch_.empty()) return false;
+  const auto of_batch = [&](std::size_t i) { return std::pair(batch_[i].series.ref, counter_place); };
   switch (family_.definition.cells) {
     case CellKind::whole: {
+      if (family_.definition.kind == Kind::info) {
+        show_batch(visitor, [](std::size_t) { return Number(std::uint64_t{1}); });
+        break;
+      }
+      read_exemplars(batch_.size(), of_batch);
       constexpr std::size_t most = SeriesTable::Walk::max_batch;
       std::array<CellRef, most> refs;
       std::array<std::uint64_t, most> values;
@@ -45,20 +57,55 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
       show_batch(visitor, [&](std::size_t i) { return Number(values[i]); });
       break;
     }
-    case CellKind::real: {
-      const bool is_gauge = family_.definition.kind == Kind::gauge;
-      show_batch(visitor, [&](std::size_t i) {
-        const CellRef ref = batch_[i].series.ref;
-        return Number(is_gauge ? read_gauge(ref) : read_real(ref));
-      });
+    case CellKind::real:
+      read_exemplars(batch_.size(), of_batch);
+      show_batch(visitor, [&](std::size_t i) { return Number(read_real(batch_[i].series.ref)); });
+      break;
+    case CellKind::gauge:
+      show_batch(visitor, [&](std::size_t i) { return Number(read_gauge(batch_[i].series.ref)); });
+      break;
+    case CellKind::states: {
+      const Entry& next = batch_.front();
+      batch_ = batch_.subspan(1);
+      const std::uint64_t states = read_states(next.series.ref);
+      if (!is_shown(next, visitor)) break;
+      const auto names = family_.definition.columns.back().names;
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        labels_.back().value = names[i];
+        // Not marked as plain: the series knows nothing of the names of its states.
+        visitor.sample({.labels = labels_, .value = Number((states >> i) & 1)});
+      }
       break;
     }
     case CellKind::histogram: {
       const Entry& next = batch_.front();
       batch_ = batch_.subspan(1);
+      read_exemplars(family_.series.layout()->cells(),
+                     [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
       read_histogram(next.series.ref, *family_.series.layout(), snapshot_);
       if (!is_shown(next, visitor)) break;
-      visitor.histogram({labels_, family_.definition.bounds, snapshot_.counts, snapshot_.sum, next.is_plain});
+      visitor.histogram({.labels = labels_,
+                         .bounds = family_.definition.bounds,
+                         .counts = snapshot_.counts,
+                         .sum = snapshot_.sum,
+                         .is_plain = next.is_plain,
+                         .created = created(next),
+                         .exemplars = exemplars_});
+      break;
+    }
+    case CellKind::native: {
+      const Entry& next = batch_.front();
+      batch_ = batch_.subspan(1);
+      read_native(next.series.ref, native_);
+      if (!is_shown(next, visitor)) break;
+      const NativeBuckets buckets = native_.buckets();
+      visitor.histogram({.labels = labels_,
+                         .bounds = family_.definition.bounds,
+                         .counts = native_.counts,
+                         .sum = native_.sum,
+                         .is_plain = next.is_plain,
+                         .created = native_.created,
+                         .native = &buckets});
       break;
     }
   }
@@ -68,11 +115,32 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
 /// Shows the batch, with the value that read(i) returns for series i.
 template <class Read>
 void InstrumentWalk::show_batch(Visitor& visitor, Read read) {
+  const bool is_counter = family_.definition.kind == Kind::counter;
   for (std::size_t i = 0; i < batch_.size(); ++i) {
-    const Number value = read(i);
-    if (is_shown(batch_[i], visitor)) visitor.sample({labels_, value, batch_[i].is_plain});
+    Sample sample{.labels = labels_, .value = read(i), .is_plain = batch_[i].is_plain};
+    if (is_counter) sample.created = created(batch_[i]);
+    if (!exemplars_.empty()) sample.exemplar = exemplars_[i];
+    if (is_shown(batch_[i], visitor)) visitor.sample(sample);
   }
   batch_ = {};
+}
+
+// Exemplars are read before the values. What they are examples of was counted before they were kept, so that it is in
+// the values.
+
+/// Of each of `count`, where at(i) says.
+template <class At>
+void InstrumentWalk::read_exemplars(std::size_t count, At at) {
+  exemplars_.clear();
+  if (!are_there_exemplars()) return;
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (found == exemplar_copies_.size()) exemplar_copies_.emplace_back();
+    const auto [series, place] = at(i);
+    if (!read_exemplar(series, place, exemplar_copies_[found])) continue;
+    exemplars_.resize(count);
+    exemplars_[i] = &exemplar_copies_[found++].view;
+  }
 }
 
 /// Makes all ready to show a series whose value was just read; false if it was removed, and what was read is nothing.

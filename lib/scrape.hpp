@@ -3,12 +3,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "quipu/detail/exemplars.hpp"
 #include "quipu/exposition.hpp"
 #include "quipu/family.hpp"
 #include "quipu/sample.hpp"
@@ -32,6 +34,8 @@ class InstrumentWalk {
   template <class Read>
   void show_batch(Visitor& visitor, Read read);
   [[nodiscard]] bool is_shown(const Entry& series, Visitor& visitor);
+  template <class At>
+  void read_exemplars(std::size_t count, At at);
 
   const FamilyCore& family_;
   std::vector<Label>& labels_;
@@ -41,6 +45,11 @@ class InstrumentWalk {
   SeriesTable::Walk walk_;
   std::span<const SeriesTable::Walk::Entry> batch_;  // what is left of it
   HistogramSnapshot snapshot_;
+
+  // Of each counter of the batch, or each bucket of the histogram; empty if there are none.
+  std::vector<const ExemplarView*> exemplars_;
+  std::deque<ExemplarCopy> exemplar_copies_;  // what they point to; some more
+  NativeSnapshot native_;
 };
 
 /// Shows the series of one family that collectors showed.

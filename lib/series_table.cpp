@@ -75,12 +75,15 @@ bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
 }  // namespace
 
 SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout,
-                         std::size_t closed_size, std::size_t max_series)
+                         std::size_t closed_size, std::size_t max_series, std::uint64_t first_bits,
+                         std::optional<NativeSpec> native)
     : kind_(kind),
       columns_(std::move(columns)),
       layout_(layout),
+      native_(std::move(native)),
       closed_size_(closed_size),
       max_series_(std::max<std::size_t>(max_series, 1)),
+      first_bits_(first_bits),
       seed_(random_seed()),
       has_plain_names_(std::ranges::all_of(
           columns_, [](const LabelColumn& column) { return std::ranges::all_of(column.names, is_plain); })) {
@@ -134,13 +137,23 @@ CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
 }
 
 std::size_t SeriesTable::cells() const noexcept {
-  return kind_ == CellKind::histogram ? histogram_cells(layout_->cells()) : 1;
+  switch (kind_) {
+    case CellKind::histogram:
+      return histogram_cells(layout_->cells());
+    case CellKind::native:
+      return 0;  // its generations have them
+    default:
+      return 1;
+  }
 }
 
 Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
   if (live_ + 1 > (tables_.back()->mask + 1) / 2) grow();
   const bool takes_free_position = !free_positions_.empty();
   if (!takes_free_position) order_.push_back(nullptr);
+  const auto release = [](NativeCells* unused) { unused->release(); };
+  std::unique_ptr<NativeCells, decltype(release)> native;
+  if (native_) native.reset(new NativeCells(*native_, layout_->count == 0 ? nullptr : layout_));
 
   auto* series = static_cast<Series*>(&acquire_cell(sizeof(Series) + key.size_bytes()));
   series->hash = hash(key);
@@ -148,7 +161,9 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
   series->is_plain = has_plain_names_ && (key.empty() || has_plain_text(columns_, key));
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
-  series->slot = begin_series(*series, cells()).slot;
+  const std::uint32_t state = kind_ == CellKind::gauge ? std::uint32_t{GaugeState::counted} : seconds_now();
+  series->slot = begin_series(*series, cells(), state, first_bits_).slot;
+  if (native) begin_native(*series, *native.release());
 
   if (takes_free_position) free_positions_.pop_back();
   order_[series->position] = series;
@@ -243,6 +258,7 @@ void SeriesTable::take_out(Series& series) {
 void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
   if (removed.empty() || !quiesce()) return;
   for (Series* series : removed) {
+    if (kind_ == CellKind::native) recycle_native(*series);
     recycle_series(*series, series->slot, cells(), kind_ == CellKind::histogram);
     release_cell(*series, sizeof(Series) + series->key().size_bytes());
   }
@@ -295,6 +311,7 @@ std::size_t SeriesTable::Walk::copy_batch() {
     const auto key = series->key();
     entry.key = {to, key.size()};
     entry.is_plain = series->is_plain != 0;
+    entry.state = series->state.load(std::memory_order_relaxed);
     // In twos: there is room for an even number behind a series, as cells are aligned to that.
     for (std::size_t i = 0; i < key.size(); i += 2) std::memcpy(to + i, key.data() + i, 2 * sizeof *to);
     to += key.size();

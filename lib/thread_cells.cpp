@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cell_memory.hpp"
+#include "native_cells.hpp"
 #include "patience.hpp"
 #include "quipu/memory.hpp"
 
@@ -58,12 +59,14 @@ void* map(std::size_t bytes) noexcept {
 }
 
 void before_fork() {
+  native_lock.lock();
   lock.lock();
   cell_memory_lock.lock();
 }
 void after_fork_in_parent() {
   cell_memory_lock.unlock();
   lock.unlock();
+  native_lock.unlock();
 }
 
 /// In the child only this thread is left. What the others counted stays on the page, but nobody goes on counting there:
@@ -89,6 +92,9 @@ class SlabLease {
     Slab* slab = std::exchange(own_slab, &no_slab);
     has_ended = true;
     if (slab == &no_slab) return;
+    // A thread that was ended in the middle of a guard left it behind.
+    const std::uint64_t guards = slab->guards.load(std::memory_order_relaxed);
+    slab->guards.store(guards + guards % 2, std::memory_order_release);  // pairs with quiesce()
     slab->owner.store(Slab::Owner::none, std::memory_order_relaxed);
     const std::lock_guard held(lock);
     slab->next_free = free_slabs.load(std::memory_order_relaxed);
@@ -219,8 +225,10 @@ bool barrier_everywhere() noexcept {
 bool quiesce() noexcept {
   if (!barrier_everywhere()) return false;
   for (Slab* slab = all_slabs(); slab != nullptr; slab = slab->next) {
-    // Acquire: pairs with the end of the guard.
-    for (Patience patience; slab->guards.load(std::memory_order_acquire) != 0; patience.wait()) {
+    // Acquire, both: pair with the end of the guard, and with the beginning of the next.
+    const std::uint64_t held = slab->guards.load(std::memory_order_acquire);
+    if (held % 2 == 0) continue;
+    for (Patience patience; slab->guards.load(std::memory_order_acquire) == held; patience.wait()) {
     }
   }
   // Seq_cst: pairs with the addition, likewise seq_cst, that begins the guard of a thread without a slab.

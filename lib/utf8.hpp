@@ -3,10 +3,9 @@
 #include <string>
 #include <string_view>
 
-namespace quipu::detail {
+#include "quipu/detail/utf8.hpp"
 
-/// Whether `text` is well-formed UTF-8 (Unicode, table 3-7): no overlong forms, no surrogates, nothing beyond U+10FFFF.
-[[nodiscard]] bool is_utf8(std::string_view text) noexcept;
+namespace quipu::detail {
 
 /// `text` with U+FFFD for every ill-formed part, as web browsers and Go do it.
 [[nodiscard]] std::string to_utf8(std::string_view text);

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <bit>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <fstream>
 #include <string>
@@ -19,6 +20,8 @@
 // What threads that end, processes that fork, and memory that runs short do to the counts.
 
 namespace {
+
+using namespace std::chrono_literals;
 
 quipu::Registry bare() { return quipu::Registry({.process_metrics = false, .self_metrics = false}); }
 
@@ -155,6 +158,33 @@ TEST_CASE("a fork in the middle of other threads' observations does not stop the
                  const auto snapshot = histogram.snapshot();
                  // The thread may have been left between a bucket and the sum.
                  return static_cast<double>(snapshot.count()) - snapshot.sum <= 1;
+               });
+  }
+  is_over = true;
+  busy.join();
+  CHECK(all_well);
+}
+
+TEST_CASE("a fork in the middle of another thread's changes to a native histogram does not stop the child's") {
+  const auto registry = bare();
+  const auto histogram = registry.native_histogram({.name = "h", .max_buckets = 8, .min_reset_interval = 1ns});
+  const auto fill = [&histogram] {
+    for (int power = 0; power < 40; ++power) histogram.observe(std::ldexp(1, power));
+  };
+  std::atomic<bool> is_over{false};
+  std::thread busy([&] {
+    while (!is_over) fill();
+  });
+  bool all_well = true;
+  for (int i = 0; i < 20; ++i) {
+    static_cast<void>(histogram.snapshot());  // so that it may be reset again
+    all_well = all_well && in_child([&] {
+                 static_cast<void>(histogram.snapshot());
+                 fill();
+                 const auto first = histogram.snapshot();
+                 histogram.observe(1);
+                 const auto second = histogram.snapshot();
+                 return first.count() > 0 && (second.count() == first.count() + 1 || second.created != first.created);
                });
   }
   is_over = true;
@@ -366,19 +396,19 @@ TEST_CASE("a gauge that was only added to can be set, and added to again") {
 TEST_CASE("a reader that comes while a gauge is set for the first time sees the whole of it") {
   using namespace quipu::detail;
   static Cell cell;
-  const CellRef gauge = begin_series(cell, 1);
+  const CellRef gauge = begin_series(cell, 1, GaugeState::counted);
   for (int i = 0; i < 100; ++i) add_gauge(gauge, 1);
   CHECK(read_gauge(gauge) == 100);
 
   // A thread that is setting it has got this far.
-  cell.gauge_state = GaugeState::being_set;
+  cell.state = GaugeState::being_set;
   double seen = -1;
   std::thread reader([&] { seen = read_gauge(gauge); });
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   add_gauge(gauge, 1);
   set_gauge(gauge, 5);
   cell.bits = std::bit_cast<std::uint64_t>(7.0);
-  cell.gauge_state = GaugeState::set;
+  cell.state = GaugeState::set;
   reader.join();
   CHECK(seen == 7);
   add_gauge(gauge, 1);

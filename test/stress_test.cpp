@@ -1,17 +1,21 @@
 // Many threads at once. The threads count what goes wrong; the main thread asserts.
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
 #include "page.hpp"
+#include "quipu/exemplar.hpp"
 #include "quipu/registry.hpp"
 
 namespace {
@@ -92,6 +96,7 @@ class Watcher : public quipu::Visitor {
       if (i < sample.bounds.size()) sum += sample.bounds[i] * static_cast<double>(sample.counts[i]);
     }
     torn += static_cast<std::size_t>(sum != sample.sum || sample.counts.back() != 0);
+    if (sample.native != nullptr) see_native(*sample.native, sample.counts);
   }
 
   [[nodiscard]] std::uint64_t value(const std::string& series) const {
@@ -103,12 +108,27 @@ class Watcher : public quipu::Visitor {
   }
   [[nodiscard]] std::size_t series_shown() const { return shown_.size(); }
 
+  /// No native histogram may have more buckets.
+  std::size_t most_buckets = 400;
+
   std::size_t scrapes = 0;
   std::size_t went_down = 0;
   std::size_t torn = 0;
   std::size_t shown_twice = 0;
 
  private:
+  void see_native(const quipu::NativeBuckets& native, std::span<const std::uint64_t> counts) {
+    std::uint64_t total = native.zero_count;
+    bool is_wrong = native.positive.size() + native.negative.size() > most_buckets;
+    for (const auto side : {native.positive, native.negative}) {
+      for (const auto& bucket : side) {
+        total += bucket.count;
+        is_wrong = is_wrong || bucket.count == 0;
+      }
+    }
+    for (const std::uint64_t count : counts) total -= count;
+    torn += static_cast<std::size_t>(is_wrong || total != 0);
+  }
   std::vector<std::uint64_t>& see(quipu::Labels labels, std::size_t values) {
     std::string series = name_;
     is_removed_ = false;
@@ -275,6 +295,131 @@ TEST_CASE("a thread that observes without any pause does not keep a reader from 
   CHECK(has_helped);
 }
 
+TEST_CASE("a native histogram that becomes coarser under writers that never pause loses nothing and is never torn") {
+  // The values are the classic bounds. In the finest buckets each has its own, and there may be fewer: so each series
+  // changes its resolution again and again, and has more and more counters, while all threads write to it.
+  constexpr int values = 100;
+  constexpr int threads = 3;
+  constexpr int observations = 20 * values * values;
+  // More and more different ones.
+  const auto value = [](int i) {
+    return 1 + i * 7 % (i < observations / 2 ? 1 + i / (observations / 2 / values) : values);
+  };
+  double sum = 0;
+  for (int i = 0; i < observations; ++i) sum += threads * value(i);
+
+  std::size_t rounds = 0;
+  std::size_t scrapes = 0;
+  std::size_t torn = 0;
+  std::size_t went_down = 0;
+  for (const auto end = Clock::now() + some_time; rounds < 6 || Clock::now() < end; ++rounds) {
+    const std::uint32_t most = std::array{6u, 50u, 400u}[rounds % 3];
+    const auto registry = page::empty_registry();
+    const auto histogram = registry.native_histogram({.name = "a",
+                                                      .growth_factor = 1.005,
+                                                      .max_buckets = most,
+                                                      .max_zero_threshold = rounds % 2 == 0 ? 0.0 : 20.0,
+                                                      .buckets = quipu::buckets::linear(1, 1, values)});
+    Watcher first(registry);
+    Watcher second(registry);
+    first.most_buckets = second.most_buckets = most;
+    {
+      Threads scraping;
+      scraping.repeat([&] { first.scrape(); });
+      scraping.repeat([&] { second.scrape(); });
+      Threads recording;
+      for (int t = 0; t < threads; ++t) {
+        recording.once([=] {
+          for (int i = 0; i < observations; ++i) histogram.observe(value(i));
+        });
+      }
+      recording.join();
+    }
+    first.scrape();
+    scrapes += first.scrapes + second.scrapes;
+    torn += first.torn + second.torn;
+    went_down += first.went_down + second.went_down;
+    const auto snapshot = histogram.snapshot();
+    REQUIRE(snapshot.count() == std::uint64_t{threads} * observations);
+    REQUIRE(snapshot.sum == sum);
+    REQUIRE(snapshot.positive.size() <= most);
+  }
+  CHECK(torn == 0);
+  CHECK(went_down == 0);
+  CHECK(scrapes > 2 * rounds);
+}
+
+TEST_CASE("a native histogram that is reset under writers that never pause shows all that was counted before") {
+  // It is full at once, and no later than that; so all resets happen when it is read.
+  const auto registry = page::empty_registry();
+  const auto histogram = registry.native_histogram({.name = "a", .max_buckets = 5, .min_reset_interval = 500ms});
+  std::atomic<std::uint64_t> observed{0};
+  std::uint64_t shown_before = 0;  // of all epochs but the last
+  std::size_t resets = 0;
+  std::size_t went_down = 0;
+  auto last = histogram.snapshot();
+  const auto read = [&] {
+    auto now = histogram.snapshot();
+    if (now.created != last.created) {
+      shown_before += last.count();
+      ++resets;
+    } else {
+      went_down += static_cast<std::size_t>(now.count() < last.count() || now.sum < last.sum);
+    }
+    last = std::move(now);
+  };
+  {
+    Threads threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.repeat([&] {
+        for (int i = 0; i < 1000; ++i) histogram.observe(1 << i % 20);
+        observed += 1000;
+      });
+    }
+    for (const auto end = Clock::now() + 20 * some_time; resets < 2 && Clock::now() < end;) read();
+  }
+  read();
+  CHECK(went_down == 0);
+  CHECK(resets >= 2);
+  CHECK(shown_before + last.count() == observed);
+}
+
+TEST_CASE("readers of a native histogram get on, however fast it begins again and again") {
+  const auto registry = page::empty_registry();
+  const auto histogram = registry.native_histogram(
+      {.name = "a", .max_buckets = 10, .min_reset_interval = 1ns, .buckets = quipu::buckets::linear(1, 1, 40)});
+  std::atomic<std::size_t> scrapes{0};
+  std::size_t torn = 0;
+  std::size_t resets = 0;
+  const auto begin = Clock::now();
+  {
+    Threads threads;
+    for (int t = 0; t < 2; ++t) {
+      threads.repeat([=] {
+        for (int i = 0; i < 1000; ++i) histogram.observe(1 + i % 40);
+      });
+    }
+    threads.repeat([&] {
+      Watcher watcher(registry);
+      watcher.most_buckets = 10;
+      watcher.scrape();
+      torn += watcher.torn;
+      ++scrapes;
+    });
+    quipu::WallTime created{};
+    // On a busy computer, the writers that a reader waits for may not run for a while.
+    const auto is_enough = [&] { return Clock::now() - begin > some_time && scrapes > 10 && resets > 10; };
+    while (!is_enough() && Clock::now() - begin < 20 * some_time) {
+      const auto now = histogram.snapshot().created;
+      resets += static_cast<std::size_t>(now > created);
+      created = now;
+    }
+  }
+  CHECK(torn == 0);
+  CHECK(scrapes > 10);
+  CHECK(resets > 10);
+}
+
 TEST_CASE("a gauge that is set for the first time has the old value or the new one, and nothing in between") {
   const auto registry = page::empty_registry();
   const auto family = registry.gauge<int>({.name = "a"}, "n");
@@ -359,6 +504,9 @@ TEST_CASE("series come and go while others count and scrape") {
   const auto registry = page::empty_registry();
   const auto family = registry.counter<std::string_view, int>({.name = "a_total"}, "kind", "n");
   const auto closed = registry.histogram<Method, bool>({.name = "b", .buckets = {1.0}}, "method", "flag");
+  const auto native = registry.native_histogram<std::string_view, int>(
+      {.name = "c", .growth_factor = 1.005, .max_buckets = 3, .buckets = quipu::Buckets{1.0, 2.0, 4.0, 8.0, 16.0}},
+      "kind", "n");
   constexpr int kept = 600;  // more than a scrape looks at in one go
   for (int n = 0; n < kept; ++n) static_cast<void>(family("kept", n));
   std::atomic<std::uint64_t> counted{0};
@@ -371,6 +519,7 @@ TEST_CASE("series come and go while others count and scrape") {
       family("kept", n).inc();
       family("short-lived", n % 50).inc();
       closed(static_cast<Method>(n % 3), n % 2 == 0).observe(1);
+      native("short-lived", n % 20).observe(1 << n % 5);
       counted.fetch_add(1, std::memory_order_relaxed);
     });
     for (int t = 0; t < 2; ++t) {
@@ -382,6 +531,10 @@ TEST_CASE("series come and go while others count and scrape") {
         counter.inc();
         closed(static_cast<Method>(n % 3), n % 2 == 0).observe(1);
         if (n % 11 == 0) closed.remove(static_cast<Method>(n % 3), true);
+        const auto observed = native("short-lived", n % 20);
+        for (int i = 0; i < 5; ++i) observed.observe(1 << i);
+        native.remove("short-lived", (n + 10) % 20);
+        observed.observe(16);
         if (n == 0) family.remove_if([](quipu::Labels labels) { return labels[0].value == "short-lived"; });
         if (n == 1) closed.remove_if([](quipu::Labels labels) { return labels[1].value == "true"; });
       });
@@ -483,13 +636,16 @@ TEST_CASE("threads that come and go leave their counts behind") {
   const auto histogram = registry.histogram({.name = "b", .buckets = {1.0}});
   const auto gauge = registry.gauge({.name = "c"});
   const auto family = registry.counter<int>({.name = "d_total"}, "n");
+  const auto native = registry.native_histogram({.name = "e", .buckets = quipu::Buckets{1.0}});
 
   struct CountsAtExit {
     quipu::Counter counter;
     quipu::Histogram histogram;
+    quipu::NativeHistogram native;
     ~CountsAtExit() {
       counter.inc();
       histogram.observe(1);
+      native.observe(1);
     }
   };
   constexpr int generations = 60;
@@ -504,9 +660,10 @@ TEST_CASE("threads that come and go leave their counts behind") {
         recording.once([=] {
           // Destroyed after everything that is first used later in the thread.
           thread_local CountsAtExit at_exit;
-          at_exit = {counter, histogram};
+          at_exit = {counter, histogram, native};
           counter.inc();
           histogram.observe(1);
+          native.observe(1);
           gauge.inc();
           family(t).inc();
         });
@@ -520,6 +677,7 @@ TEST_CASE("threads that come and go leave their counts behind") {
   // The assignment's temporary counts too.
   CHECK(counter.value() == 3 * total);
   CHECK(histogram.snapshot().count() == 3 * total);
+  CHECK(native.snapshot().count() == 3 * total);
   CHECK(gauge.value() == total);
   for (int t = 0; t < threads; ++t) CHECK(family(t).value() == generations);
 }
@@ -533,12 +691,14 @@ TEST_CASE("a registry may go while threads record") {
       const auto counter = registry.counter({.name = "a_total"});
       const auto histogram = registry.histogram({.name = "b"});
       const auto gauge = registry.gauge({.name = "c"}, "n")("1");
+      const auto native = registry.native_histogram({.name = "e", .max_buckets = 1});
       const auto family = registry.counter({.name = "d_total"}, "n");
       for (int t = 0; t < 2; ++t) {
         threads.repeat([=, &recorded] {
           counter.inc();
           histogram.observe(1);
           gauge.set(1);
+          native.observe(1 + recorded);
           family("1").inc();
           ++recorded;
         });
@@ -550,4 +710,162 @@ TEST_CASE("a registry may go while threads record") {
     threads.stop();
     CHECK(recorded >= before + 100);
   }
+}
+
+TEST_CASE("a stateset is in one state at any moment, and in the first again when it is made anew") {
+  enum class Phase { starting, serving, draining };
+  const auto registry = page::empty_registry();
+  const auto phase = registry.stateset<Phase>({.name = "phase", .first = Phase::starting});
+  const auto shards = registry.stateset<Phase, int>({.name = "shard_phase", .first = Phase::starting}, "shard");
+
+  /// Counts the states that are 1 in each series.
+  class States : public quipu::Visitor {
+   public:
+    void family(const quipu::FamilyView&) override {}
+    void sample(const quipu::Sample& sample) override {
+      active_ += sample.value.whole();
+      if (sample.labels.back().value != "draining") return;
+      wrong += static_cast<std::size_t>(active_ != 1);
+      active_ = 0;
+      ++shown;
+    }
+    void histogram(const quipu::HistogramSample&) override {}
+
+    std::size_t shown = 0;
+    std::size_t wrong = 0;
+
+   private:
+    std::uint64_t active_ = 0;
+  } states;
+
+  Threads threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.repeat([=, n = t]() mutable {
+      const auto next = static_cast<Phase>(++n % 3);
+      phase.set(next);
+      shards(n % 5).set(next);
+    });
+  }
+  threads.repeat([=, n = 0]() mutable { shards.remove(++n % 5); });
+  for (const auto end = Clock::now() + some_time; Clock::now() < end;) registry.collect(states);
+  threads.stop();
+  CHECK(states.shown > 100);
+  CHECK(states.wrong == 0);
+}
+
+TEST_CASE("exemplars are whole, and of their own series and bucket") {
+  const auto registry = page::empty_registry();
+  const auto counters = registry.counter<int>({.name = "a_total"}, "n");
+  const auto sizes = registry.histogram<int>({.name = "b", .buckets = {1.0, 2.0, 4.0, 8.0}}, "n");
+  constexpr int series = 4;
+
+  /// An exemplar says its series, its value, and its value again in a text of a length that it determines.
+  class Checker : public quipu::Visitor {
+   public:
+    void family(const quipu::FamilyView&) override {}
+    void sample(const quipu::Sample& sample) override {
+      ++series_shown;
+      if (sample.exemplar == nullptr) return;
+      check(sample.labels, *sample.exemplar);
+    }
+    void histogram(const quipu::HistogramSample& sample) override {
+      ++series_shown;
+      for (std::size_t i = 0; i < sample.exemplars.size(); ++i) {
+        if (sample.exemplars[i] == nullptr) continue;
+        const quipu::ExemplarView& exemplar = *sample.exemplars[i];
+        check(sample.labels, exemplar);
+        const bool is_inside = (i == 0 || exemplar.value > sample.bounds[i - 1]) &&
+                               (i == sample.bounds.size() || exemplar.value <= sample.bounds[i]);
+        wrong += static_cast<std::size_t>(!is_inside);
+      }
+    }
+
+    std::size_t series_shown = 0;
+    std::size_t shown = 0;
+    std::size_t wrong = 0;
+
+   private:
+    void check(quipu::Labels labels, const quipu::ExemplarView& exemplar) {
+      ++shown;
+      const auto value = static_cast<std::size_t>(exemplar.value);
+      const bool is_whole = exemplar.labels.size() == 3 && exemplar.labels[0].value == labels[0].value &&
+                            exemplar.labels[1].value == std::to_string(value) &&
+                            exemplar.labels[2].value == text_of(value);
+      wrong += static_cast<std::size_t>(!is_whole);
+    }
+
+   public:
+    static std::string text_of(std::size_t value) {
+      std::string text;
+      for (std::size_t i = 0; i < value * 8; ++i) text += value % 2 == 0 ? "x" : "\U0001F600";
+      return text;
+    }
+  } checker;
+
+  {
+    Threads threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.repeat([=, n = t]() mutable {
+        ++n;
+        const int value = n % 10 + 1;
+        const std::string number = std::to_string(value);
+        const std::string text = Checker::text_of(static_cast<std::size_t>(value));
+        const int which = n / 10 % series;
+        const std::string own = std::to_string(which);
+        const auto make = [&] { return quipu::Exemplar{{"n", own}, {"value", number}, {"text", text}}; };
+        counters(which).inc(value, make());
+        sizes(which).observe(value, make());
+        counters(which).inc(value, make);
+      });
+    }
+    threads.repeat([=, n = 0]() mutable {
+      counters.remove(++n % 2);
+      sizes.remove(n % 2);
+      std::this_thread::yield();
+    });
+    for (const auto end = Clock::now() + some_time; Clock::now() < end;) registry.collect(checker);
+  }
+  CHECK(checker.series_shown > 100);
+  CHECK(checker.shown > checker.series_shown / 10);
+  CHECK(checker.wrong == 0);
+}
+
+TEST_CASE("what a page shows as an exemplar is counted on that page") {
+  const auto registry = page::empty_registry();
+  const auto counter = registry.counter({.name = "a_total"});
+  const auto real = registry.fractional_counter({.name = "b_total"});
+  const auto sizes = registry.histogram({.name = "c", .buckets = {1.0}});
+
+  /// An exemplar says how many there have been before it.
+  class Checker : public quipu::Visitor {
+   public:
+    void family(const quipu::FamilyView&) override {}
+    void sample(const quipu::Sample& sample) override {
+      if (sample.exemplar != nullptr) check(*sample.exemplar, sample.value.real());
+    }
+    void histogram(const quipu::HistogramSample& sample) override {
+      if (!sample.exemplars.empty()) check(*sample.exemplars[0], static_cast<double>(sample.counts[0]));
+    }
+
+    std::size_t shown = 0;
+    std::size_t uncounted = 0;
+
+   private:
+    void check(const quipu::ExemplarView& exemplar, double counted) {
+      ++shown;
+      uncounted += static_cast<std::size_t>(std::stod(std::string(exemplar.labels[0].value)) > counted);
+    }
+  } checker;
+
+  Threads threads;
+  threads.repeat([=, n = 0]() mutable {
+    const std::string number = std::to_string(++n);
+    counter.inc(1, quipu::Exemplar{{"number", number}});
+    real.inc(1, quipu::Exemplar{{"number", number}});
+    sizes.observe(1, quipu::Exemplar{{"number", number}});
+  });
+  for (const auto end = Clock::now() + some_time; Clock::now() < end;) registry.collect(checker);
+  threads.stop();
+  CHECK(checker.shown > 100);
+  CHECK(checker.uncounted == 0);
 }

@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "quipu/detail/cells.hpp"
+#include "quipu/detail/exemplars.hpp"
+#include "quipu/exemplar.hpp"
 
 namespace quipu {
 
@@ -35,6 +37,15 @@ class Counter {
     detail::add_whole(ref_, static_cast<std::uint64_t>(step));
   }
 
+  /// The same, and keeps the exemplar, with the step as its value. It may allocate the first time, and reads the clock.
+  template <std::integral Step>
+  requires(!std::same_as<Step, bool>) void inc(Step step, const Exemplar& exemplar) const noexcept {
+    inc_with(step, exemplar);
+  }
+  /// The same with what `make` returns, if it is time for another exemplar: a few nanoseconds when it is not.
+  template <std::integral Step, ExemplarMaker Make>
+  requires(!std::same_as<Step, bool>) void inc(Step step, Make make) const { inc_with(step, make); }
+
   /// What has been counted so far; 0 for a handle whose series is gone. Sees what happened before the call, and may see
   /// some of what happens meanwhile.
   [[nodiscard]] std::uint64_t value() const noexcept { return detail::read_whole(ref_); }
@@ -45,6 +56,15 @@ class Counter {
  private:
   friend detail::Access;
   explicit Counter(detail::CellRef ref) noexcept : ref_(ref) {}
+
+  template <class Step, class Source>
+  void inc_with(Step step, Source& exemplar) const {
+    inc(step);
+    if constexpr (std::signed_integral<Step>) {
+      if (step < 0) return;
+    }
+    detail::attach(ref_, detail::counter_place, static_cast<double>(step), exemplar);
+  }
 
   detail::CellRef ref_;
 };
@@ -68,6 +88,13 @@ class FractionalCounter {
     detail::add_real(ref_, step);
   }
 
+  /// As those of Counter.
+  void inc(double step, const Exemplar& exemplar) const noexcept { inc_with(step, exemplar); }
+  template <ExemplarMaker Make>
+  void inc(double step, Make make) const {
+    inc_with(step, make);
+  }
+
   /// The total so far; 0 for a handle whose series is gone. May miss what happens meanwhile.
   [[nodiscard]] double value() const noexcept { return detail::read_real(ref_); }
 
@@ -76,6 +103,13 @@ class FractionalCounter {
  private:
   friend detail::Access;
   explicit FractionalCounter(detail::CellRef ref) noexcept : ref_(ref) {}
+
+  template <class Source>
+  void inc_with(double step, Source& exemplar) const {
+    inc(step);
+    if (!(step >= 0 && step <= std::numeric_limits<double>::max())) return;
+    detail::attach(ref_, detail::counter_place, step, exemplar);
+  }
 
   detail::CellRef ref_;
 };

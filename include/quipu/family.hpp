@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,7 +16,9 @@
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
 #include "quipu/label.hpp"
+#include "quipu/native_histogram.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/stateset.hpp"
 
 namespace quipu {
 
@@ -30,6 +34,13 @@ struct Definition {
   std::vector<std::string> label_names{};
   std::vector<LabelColumn> columns{};
   std::vector<double> bounds{};  // of a histogram
+  std::optional<NativeSpec> native{};
+  std::uint64_t first_states = 0;  // of a stateset: those that a series begins in, a bit each
+
+  /// Of the labels that series are told apart by: not the last one of a stateset, whose states share a cell.
+  [[nodiscard]] std::span<const LabelColumn> key_columns() const noexcept {
+    return std::span(columns).first(columns.size() - (kind == Kind::stateset ? 1 : 0));
+  }
 
   friend bool operator==(const Definition&, const Definition&) = default;
 };
@@ -72,8 +83,8 @@ inline constexpr std::size_t closed_combinations = [] {
 
 }  // namespace detail
 
-template <class... LabelTypes>
-class FamilyTimer;
+template <class Instrument, class... LabelTypes>
+class BasicFamilyTimer;
 
 /// All series of one name, one for each combination of label values: `requests(Method::get, 200).inc()`.
 ///
@@ -146,9 +157,11 @@ class Family {
   [[nodiscard]] std::size_t size() const { return core_->series.size(); }
 
   /// Starts a timer whose label values are given later: `auto timer = latency.time(); … timer.labels("/cart");`
-  [[nodiscard]] FamilyTimer<LabelTypes...> time() const noexcept requires std::is_same_v<Instrument, Histogram> {
-    return FamilyTimer<LabelTypes...>(*this);
+  [[nodiscard]] BasicFamilyTimer<Instrument, LabelTypes...> time() const noexcept requires
+      requires(Instrument instrument) {
+    instrument.time();
   }
+  { return BasicFamilyTimer<Instrument, LabelTypes...>(*this); }
 
  private:
   static constexpr std::size_t closed_size_ = detail::closed_combinations<LabelTypes...>;
@@ -196,22 +209,31 @@ template <class... LabelTypes>
 using FractionalCounterFamily = Family<FractionalCounter, LabelTypes...>;
 template <class... LabelTypes>
 using GaugeFamily = Family<Gauge, LabelTypes...>;
+template <class State, class... LabelTypes>
+using StateSetFamily = Family<StateSet<State>, LabelTypes...>;
 template <class... LabelTypes>
 using HistogramFamily = Family<Histogram, LabelTypes...>;
+template <class... LabelTypes>
+using NativeHistogramFamily = Family<NativeHistogram, LabelTypes...>;
 
 /// A timer of a histogram family, for label values that are known only at the end (a status, say). Observes the time
 /// until the end of the scope in the series that `labels()` named last; without `labels()`, nothing.
 /// Movable. Thread-compatible.
-template <class... LabelTypes>
-class [[nodiscard]] FamilyTimer {
+template <class Instrument, class... LabelTypes>
+class [[nodiscard]] BasicFamilyTimer {
  public:
-  explicit FamilyTimer(HistogramFamily<LabelTypes...> family) noexcept : family_(std::move(family)) {}
+  explicit BasicFamilyTimer(Family<Instrument, LabelTypes...> family) noexcept : family_(std::move(family)) {}
 
   /// Chooses the series to observe in. The time goes on.
   void labels(detail::LabelArgument<LabelTypes>... values) noexcept { timer_.into(family_(values...)); }
 
   /// As Timer::stop.
   Timer::Clock::duration stop() noexcept { return timer_.stop(); }
+  Timer::Clock::duration stop(const Exemplar& exemplar) noexcept { return timer_.stop(exemplar); }
+  template <ExemplarMaker Make>
+  Timer::Clock::duration stop(Make make) {
+    return timer_.stop(std::move(make));
+  }
   /// Observes with these label values, now and only now.
   Timer::Clock::duration stop(detail::LabelArgument<LabelTypes>... values) noexcept {
     labels(values...);
@@ -224,8 +246,13 @@ class [[nodiscard]] FamilyTimer {
   [[nodiscard]] Timer::Clock::duration elapsed() const noexcept { return timer_.elapsed(); }
 
  private:
-  HistogramFamily<LabelTypes...> family_;
-  Timer timer_{Histogram()};
+  Family<Instrument, LabelTypes...> family_;
+  BasicTimer<Instrument> timer_{Instrument()};
 };
+
+template <class... LabelTypes>
+using FamilyTimer = BasicFamilyTimer<Histogram, LabelTypes...>;
+template <class... LabelTypes>
+using NativeFamilyTimer = BasicFamilyTimer<NativeHistogram, LabelTypes...>;
 
 }  // namespace quipu

@@ -10,6 +10,8 @@
 #include "quipu/buckets.hpp"
 #include "quipu/detail/bucket_layout.hpp"
 #include "quipu/detail/cells.hpp"
+#include "quipu/detail/exemplars.hpp"
+#include "quipu/exemplar.hpp"
 
 namespace quipu {
 
@@ -17,7 +19,10 @@ namespace detail {
 struct Access;
 }
 
-class Timer;
+class Histogram;
+template <class Instrument>
+class BasicTimer;
+using Timer = BasicTimer<Histogram>;
 
 /// Counts observed values by bucket and adds them up: request durations, message sizes. A value equal to a bucket's
 /// bound belongs to that bucket. Durations are observed in seconds.
@@ -52,6 +57,23 @@ class Histogram {
     observe(Seconds(duration).count());
   }
 
+  /// The same, and keeps the exemplar for the bucket of the value. It may allocate the first time, and reads the clock.
+  void observe(double value, const Exemplar& exemplar) const noexcept { observe_with(value, exemplar); }
+  template <class Rep, class Period>
+  void observe(std::chrono::duration<Rep, Period> duration, const Exemplar& exemplar) const noexcept {
+    observe_with(Seconds(duration).count(), exemplar);
+  }
+  /// The same with what `make` returns, if it is time for another exemplar in the bucket: a few nanoseconds when it is
+  /// not.
+  template <ExemplarMaker Make>
+  void observe(double value, Make make) const {
+    observe_with(value, make);
+  }
+  template <class Rep, class Period, ExemplarMaker Make>
+  void observe(std::chrono::duration<Rep, Period> duration, Make make) const {
+    observe_with(Seconds(duration).count(), make);
+  }
+
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
   [[nodiscard]] Timer time() const noexcept;
 
@@ -67,20 +89,31 @@ class Histogram {
   friend detail::Access;
   Histogram(detail::CellRef ref, const detail::BucketLayout& layout) noexcept : ref_(ref), layout_(&layout) {}
 
+  template <class Source>
+  void observe_with(double value, Source& exemplar) const {
+    if (value != value) [[unlikely]] {
+      return detail::reject(detail::Rejection::not_a_number);
+    }
+    const std::size_t bucket = layout_->index(value);
+    detail::observe(ref_, *layout_, bucket, value);
+    detail::attach(ref_, detail::bucket_place(bucket), value, exemplar);
+  }
+
   detail::CellRef ref_;
   const detail::BucketLayout* layout_ = &detail::no_bounds;
 };
 
-/// Measures time from its construction, by the steady clock, for a histogram: until the end of the scope, or until
-/// `stop()`. Movable. Thread-compatible.
-class [[nodiscard]] Timer {
+/// Measures time from its construction, by the steady clock, for a histogram of either type: until the end of the
+/// scope, or until `stop()`. Movable. Thread-compatible.
+template <class Instrument>
+class [[nodiscard]] BasicTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit Timer(Histogram histogram) noexcept : histogram_(histogram), start_(Clock::now()), running_(true) {}
-  Timer(Timer&& other) noexcept
+  explicit BasicTimer(Instrument histogram) noexcept : histogram_(histogram), start_(Clock::now()), running_(true) {}
+  BasicTimer(BasicTimer&& other) noexcept
       : histogram_(other.histogram_), start_(other.start_), running_(std::exchange(other.running_, false)) {}
-  Timer& operator=(Timer&& other) noexcept {
+  BasicTimer& operator=(BasicTimer&& other) noexcept {
     if (this != &other) {
       stop();
       histogram_ = other.histogram_;
@@ -89,7 +122,7 @@ class [[nodiscard]] Timer {
     }
     return *this;
   }
-  ~Timer() { stop(); }
+  ~BasicTimer() { stop(); }
 
   /// Time since the start.
   [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
@@ -103,14 +136,29 @@ class [[nodiscard]] Timer {
     return time;
   }
 
+  /// The same with an exemplar, or with what makes one (see ExemplarMaker).
+  Clock::duration stop(const Exemplar& exemplar) noexcept { return stop_with(exemplar); }
+  template <ExemplarMaker Make>
+  Clock::duration stop(Make make) {
+    return stop_with(make);
+  }
+
   /// Observes nothing, now or at the end of the scope.
   void discard() noexcept { running_ = false; }
 
   /// Observes in `histogram` instead, at the end. The time goes on.
-  void into(Histogram histogram) noexcept { histogram_ = histogram; }
+  void into(Instrument histogram) noexcept { histogram_ = histogram; }
 
  private:
-  Histogram histogram_;
+  template <class Source>
+  Clock::duration stop_with(Source& exemplar) {
+    if (!std::exchange(running_, false)) return Clock::duration::zero();
+    const Clock::duration time = elapsed();
+    histogram_.observe(time, exemplar);
+    return time;
+  }
+
+  Instrument histogram_;
   Clock::time_point start_;
   bool running_;
 };

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <string_view>
 
+#include "quipu/detail/utf8.hpp"
+
 namespace quipu {
 
 /// A name that is only known at run time; see `runtime()`. It refers to the caller's text.
@@ -11,7 +13,8 @@ struct RuntimeName {
 };
 
 /// Marks a name as built at run time: `{.name = quipu::runtime(text)}`. Names in quotes need no mark and are checked by
-/// the compiler; these are checked when they are used, and a bad one throws RegistrationError.
+/// the compiler; these are checked when they are used, and a bad one throws RegistrationError. In a registry with
+/// RegistryOptions::utf8_names they may be any text in UTF-8.
 [[nodiscard]] constexpr RuntimeName runtime(std::string_view text) noexcept { return {text}; }
 
 namespace detail {
@@ -38,8 +41,18 @@ constexpr bool is_label_name(std::string_view text) noexcept {
 // Called only to stop a constant evaluation: the compiler's message shows their names.
 void a_metric_name_is_letters_digits_underscores_or_colons_and_begins_with_no_digit();
 void a_label_name_is_letters_digits_or_underscores_and_begins_with_no_digit_and_no_double_underscore();
+void a_name_is_not_empty_and_is_utf8();
 
 }  // namespace detail
+
+/// Marks a name in quotes as one beyond the legacy rules: `{.name = quipu::utf8("http.server.duration")}`. For
+/// registries with RegistryOptions::utf8_names. What is not UTF-8 does not compile.
+template <std::size_t Size>
+[[nodiscard]] consteval RuntimeName utf8(const char (&literal)[Size]) {
+  const std::string_view text(literal, Size - 1);
+  if (text.empty() || !detail::is_utf8(text)) detail::a_name_is_not_empty_and_is_utf8();
+  return {text};
+}
 
 /// The name of a metric: [a-zA-Z_:][a-zA-Z0-9_:]* (Prometheus data model, legacy names; colons are meant for recording
 /// rules). A literal that breaks the rule does not compile. Refers to the text it is made from, and is used up by the

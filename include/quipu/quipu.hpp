@@ -7,6 +7,7 @@
 #include "quipu/config.hpp"
 #include "quipu/counter.hpp"
 #include "quipu/error.hpp"
+#include "quipu/exemplar.hpp"
 #include "quipu/exposition.hpp"
 #include "quipu/family.hpp"
 #include "quipu/gauge.hpp"
@@ -14,8 +15,10 @@
 #include "quipu/label.hpp"
 #include "quipu/memory.hpp"
 #include "quipu/name.hpp"
+#include "quipu/native_histogram.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/stateset.hpp"
 #if QUIPU_HAS_HTTP
 #include "quipu/exposer.hpp"
 #endif

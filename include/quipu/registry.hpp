@@ -1,10 +1,14 @@
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -20,7 +24,9 @@
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
 #include "quipu/name.hpp"
+#include "quipu/native_histogram.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/stateset.hpp"
 
 namespace quipu {
 
@@ -46,6 +52,48 @@ struct HistogramOptions {
   std::size_t max_series = 100'000;
 };
 
+struct InfoOptions {
+  /// Without the prefix. Ends in "_info".
+  MetricName name;
+  std::string_view help = {};
+  std::size_t max_series = 100'000;
+};
+
+template <class State>
+struct StateSetOptions {
+  /// Without the prefix. With it, it is also the name of the label that says which state a series is of.
+  MetricName name;
+  std::string_view help = {};
+  /// The state that a series begins in; none unless given.
+  std::optional<State> first = {};
+  std::size_t max_series = 100'000;
+};
+
+struct NativeHistogramOptions {
+  /// Without the prefix, with the unit: "http_request_duration_seconds".
+  MetricName name;
+  std::string_view help = {};
+  std::string_view unit = {};
+  /// How much wider each bucket is than the one before, at the most: the next lower of the factors there are, which are
+  /// 2^(2^-n) for n from -4 to 8. From 1.1 comes 1.09 (n is 3).
+  double growth_factor = 1.1;
+  /// Values from -zero_threshold to zero_threshold are in one bucket.
+  double zero_threshold = 0x1p-128;
+  /// The most buckets of a series, from 1 to 400, the one at zero not counted. When a value needs another one: the
+  /// series is reset if `min_reset_interval` says so; or else the bucket at zero becomes wider, up to
+  /// `max_zero_threshold`; or else every two buckets become one, as often as it takes. (With the widest there are, for
+  /// factor 65536, there may be more, but no more than 266.)
+  std::uint32_t max_buckets = 160;
+  double max_zero_threshold = 0;
+  /// A series whose last reset (or beginning) is longer ago, and that was read since, may be reset: it begins again, at
+  /// 0 and with the buckets that were asked for. 0 for never. A series whose buckets have become coarser is reset when
+  /// it is first read after that time, which shows all that it counted until then.
+  std::chrono::nanoseconds min_reset_interval{0};
+  /// Classic upper bounds, at most 100, for a page that is to show both.
+  std::optional<Buckets> buckets = {};
+  std::size_t max_series = 100'000;
+};
+
 /// A label and its value, the same on every series of a registry.
 struct ConstLabel {
   LabelName name;
@@ -55,11 +103,28 @@ struct ConstLabel {
 /// A label value of one callback.
 using CallbackLabel = ConstLabel;
 
+/// A label value of an info.
+using InfoLabel = ConstLabel;
+
 struct RegistryOptions {
   /// Stands before every name, joined by an underscore: prefix "shop" makes "shop_orders_total".
   MetricPrefix prefix = {};
   /// On every series, before the family's own labels.
   std::vector<ConstLabel> const_labels = {};
+  /// Whether names, also of labels, may be any text in UTF-8 where they are given with `utf8()` or `runtime()`:
+  /// "my.size". Prometheus can read such names from version 3 on. To a server that does not ask for them a page shows
+  /// them escaped
+  /// (`my_size`), so names that would then be equal are refused. A label whose name would then begin with two
+  /// underscores is lost there, as those are Prometheus' own.
+  bool utf8_names = false;
+  /// Whether OpenMetrics pages say when each series was made, in `_created` lines. Most servers take these for series
+  /// of their own. Protobuf, where they cost nothing, always says it.
+  bool created_lines = false;
+  /// Whether scrapers that ask for OpenMetrics 2.0.0 get it. Experimental: its specification is a release candidate.
+  bool open_metrics_2 = false;
+  /// Called for each family that is registered and does not follow Prometheus' advice on names, with what promtool
+  /// would say of it: no unit, no "_total", no help. Without a lock, on the thread that registers. It must not throw.
+  std::function<void(std::string_view family, std::string_view advice)> on_advice = {};
   /// Whether the page shows process_cpu_seconds_total, process_resident_memory_bytes and their like (Linux).
   bool process_metrics = true;
   /// Whether the page shows quipu_rejected_recordings_total and what else the library counts of itself.
@@ -69,6 +134,9 @@ struct RegistryOptions {
 namespace detail {
 
 class RegistryCore;
+
+/// Throws RegistrationError.
+[[nodiscard]] NativeSpec native_spec(const NativeHistogramOptions& options);
 
 template <class>
 struct LabelNameFor {
@@ -97,6 +165,9 @@ class Scope {
   }
   [[nodiscard]] Gauge gauge(const MetricOptions& options) const { return single<Gauge>(options); }
   [[nodiscard]] Histogram histogram(const HistogramOptions& options) const { return single<Histogram>(options); }
+  [[nodiscard]] NativeHistogram native_histogram(const NativeHistogramOptions& options) const {
+    return single<NativeHistogram>(options);
+  }
 
   template <class... LabelTypes>
   requires(sizeof...(LabelTypes) > 0) [[nodiscard]] CounterFamily<LabelTypes...> counter(
@@ -118,6 +189,11 @@ class Scope {
   requires(sizeof...(LabelTypes) > 0) [[nodiscard]] HistogramFamily<LabelTypes...> histogram(
       const HistogramOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
     return family<Histogram, LabelTypes...>(options, {labels...});
+  }
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] NativeHistogramFamily<LabelTypes...> native_histogram(
+      const NativeHistogramOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<NativeHistogram, LabelTypes...>(options, {labels...});
   }
 
   // One to four labels of text, without types. (Parameters of a deduced type could not be checked by the compiler.)
@@ -151,6 +227,42 @@ class Scope {
   [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b, L c, L d) const {
     return histogram<T, T, T, T>(o, a, b, c, d);
   }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a) const { return native_histogram<T>(o, a); }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b) const {
+    return native_histogram<T, T>(o, a, b);
+  }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b, L c) const {
+    return native_histogram<T, T, T>(o, a, b, c);
+  }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b, L c, L d) const {
+    return native_histogram<T, T, T, T>(o, a, b, c, d);
+  }
+
+  /// The states of something, one of them or any: `registry.stateset<Phase>({.name = "phase", .first = Phase::start})`.
+  template <class State>
+  [[nodiscard]] StateSet<State> stateset(const StateSetOptions<State>& options) const {
+    return single<StateSet<State>>(options);
+  }
+  template <class State, class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] StateSetFamily<State, LabelTypes...> stateset(
+      const StateSetOptions<State>& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<StateSet<State>, LabelTypes...>(options, {labels...});
+  }
+  template <class State>
+  [[nodiscard]] auto stateset(const StateSetOptions<State>& o, L a) const {
+    return stateset<State, T>(o, a);
+  }
+  template <class State>
+  [[nodiscard]] auto stateset(const StateSetOptions<State>& o, L a, L b) const {
+    return stateset<State, T, T>(o, a, b);
+  }
+
+  /// Facts that do not change, as label values: `registry.info({.name = "build_info"}, {{"version", "1.2"}})`. On the
+  /// page from now on, as a series that is 1. Registered again with other values, it is a second series.
+  void info(const InfoOptions& options, std::initializer_list<InfoLabel> labels) const {
+    info(options, std::span(labels.begin(), labels.size()));
+  }
+  void info(const InfoOptions& options, std::span<const InfoLabel> labels) const;
 
   /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock,
   /// by several threads at once if there are several scrapes at once; what it throws costs its own series on that page.
@@ -195,24 +307,47 @@ class Scope {
   [[nodiscard]] Family<Instrument, LabelTypes...> family(const Options& options,
                                                          std::initializer_list<LabelName> labels) const {
     auto made = definition<Instrument>(options);
-    made.columns = {detail::LabelTraits<LabelTypes>::column...};
+    made.columns.insert(made.columns.begin(), {detail::LabelTraits<LabelTypes>::column...});
     return Family<Instrument, LabelTypes...>(
         add_family(std::move(made), labels, detail::closed_combinations<LabelTypes...>, options.max_series));
   }
 
   template <class Instrument, class Options>
   [[nodiscard]] detail::Definition definition(const Options& options) const {
-    detail::Definition made{
-        .name = std::string(options.name.text()), .help = std::string(options.help), .unit = std::string(options.unit)};
-    if constexpr (std::is_same_v<Instrument, Histogram>) {
+    detail::Definition made{.name = std::string(options.name.text()), .help = std::string(options.help)};
+    if constexpr (requires { options.unit; }) made.unit = options.unit;
+    if constexpr (requires { options.first; }) {
+      define_states(made, options);
+    } else if constexpr (std::is_same_v<Instrument, Histogram>) {
       made.kind = Kind::histogram;
       made.cells = detail::CellKind::histogram;
       made.bounds.assign(options.buckets.bounds().begin(), options.buckets.bounds().end());
+    } else if constexpr (std::is_same_v<Instrument, NativeHistogram>) {
+      made.kind = Kind::histogram;
+      made.cells = detail::CellKind::native;
+      made.native = detail::native_spec(options);
+      if (options.buckets) made.bounds.assign(options.buckets->bounds().begin(), options.buckets->bounds().end());
     } else {
       made.kind = std::is_same_v<Instrument, Gauge> ? Kind::gauge : Kind::counter;
-      made.cells = std::is_same_v<Instrument, Counter> ? detail::CellKind::whole : detail::CellKind::real;
+      made.cells = std::is_same_v<Instrument, Counter> ? detail::CellKind::whole
+                   : std::is_same_v<Instrument, Gauge> ? detail::CellKind::gauge
+                                                       : detail::CellKind::real;
     }
     return made;
+  }
+
+  template <class State>
+  static void define_states(detail::Definition& made, const StateSetOptions<State>& options) {
+    made.kind = Kind::stateset;
+    made.cells = detail::CellKind::states;
+    made.columns = {detail::LabelTraits<State>::column};
+    if (!options.first) return;
+    const auto first = static_cast<std::uint64_t>(*options.first);
+    if (first >= StateSet<State>::size) {
+      throw RegistrationError("cannot register stateset " + made.name + ": the state it begins in, " +
+                              std::to_string(first) + ", has no name");
+    }
+    made.first_states = std::uint64_t{1} << first;
   }
 
   [[nodiscard]] std::shared_ptr<detail::FamilyCore> add_family(detail::Definition definition,

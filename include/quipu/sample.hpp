@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,7 +20,9 @@ struct Label {
 
 using Labels = std::span<const Label>;
 
-enum class Kind : std::uint8_t { counter, gauge, histogram };
+/// A series of an info family is always 1: what it says is in its labels. A stateset family has one series for each
+/// state, which is 0 or 1; the last label, whose name is that of the family, says which state it is.
+enum class Kind : std::uint8_t { counter, gauge, histogram, info, stateset };
 
 [[nodiscard]] constexpr std::string_view to_string(Kind kind) noexcept {
   switch (kind) {
@@ -28,6 +32,10 @@ enum class Kind : std::uint8_t { counter, gauge, histogram };
       return "gauge";
     case Kind::histogram:
       return "histogram";
+    case Kind::info:
+      return "info";
+    case Kind::stateset:
+      return "stateset";
   }
   return "untyped";
 }
@@ -52,9 +60,34 @@ class Number {
   bool is_whole_;
 };
 
-/// One family, as it stands on the page: the full name with its prefix.
+/// When something happened, by the wall clock.
+using WallTime = std::chrono::system_clock::time_point;
+
+/// One event out of those that a series counted, so that one can go from a number to an example of it.
+struct ExemplarView {
+  Labels labels;  // a trace id, say; at most 128 code points with the names
+  double value;
+  WallTime time;
+};
+
+/// The buckets of a native histogram. Of schema n, bucket i covers (b^(i-1), b^i], where b = 2^(2^-n); a negative one
+/// mirrors it. Those of one side come by increasing index, each once, and none is empty.
+struct NativeBuckets {
+  struct Bucket {
+    std::int32_t index;
+    std::uint64_t count;  // not cumulative
+  };
+
+  std::int32_t schema;    // -4 … 8
+  double zero_threshold;  // values up to here, of both signs, are in the zero bucket
+  std::uint64_t zero_count;
+  std::span<const Bucket> positive;
+  std::span<const Bucket> negative;
+};
+
+/// One family, as it stands on the page: the full name with its prefix and its suffix (`_total`, `_info`).
 struct FamilyView {
-  std::string_view name;
+  std::string_view name;  // a legacy name, or any valid UTF-8 where the registry allows that
   std::string_view help;  // valid UTF-8, may hold line feeds; empty when there is none
   std::string_view unit;  // empty when there is none
   Kind kind;
@@ -68,15 +101,23 @@ struct Sample {
   Number value;
   /// No label value but those of const labels holds a backslash, a quote or a line feed: none needs an escape.
   bool is_plain = false;
+  /// When counting began, if that is known. Only of counters.
+  std::optional<WallTime> created = {};
+  /// Only of counters; null if there is none.
+  const ExemplarView* exemplar = nullptr;
 };
 
-/// One series of a histogram: its buckets and its sum, of the same moment.
+/// One series of a histogram: its buckets and its sum, of the same moment. One that is only native has no bounds, and
+/// one count.
 struct HistogramSample {
   Labels labels;
   std::span<const double> bounds;         // finite upper bounds, increasing
   std::span<const std::uint64_t> counts;  // one for each bound and one for +Inf; not cumulative
   double sum;
-  bool is_plain = false;  // as in Sample
+  bool is_plain = false;                                // as in Sample
+  std::optional<WallTime> created = {};                 // as in Sample
+  std::span<const ExemplarView* const> exemplars = {};  // null where a bucket has none; no more than there are counts
+  const NativeBuckets* native = nullptr;                // adds up to the same count; null for a classic histogram
 };
 
 /// Is shown a registry: `family`, then every series of it, then the next family. Families come sorted by name, each

@@ -130,9 +130,12 @@ class Answer:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     @property
+    def content(self):
+        return gzip.decompress(self.body) if self.all('Content-Encoding') == ['gzip'] else self.body
+
+    @property
     def text(self):
-        body = gzip.decompress(self.body) if self.all('Content-Encoding') == ['gzip'] else self.body
-        return body.decode('utf-8')
+        return self.content.decode('utf-8')
 
     def __repr__(self):
         return f'{self.status} {self.headers} {self.body[:200]!r}'
@@ -170,14 +173,16 @@ def exchange(url, data):
 
 # ---- Pages of metrics ----
 
-def text_parser():
+def parse(text):
     try:
-        from prometheus_client.parser import text_string_to_metric_families
+        from prometheus_client import parser
+        from prometheus_client.openmetrics import parser as open_metrics_parser
     except ImportError:
         raise AssertionError(
             'the Python module prometheus_client is missing: install the Debian package python3-prometheus-client, '
             'and run this with /usr/bin/python3') from None
-    return text_string_to_metric_families
+    format_parser = open_metrics_parser if text.endswith('# EOF\n') else parser
+    return list(format_parser.text_string_to_metric_families(text))
 
 
 Series = collections.namedtuple('Series', 'name labels')
@@ -188,7 +193,7 @@ class Page:
 
     def __init__(self, text):
         self.text = text
-        self.families = list(text_parser()(text))
+        self.families = parse(text)
         self.samples = [(Series(sample.name, frozenset(sample.labels.items())), sample.value)
                         for family in self.families for sample in family.samples]
         self.values = dict(self.samples)
@@ -280,8 +285,8 @@ class Quickstart(Child):
                               stderr=subprocess.PIPE, timeout=seconds, encoding='utf-8', check=False,
                               preexec_fn=_prepare_child)
 
-    def page(self):
-        answer = request(self.metrics_url)
+    def page(self, accept=''):
+        answer = request(self.metrics_url, headers={'Accept': accept})
         if answer.status != 200:
             raise AssertionError(f'GET {self.metrics_url}: {answer}')
         return Page(answer.text)
@@ -394,7 +399,7 @@ class Customers:
 class Prometheus(Child):
     """A server that scrapes each of `targets` (job -> URL) every second. Its data is gone after stop()."""
 
-    def __init__(self, targets):
+    def __init__(self, targets, features=()):
         command = program('prometheus', 'prometheus')
         jobs = [{'job_name': job, 'metrics_path': urllib.parse.urlsplit(url).path,
                  'static_configs': [{'targets': [urllib.parse.urlsplit(url).netloc]}]} for job, url in targets.items()]
@@ -408,7 +413,8 @@ class Prometheus(Child):
             self.url = f'http://127.0.0.1:{port}'
             super().__init__('prometheus', [
                 command, f'--config.file={config}', f'--storage.tsdb.path={self._folder.name}/data',
-                f'--web.listen-address=127.0.0.1:{port}', '--log.format=json'], cwd=self._folder.name)
+                f'--web.listen-address=127.0.0.1:{port}', '--log.format=json',
+                *[f'--enable-feature={feature}' for feature in features]], cwd=self._folder.name)
             try:
                 wait_for('Prometheus to be ready', self._is_ready)
                 return

@@ -33,6 +33,7 @@ PROMPTLY = 5.0
 REQUESTS = 'shop_http_requests_total'
 LATENCY = 'shop_http_request_duration_seconds'
 ORDERS = 'shop_order_value_euros'
+SIZES = 'shop_http_response_size_bytes'  # a native histogram
 
 
 class ThePage(unittest.TestCase):
@@ -49,9 +50,10 @@ class ThePage(unittest.TestCase):
 
     def test_nothing_is_counted_before_anything_happens(self):
         """Before the first request, the numbers of the shop are on the page as 0, but for labels not known yet"""
-        shop = {key: value for key, value in self.fresh.samples if key.name.startswith('shop_')}
+        shop = {key: value for key, value in self.fresh.samples
+                if key.name.startswith('shop_') and key.name not in ('shop_build_info', 'shop_sign')}
         self.assertEqual(set(shop.values()), {0})
-        later = {key for key in self.page.values if key.name.startswith('shop_') and key not in shop}
+        later = {key for key in self.page.values if key.name.startswith('shop_') and key not in self.fresh.values}
         self.assertEqual({key.name for key in later}, {REQUESTS})
 
     def test_requests_are_counted_by_method_and_code(self):
@@ -118,6 +120,13 @@ class ThePage(unittest.TestCase):
         """The buckets are cumulative, in the order of their bounds, and the last one, +Inf, equals the count"""
         check_histograms(self, self.page.histograms(), {LATENCY: 5, ORDERS: 1})
 
+    def test_facts_and_states_are_shown(self):
+        """Facts are labels, whatever text they are; of the states, one is 1"""
+        facts = [dict(key.labels) for key, value in self.page.samples if key.name == 'shop_build_info' and value == 1]
+        self.assertEqual([(one['version'], one['motto']) for one in facts],
+                         [('1.0', '"Knots\\strings",\nand no paper.')])
+        self.assertEqual(self.page.by_label('shop_sign', 'shop_sign'), {('open',): 1, ('closed',): 0})
+
     def test_the_constant_label_is_everywhere(self):
         """The registry's constant label is on every series"""
         values = {dict(key.labels).get('env') for key, _ in self.page.samples}
@@ -179,7 +188,7 @@ class Scraped(unittest.TestCase):
         cls.customers.second_day()
         # Every query is about this moment: the first scrape after the last request.
         cls.at = cls.prometheus.scrape_after(time.time(), 'shop')
-        cls.page = cls.shop.page()
+        cls.page = cls.shop.page(ACCEPT_HEADERS['2.42'])  # what the server sees
 
     def test_the_target_is_up(self):
         """The target is up, without an error"""
@@ -258,8 +267,9 @@ class Scraped(unittest.TestCase):
         self.assertEqual({entry['metric']: entry['type'] for entry in found}, dict(self.page.declared('TYPE')))
         self.assertEqual({entry['metric']: entry['help'] for entry in found}, dict(self.page.declared('HELP')))
         types = {entry['metric']: entry['type'] for entry in found}
-        self.assertEqual([types[name] for name in (REQUESTS, LATENCY, 'shop_cart_items', 'shop_cart_value_euros',
-                                                   'shop_revenue_euros_total')],
+        # The family of a counter is called so without the _total of its series.
+        self.assertEqual([types[name] for name in ('shop_http_requests', LATENCY, 'shop_cart_items',
+                                                   'shop_cart_value_euros', 'shop_revenue_euros')],
                          ['counter', 'histogram', 'gauge', 'gauge', 'counter'])
 
     def test_the_log_is_calm(self):
@@ -303,7 +313,64 @@ class Scraped(unittest.TestCase):
         self.assertEqual(self.prometheus.query(gauge, after), [])
 
 
+class ScrapedAsNative(unittest.TestCase):
+    """What a Prometheus server makes of the page that is told to take native histograms and exemplars."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.shop = cls.enterClassContext(Quickstart('--no-traffic'))
+        cls.prometheus = cls.enterClassContext(
+            Prometheus({'shop': cls.shop.metrics_url}, features=('native-histograms', 'exemplar-storage')))
+        cls.prometheus.scrape_after(0, 'shop')
+        cls.sizes = []
+        for i in range(40):
+            for path in ('/product/1', '/product/2', '/product/9', '/cellar', '/slow?ms=0'):
+                answer = request(cls.shop.shop_url + path, headers={'X-Trace-Id': f'trace-{i}'})
+                cls.sizes.append(len(answer.body))
+        cls.at = cls.prometheus.scrape_after(time.time(), 'shop')
+
+    def test_every_observation_arrives(self):
+        """The native histogram has as many observations as there were requests, and their sum"""
+        for function, expected in (('histogram_count', len(self.sizes)), ('histogram_sum', sum(self.sizes))):
+            self.assertEqual(self.prometheus.number(f'{function}({SIZES}{{job="shop"}})', self.at), expected)
+
+    def test_quantiles_are_within_one_bucket(self):
+        """histogram_quantile is no further from the exact quantile than a bucket is wide"""
+        factor = 2 ** (2 ** -3)  # of the buckets for a growth factor of 1.1
+        ordered = sorted(self.sizes)
+        for q in (0.1, 0.25, 0.5, 0.75, 0.9, 0.99):
+            exact = ordered[math.ceil(q * len(ordered)) - 1]
+            found = self.prometheus.number(f'histogram_quantile({q}, {SIZES}{{job="shop"}})', self.at)
+            self.assertLessEqual(found, exact * factor, q)
+            self.assertGreaterEqual(found, exact / factor, q)
+
+    def test_exemplars_arrive(self):
+        """Each series of requests has an exemplar, with the label that its request had"""
+        found = self.prometheus.get('query_exemplars', query=f'{REQUESTS}{{job="shop"}}',
+                                    start=f'{self.at - 60:.3f}', end=f'{self.at + 60:.3f}')
+        exemplars = {(one['seriesLabels']['method'], one['seriesLabels']['code']): one['exemplars'] for one in found}
+        self.assertEqual(set(exemplars), {('get', '200'), ('get', '404')})
+        for each in exemplars.values():
+            self.assertRegex(each[0]['labels']['trace_id'], r'^trace-\d+$')
+
+    def test_classic_families_arrive_as_ever(self):
+        """A classic histogram, a counter, a gauge and the states are there, with the values of the page"""
+        page = self.shop.page()
+        self.assertEqual(self.prometheus.number(f'{LATENCY}_count{{job="shop",route="/slow"}}', self.at),
+                         page.histogram(LATENCY, route='/slow')['count'])
+        self.assertEqual(self.prometheus.number(f'{REQUESTS}{{job="shop",code="404"}}', self.at), 80)
+        self.assertEqual(self.prometheus.vector('shop_sign{job="shop"}', self.at, 'shop_sign'),
+                         {('open',): 1, ('closed',): 0})
+        self.assertEqual(self.prometheus.number('shop_build_info{job="shop"}', self.at), 1)
+
+    def test_the_log_is_calm(self):
+        """The server logs no warning and no error"""
+        self.assertEqual(self.prometheus.complaints(), [])
+
+
 # The Accept headers that Prometheus servers send.
+OPEN_METRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
+PROTOBUF = 'application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited'
 ACCEPT_HEADERS = {
     '2.42': 'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,'
             'text/plain;version=0.0.4;q=0.5,*/*;q=0.1',
@@ -338,25 +405,35 @@ class TheEndpoint(unittest.TestCase):
         cls.url = cls.enterClassContext(Quickstart('--no-traffic')).metrics_url
         cls.root = urllib.parse.urljoin(cls.url, '/')
 
-    def check_page(self, answer, encodings=()):
+    def check_page(self, answer, content_type=TEXT_FORMAT, encodings=()):
         self.assertEqual(answer.status, 200)
-        self.assertEqual(answer.all('Content-Type'), [TEXT_FORMAT])
+        self.assertEqual(answer.all('Content-Type'), [content_type])
         self.assertEqual(answer.all('Content-Encoding'), list(encodings))
         # The length tells a page that was cut off at the end of a line.
         self.assertEqual(answer.all('Content-Length'), [str(len(answer.body))])
-        self.assertIn(LATENCY, dict(Page(answer.text).declared('TYPE')))
+        if 'protobuf' in content_type:
+            self.assertIn(LATENCY.encode(), answer.content)
+        else:
+            self.assertIn(LATENCY, dict(Page(answer.text).declared('TYPE')))
 
     def test_the_page_has_one_content_type(self):
         """GET gives the page with one Content-Type, that of the text format"""
         self.check_page(request(self.url))
 
     def test_every_prometheus_is_served(self):
-        """The headers of Prometheus 2.42 to 3.x are answered with a page, compressed"""
+        """The headers of Prometheus 2.42 to 3.x are answered with a page, compressed, in the format that they prefer"""
         for version, accept in ACCEPT_HEADERS.items():
             with self.subTest(version):
+                expected = OPEN_METRICS
+                if 'native' in version:
+                    expected = PROTOBUF
+                elif version == '2.49.0':
+                    expected = TEXT_FORMAT
+                elif version.startswith('3'):
+                    expected += '; escaping=allow-utf-8'
                 self.check_page(request(self.url, headers={
                     'User-Agent': f'Prometheus/{version}', 'Accept': accept, 'Accept-Encoding': 'gzip',
-                    'X-Prometheus-Scrape-Timeout-Seconds': '0.5'}), encodings=['gzip'])
+                    'X-Prometheus-Scrape-Timeout-Seconds': '0.5'}), expected, encodings=['gzip'])
 
     def test_any_accept_header_is_served(self):
         """An Accept header that asks for something else, or makes no sense, is answered with the page"""

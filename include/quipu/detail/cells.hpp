@@ -21,7 +21,9 @@
 /// to the next, because no cell of it does and nothing is ever moved from one to another.
 namespace quipu::detail {
 
-enum class GaugeState : std::uint32_t { counted, being_set, set };
+struct GaugeState {
+  enum : std::uint32_t { counted, being_set, set };
+};
 
 /// What the threads share of a series. Cells are never destroyed, so that a handle that outlives its series still
 /// points to one; they are used again.
@@ -29,10 +31,11 @@ struct alignas(16) Cell {
   /// Identifies the series that lives here; 0 when it was removed. Handles carry the tag of their series, and no two
   /// series have the same one (until 2^32 have been made).
   std::atomic<std::uint32_t> tag{0};
-  /// Of a gauge: whether it has ever been set; see set_gauge().
-  std::atomic<GaugeState> gauge_state{GaugeState::counted};
-  /// A whole number (counter), the bits of a double (gauge, fractional counter), or a SharedHistogram*, null until it
-  /// is needed.
+  /// Of a gauge, a GaugeState: whether it has ever been set; see set_gauge(). Of every other series, when it was made,
+  /// as seconds_now() says it. Which of them, those know who know the series; an old handle does nothing by it.
+  std::atomic<std::uint32_t> state{GaugeState::counted};
+  /// A whole number (counter), the bits of a double (gauge, fractional counter), a bit for each state (stateset), or a
+  /// SharedHistogram*, null until it is needed.
   std::atomic<std::uint64_t> bits{0};
 };
 
@@ -59,8 +62,8 @@ struct CellRef {
 }
 
 /// Recordings that made no sense and were not counted, since the start of the process.
-enum class Rejection : std::uint8_t { negative_step, not_a_number };
-inline constexpr std::size_t rejection_kinds = 2;
+enum class Rejection : std::uint8_t { negative_step, not_a_number, unknown_state };
+inline constexpr std::size_t rejection_kinds = 3;
 inline constinit std::atomic<std::uint64_t> rejections[rejection_kinds]{};
 
 inline void reject(Rejection why) noexcept {
@@ -118,7 +121,7 @@ void set_gauge_slowly(CellRef to, double value) noexcept;
 void add_gauge_slowly(CellRef to, double step) noexcept;
 
 inline void set_gauge(CellRef to, double value) noexcept {
-  if (has_slab() && to.cell->gauge_state.load(std::memory_order_relaxed) == GaugeState::set) [[likely]] {
+  if (has_slab() && to.cell->state.load(std::memory_order_relaxed) == GaugeState::set) [[likely]] {
     const Guard guard;
     if (to.is_live()) to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_relaxed);
     return;
@@ -134,7 +137,7 @@ inline void set_gauge(CellRef to, double value) noexcept {
   whole = static_cast<std::uint64_t>(rounded);
   // Acquire: pairs with set_gauge_slowly(). What comes after the first set goes to the cell of the series.
   return static_cast<double>(rounded) == step &&
-         gauge.cell->gauge_state.load(std::memory_order_acquire) == GaugeState::counted;
+         gauge.cell->state.load(std::memory_order_acquire) == GaugeState::counted;
 }
 
 inline void add_gauge(CellRef to, double step) noexcept {
@@ -148,6 +151,12 @@ inline void add_gauge(CellRef to, double step) noexcept {
 }
 
 [[nodiscard]] double read_gauge(CellRef from) noexcept;
+
+// Statesets. All states are bits of one cell, so whoever reads it sees those of one moment.
+
+void set_states(CellRef to, std::uint64_t bits) noexcept;
+void switch_states(CellRef to, std::uint64_t bits, bool is_in) noexcept;
+[[nodiscard]] std::uint64_t read_states(CellRef from) noexcept;
 
 // Histograms.
 
@@ -238,8 +247,12 @@ void release_cell(Cell& cell, std::size_t bytes);
 
 /// The tag of the series that was made last, in this process. Tags are given in order.
 [[nodiscard]] std::uint32_t last_tag() noexcept;
-/// Puts a new series into `cell`, which is empty. `cells` is how many thread cells it takes.
-[[nodiscard]] CellRef begin_series(Cell& cell, std::size_t cells) noexcept;
+/// The wall clock, in whole seconds since the Unix epoch, which 32 bits hold until 2106. Rounded down, so that what was
+/// made then never lies in the future.
+[[nodiscard]] std::uint32_t seconds_now() noexcept;
+/// Puts a new series into `cell`, which is empty. `cells` is how many thread cells it takes; `state` and `bits` are
+/// what the cell's are to be.
+[[nodiscard]] CellRef begin_series(Cell& cell, std::size_t cells, std::uint32_t state, std::uint64_t bits = 0) noexcept;
 /// Ends its recording: from now on what handles write goes nowhere.
 void end_series(Cell& cell) noexcept;
 /// Frees what the series held, after it has ended and quiesce() has returned true. `cell` is empty again.

@@ -7,16 +7,18 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "quipu/detail/cells.hpp"
 #include "quipu/detail/label_key.hpp"
+#include "quipu/detail/native_cells.hpp"
 #include "quipu/label.hpp"
 
 namespace quipu::detail {
 
-enum class CellKind : std::uint8_t { whole, real, histogram };
+enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native };
 
 /// A series: its cell, then its key. All but the cell is written before the series is published and does not change
 /// while it can be found, or a guard is held under which it was found. Made by acquire_cell(), with room for the rest.
@@ -57,10 +59,11 @@ class SeriesTable {
  public:
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
 
-  /// `layout` is given for histograms. `closed_size` is the number of combinations if every label is a closed set,
-  /// otherwise 0. From `max_series` on, new label values are counted in one overflow series.
+  /// `layout` is given for histograms, `native` for native ones. `closed_size` is the number of combinations if every
+  /// label is a closed set, otherwise 0. From `max_series` on, new label values are counted in one overflow series.
+  /// `first_bits` is what the cell of a series begins with.
   SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout, std::size_t closed_size,
-              std::size_t max_series);
+              std::size_t max_series, std::uint64_t first_bits, std::optional<NativeSpec> native = {});
   SeriesTable(const SeriesTable&) = delete;
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
@@ -101,6 +104,7 @@ class SeriesTable {
       SeriesRef series;
       std::span<const std::uint64_t> key;  // a copy
       bool is_plain;
+      std::uint32_t state;  // of the cell, as it was
     };
 
     explicit Walk(const SeriesTable& table);
@@ -165,8 +169,10 @@ class SeriesTable {
   const CellKind kind_;
   const std::vector<LabelColumn> columns_;
   const BucketLayout* const layout_;
+  const std::optional<NativeSpec> native_;
   const std::size_t closed_size_;
   const std::size_t max_series_;
+  const std::uint64_t first_bits_;
   const HashSeed seed_;
   const bool has_plain_names_;  // of enumerations
 

@@ -45,8 +45,8 @@ inline constexpr std::size_t max_pages = 32768;
 
 /// What one thread owns.
 struct Slab {
-  /// How deep the thread is inside guards (see Guard).
-  std::atomic<std::uint32_t> guards{0};
+  /// Odd while the thread is inside guards; greater by 2 after them (see Guard).
+  std::atomic<std::uint64_t> guards{0};
 
   /// The slot of a histogram whose cells a reader wants copied, and in the upper half a number that tells requests
   /// apart; 0 for none. See read_histogram().
@@ -106,11 +106,16 @@ void release_slot(std::uint32_t slot, std::size_t cells) noexcept;
 /// unfindable and then calls quiesce(), which makes every running thread execute a full barrier (membarrier(2)). After
 /// that either the guard of a thread is seen, and waited for, or what the thread loads is what was left after the
 /// removal. A thread without a slab announces itself in a shared counter instead.
+///
+/// A thread that records without a pause is outside a guard for an instant only, where nobody may see it. So guards are
+/// numbered: whoever waits for one waits until it finds another number. A guard inside another one changes nothing.
 class Guard {
  public:
   Guard() noexcept : slab_(own_slab) {
     if (slab_ != &no_slab) [[likely]] {
-      slab_->guards.store(slab_->guards.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      before_ = slab_->guards.load(std::memory_order_relaxed);
+      // Release: pairs with the loads in quiesce(); this number says that the guard before has ended.
+      slab_->guards.store(before_ | 1, std::memory_order_release);
       std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the barrier of quiesce()
     } else {
       strangers.fetch_add(1, std::memory_order_seq_cst);  // pairs with the load in quiesce(), likewise seq_cst
@@ -121,7 +126,7 @@ class Guard {
   ~Guard() {
     // Release, both: pair with the loads in quiesce(), which then has everything done under the guard behind it.
     if (slab_ != &no_slab) [[likely]] {
-      slab_->guards.store(slab_->guards.load(std::memory_order_relaxed) - 1, std::memory_order_release);
+      slab_->guards.store((before_ | 1) + (~before_ & 1), std::memory_order_release);
     } else {
       strangers.fetch_sub(1, std::memory_order_release);
     }
@@ -132,6 +137,7 @@ class Guard {
 
  private:
   Slab* const slab_;
+  std::uint64_t before_ = 0;
 };
 
 /// Returns when every guard has ended that another thread held when it was called. False, at once, where the system has

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace quipu::detail {
+
+/// How names that are not legacy names are written for a scraper that did not ask for UTF-8.
+/// https://github.com/prometheus/docs/blob/main/docs/instrumenting/escaping_schemes.md
+enum class Escaping : std::uint8_t { underscores, dots, values, allow_utf8 };
+
+enum class Syntax : std::uint8_t { text, open_metrics, open_metrics_2, protobuf };
+
+/// What a page is written in.
+struct Format {
+  Syntax syntax = Syntax::text;
+  std::string_view version = "0.0.4";  // of the syntax; empty for protobuf
+  Escaping escaping = Escaping::underscores;
+  bool names_escaping = false;  // whether the Content-Type says which escaping it is
+  bool created_lines = false;   // in OpenMetrics 1.0.0: as in FormatOptions
+
+  friend bool operator==(const Format&, const Format&) = default;
+};
+
+/// What a registry can be asked for beyond what every server reads.
+struct FormatOptions {
+  bool open_metrics_2 = false;  // experimental: the specification is a release candidate
+  /// Whether OpenMetrics 1.0.0 has a line for when the counting of each series began. Most servers take these for
+  /// series of their own.
+  bool created_lines = false;
+};
+
+/// The format that `accept`, an HTTP Accept header, prefers among those offered (RFC 9110, 12.5.1): by its q-values,
+/// then the more specific clause, then the earlier one. Text 0.0.4 if nothing fits.
+[[nodiscard]] Format negotiate(std::string_view accept, const FormatOptions& options = {});
+
+/// The Content-Type of a page in this format.
+[[nodiscard]] std::string content_type(const Format& format);
+
+}  // namespace quipu::detail

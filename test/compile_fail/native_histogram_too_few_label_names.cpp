@@ -1,0 +1,7 @@
+// expect: no match
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  registry.native_histogram<int, int>({.name = "size_bytes"}, "code");
+}
