@@ -323,6 +323,14 @@ class Shared {
 
 }  // namespace
 
+std::size_t native_place(CellRef series, double value) noexcept {
+  const Guard guard;
+  if (!series.is_live()) return bucket_place(0);
+  // Relaxed, as in observe_native().
+  const auto* histogram = std::bit_cast<NativeCells*>(series.cell->bits.load(std::memory_order_relaxed));
+  return bucket_place(histogram->classic_bucket(value));
+}
+
 bool read_native(CellRef from, NativeSnapshot& into) {
   const Shared histogram(from);
   if (histogram.get() == nullptr) {

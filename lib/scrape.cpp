@@ -96,6 +96,8 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
     case CellKind::native: {
       const Entry& next = batch_.front();
       batch_ = batch_.subspan(1);
+      read_exemplars(family_.series.layout()->cells(),
+                     [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
       read_native(next.series.ref, native_);
       if (!is_shown(next, visitor)) break;
       const NativeBuckets buckets = native_.buckets();
@@ -105,6 +107,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
                          .sum = native_.sum,
                          .is_plain = next.is_plain,
                          .created = native_.created,
+                         .exemplars = exemplars_,
                          .native = &buckets});
       break;
     }

@@ -139,9 +139,8 @@ CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
 std::size_t SeriesTable::cells() const noexcept {
   switch (kind_) {
     case CellKind::histogram:
+    case CellKind::native:  // whose generations have cells of their own: these are where its exemplars are
       return histogram_cells(layout_->cells());
-    case CellKind::native:
-      return 0;  // its generations have them
     default:
       return 1;
   }

@@ -377,3 +377,29 @@ TEST_CASE("a series that has no thread cells has no exemplars, and drops them") 
   CHECK_FALSE(read_exemplar(series, counter_place, copy));
   CHECK(dropped("no_room") == before + 1);
 }
+
+TEST_CASE("a native histogram has an exemplar, or one for each classic bucket") {
+  const auto registry = page::empty_registry();
+  const auto native = registry.native_histogram({.name = "a"});
+  native.observe(2, Exemplar{{"trace_id", "first"}});
+  native.observe(20ms, Exemplar{{"trace_id", "second"}});
+  const auto both = registry.native_histogram({.name = "b", .buckets = quipu::Buckets{1.0, 10.0}});
+  both.observe(10, Exemplar{{"trace_id", "ten"}});
+  both.observe(11, [] { return Exemplar{{"trace_id", "eleven"}}; });
+  both.observe(std::numeric_limits<double>::quiet_NaN(), Exemplar{{"trace_id", "none"}});
+
+  const auto a = shown::series(registry, "a").exemplars;
+  REQUIRE(a.size() == 1);
+  CHECK(a[0]->labels == Labels{{"trace_id", "second"}});
+  CHECK(a[0]->value == 0.02);
+  const auto b = shown::series(registry, "b").exemplars;
+  REQUIRE(b.size() == 3);
+  CHECK_FALSE(b[0].has_value());
+  CHECK(b[1]->labels == Labels{{"trace_id", "ten"}});
+  CHECK(b[2]->labels == Labels{{"trace_id", "eleven"}});
+  CHECK(both.snapshot().count() == 2);
+  CHECK(native.snapshot().count() == 2);
+
+  quipu::NativeTimer(registry.native_histogram({.name = "c"})).stop(Exemplar{{"trace_id", "timed"}});
+  CHECK(shown::series(registry, "c").exemplars[0]->labels == Labels{{"trace_id", "timed"}});
+}

@@ -41,6 +41,23 @@ class NativeHistogram {
     observe(Seconds(duration).count());
   }
 
+  /// The same, and keeps the exemplar: one for each classic bucket, or one in all. It may allocate the first time, and
+  /// reads the clock.
+  void observe(double value, const Exemplar& exemplar) const noexcept { observe_with(value, exemplar); }
+  template <class Rep, class Period>
+  void observe(std::chrono::duration<Rep, Period> duration, const Exemplar& exemplar) const noexcept {
+    observe_with(Seconds(duration).count(), exemplar);
+  }
+  /// The same with what `make` returns, if it is time for another exemplar.
+  template <ExemplarMaker Make>
+  void observe(double value, Make make) const {
+    observe_with(value, make);
+  }
+  template <class Rep, class Period, ExemplarMaker Make>
+  void observe(std::chrono::duration<Rep, Period> duration, Make make) const {
+    observe_with(Seconds(duration).count(), make);
+  }
+
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
   [[nodiscard]] BasicTimer<NativeHistogram> time() const noexcept;
 
@@ -57,6 +74,12 @@ class NativeHistogram {
  private:
   friend detail::Access;
   explicit NativeHistogram(detail::CellRef ref) noexcept : ref_(ref) {}
+
+  template <class Source>
+  void observe_with(double value, Source& exemplar) const {
+    observe(value);
+    if (value == value) detail::attach(ref_, detail::native_place(ref_, value), value, exemplar);
+  }
 
   detail::CellRef ref_;
 };

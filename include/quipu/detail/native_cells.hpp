@@ -13,6 +13,7 @@
 
 #include "quipu/detail/bucket_layout.hpp"
 #include "quipu/detail/cells.hpp"
+#include "quipu/detail/exemplars.hpp"
 #include "quipu/detail/native_layout.hpp"
 #include "quipu/sample.hpp"
 
@@ -134,6 +135,10 @@ class NativeCells {
 
   /// Under a guard, so that it stays what it is. Acquire: pairs with the release in publish().
   [[nodiscard]] NativeGeneration& current() noexcept { return *current_.load(std::memory_order_acquire); }
+  /// 0 if there are no classic bounds.
+  [[nodiscard]] std::size_t classic_bucket(double value) const noexcept {
+    return classic_ == nullptr ? 0 : classic_->index(value);
+  }
   /// Observes a value whose bucket has no counter yet. Under a guard.
   void observe_slowly(double value) noexcept;
   /// Not under a guard. Throws std::bad_alloc.
@@ -202,6 +207,9 @@ inline void observe_native(CellRef to, double value) noexcept {
   }
   observe(current.cells, *current.counters, counter, value);
 }
+
+/// Where the exemplar of a value is kept: one for each classic bucket, or one in all if there are no classic bounds.
+[[nodiscard]] std::size_t native_place(CellRef series, double value) noexcept;
 
 /// False, and nothing, for a series that was removed. Throws std::bad_alloc. Not to be called under a guard.
 bool read_native(CellRef from, NativeSnapshot& into);
