@@ -98,10 +98,9 @@ struct ParsedPage {
 ///
 /// Strict, so that a page that is read here is read everywhere and means what it seems to. It throws ParseError for
 /// - what breaks the grammar, and what one of the readers there are rejects: the server, Go's parser, Python's;
-/// - what all of them let pass and is wrong nevertheless: a series twice, the lines of a family apart, a counter below
-/// 0
-///   or NaN, names of two families that collide; buckets that do not rise, are not cumulative, lack +Inf or differ from
-///   `_count`; escapes that there are not; in OpenMetrics, all that its specification says MUST.
+/// - what all of them let pass and is wrong nevertheless: a series twice, the lines of a family apart, a negative or
+///   NaN counter, names of two families that collide; buckets that do not rise, are not cumulative, lack +Inf or differ
+///   from `_count`; escapes that there are not; in OpenMetrics, all that its specification says MUST.
 ///
 /// Neither what is only advised (that is `lint()`) nor timestamps' being of this century is looked at.
 ///
