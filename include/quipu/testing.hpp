@@ -166,9 +166,8 @@ using FamilyNames = std::initializer_list<std::string_view>;
 /// - of a family with a TYPE or HELP line, all samples are compared, and those lines as far as they are given;
 /// - without one, a line is about a sample name (`latency_seconds_count 3`), and all samples of that name are compared;
 /// - a timestamp is compared if one is given;
-/// - the rest of the page is not looked at. With `families`, all samples of those are, and nothing else: one that is
-/// not
-///   expected must not be there.
+/// - the rest of the page is not looked at. With `families`, all samples of those are, and nothing else: what is not
+///   expected of them must not be there.
 ///
 /// The order of families, samples and labels does not matter, nor how numbers are spelled. Whole numbers are compared
 /// in all their digits; NaN equals NaN.
