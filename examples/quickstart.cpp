@@ -3,15 +3,12 @@
 // Real requests drive the numbers. To have some at once, the program also visits itself.
 
 #include <httplib.h>
-#include <pthread.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
-#include <ctime>
 #include <iostream>
 #include <iterator>
 #include <map>
@@ -21,9 +18,10 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <thread>
 #include <utility>
+
+#include "program.hpp"
 
 using namespace std::chrono_literals;
 
@@ -251,32 +249,12 @@ constexpr std::string_view usage =
     "  --quiet-traffic     visit the shop once a second instead of 20 times\n"
     "  --no-traffic        do not visit the shop\n";
 
-struct Address {
-  std::string host;
-  int port = 0;
-};
-
 struct Arguments {
   std::string listen = "127.0.0.1:9464";
-  Address shop{"127.0.0.1", 0};
+  example::Address shop{"127.0.0.1", 0};
   std::optional<int> seconds;
   std::chrono::milliseconds pause = 50ms;  // between two visits; 0 for none
 };
-
-std::optional<int> parse_number(std::string_view text, int most) {
-  int number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < 0 || number > most) return std::nullopt;
-  return number;
-}
-
-std::optional<Address> parse_address(std::string_view text) {
-  const auto colon = text.rfind(':');
-  if (colon == text.npos) return std::nullopt;
-  const auto port = parse_number(text.substr(colon + 1), 65535);
-  if (!port) return std::nullopt;
-  return Address{std::string(text.substr(0, colon)), *port};
-}
 
 std::optional<Arguments> parse(int argc, char** argv) {
   Arguments arguments;
@@ -288,11 +266,11 @@ std::optional<Arguments> parse(int argc, char** argv) {
       arguments.pause = 0s;
     } else if (++i == argc) {
       return std::nullopt;
-    } else if (const auto address = parse_address(argv[i]); option == "--listen" && address) {
+    } else if (const auto address = example::parse_address(argv[i]); option == "--listen" && address) {
       arguments.listen = argv[i];
     } else if (option == "--shop" && address && !address->host.empty()) {
       arguments.shop = *address;
-    } else if (const auto number = parse_number(argv[i], 1'000'000'000); option == "--seconds" && number) {
+    } else if (const auto number = example::parse_number(argv[i], 1'000'000'000); option == "--seconds" && number) {
       arguments.seconds = number;
     } else {
       return std::nullopt;
@@ -311,13 +289,7 @@ int main(int argc, char** argv) try {
     std::cerr << usage;
     return 2;
   }
-  // SIGINT and SIGTERM wait until they are asked for, below. Threads inherit this.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
+  const example::EndSignals signals;
   Shop shop;
   const quipu::Exposer endpoint{shop.registry(), {.listen = arguments->listen}};
   const int port = shop.start(arguments->shop.host, arguments->shop.port);
@@ -331,11 +303,9 @@ int main(int argc, char** argv) try {
   if (arguments->pause > 0s) visitors.emplace(arguments->shop.host, port, arguments->pause);
 
   if (arguments->seconds) {
-    const timespec time{*arguments->seconds, 0};
-    sigtimedwait(&signals, nullptr, &time);
+    signals.wait_for(std::chrono::seconds(*arguments->seconds));
   } else {
-    int signal = 0;
-    sigwait(&signals, &signal);
+    signals.wait();
   }
   return 0;
 } catch (const std::exception& error) {

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -257,26 +258,29 @@ def quantile(q, buckets):
 
 # ---- The program under test ----
 
-class Quickstart(Child):
-    """The quickstart example, on ports of the system's choice."""
+class Program(Child):
+    """An example program, its metrics on a port of the system's choice."""
 
     path = None
 
-    def __init__(self, *options, name='quickstart'):
-        super().__init__(name, [self.path, '--listen', '127.0.0.1:0', '--shop', '127.0.0.1:0', *options])
+    def __init__(self, *options, name=None):
+        super().__init__(name or os.path.basename(self.path), [self.path, '--listen', '127.0.0.1:0', *options])
         try:
-            self.metrics_url = self._printed('metrics')
-            self.shop_url = self._printed('shop')
+            self.metrics_url = self.printed_url('metrics')
         except BaseException:
             self.stop()
             raise
 
-    def _printed(self, what):
+    def printed(self, pattern):
+        """The match of what it prints, sooner or later."""
         def look():
             self.check_alive()
-            return re.search(rf'^{what}: +(http://127\.0\.0\.1:[1-9]\d*\S*)\n', self.out, re.MULTILINE)
+            return re.search(pattern, self.out, re.MULTILINE)
 
-        return wait_for(f'the line "{what}: URL"', look, pause=0.01)[1]
+        return wait_for(f'the output {pattern}', look, pause=0.01)
+
+    def printed_url(self, what):
+        return self.printed(rf'^{what}: +(http://127\.0\.0\.1:[1-9]\d*\S*)\n')[1]
 
     @classmethod
     def run(cls, *options, seconds=PATIENCE):
@@ -299,6 +303,18 @@ class Quickstart(Child):
             except OSError as error:
                 page = f'not to be had: {error}'
         return f'{super().evidence()}---- its page now\n{page}'
+
+
+class Quickstart(Program):
+    """The quickstart example, its shop too on a port of the system's choice."""
+
+    def __init__(self, *options, name=None):
+        super().__init__('--shop', '127.0.0.1:0', *options, name=name)
+        try:
+            self.shop_url = self.printed_url('shop')
+        except BaseException:
+            self.stop()
+            raise
 
 
 class Customers:
@@ -510,3 +526,26 @@ class Result(unittest.TextTestResult):
 
 class Runner(unittest.TextTestRunner):
     resultclass = Result
+
+
+def lint(test, page):
+    """promtool has nothing to say of the page."""
+    check = subprocess.run([program('promtool', 'prometheus'), 'check', 'metrics'], input=page.text,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8', timeout=PATIENCE,
+                           check=False)
+    test.assertEqual((check.returncode, check.stdout), (0, ''))
+
+
+def main(usage):
+    """Runs the tests of the file that calls this, with the program that its first argument names."""
+    if len(sys.argv) < 2 or sys.argv[1].startswith('-'):
+        sys.exit(usage)
+    Program.path = os.path.abspath(sys.argv.pop(1))
+    if not os.access(Program.path, os.X_OK):
+        sys.exit(f'{Program.path} is not a program')
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('ended by SIGTERM'))  # so that the children end too
+    try:
+        unittest.main(verbosity=2, testRunner=Runner)
+    finally:
+        for child in list(Child.living):
+            child.stop()
