@@ -134,6 +134,8 @@ struct RegistryOptions {
 namespace detail {
 
 class RegistryCore;
+class OpenBatch;
+struct Batch;
 
 /// Throws RegistrationError.
 [[nodiscard]] NativeSpec native_spec(const NativeHistogramOptions& options);
@@ -291,12 +293,15 @@ class Scope {
   [[nodiscard]] Scope subsystem(MetricPrefix prefix) const;
 
  protected:
-  Scope(std::shared_ptr<detail::RegistryCore> core, std::string prefix) noexcept
-      : core_(std::move(core)), prefix_(std::move(prefix)) {}
+  Scope(std::shared_ptr<detail::RegistryCore> core, std::string prefix,
+        std::shared_ptr<detail::Batch> batch = nullptr) noexcept
+      : core_(std::move(core)), prefix_(std::move(prefix)), batch_(std::move(batch)) {}
 
   [[nodiscard]] const std::shared_ptr<detail::RegistryCore>& core() const noexcept { return core_; }
 
  private:
+  friend detail::OpenBatch;
+
   template <class Instrument, class Options>
   [[nodiscard]] Instrument single(const Options& options) const {
     const auto core = add_family(definition<Instrument>(options), {}, 0, 1);
@@ -357,7 +362,8 @@ class Scope {
                                       std::initializer_list<CallbackLabel> labels, std::function<double()> read) const;
 
   std::shared_ptr<detail::RegistryCore> core_;
-  std::string prefix_;  // with the underscore that joins it
+  std::string prefix_;                    // with the underscore that joins it
+  std::shared_ptr<detail::Batch> batch_;  // that what is registered belongs to, while it is open; null for none
 };
 
 /// All metrics of one page. A process may have several, which know nothing of each other.
