@@ -14,6 +14,7 @@
 #include "quipu/detail/exemplars.hpp"
 #include "quipu/memory.hpp"
 #include "registry_core.hpp"
+#include "runtime_collector.hpp"
 #include "scrape.hpp"
 #include "utf8.hpp"
 
@@ -354,10 +355,11 @@ std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) 
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), names_of(options), options);
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
-    core->add_source(added, "", nullptr, std::move(collector), nullptr)->set_prompt();
+    return core->add_source(added, "", nullptr, std::move(collector), nullptr);
   };
-  if (options.process_metrics) add_own(detail::make_process_collector());
-  if (options.self_metrics) add_own(std::make_shared<detail::SelfCollector>(*core));
+  if (options.process_metrics) add_own(detail::make_process_collector())->set_prompt();
+  if (options.runtime_metrics) add_own(detail::make_runtime_collector());
+  if (options.self_metrics) add_own(std::make_shared<detail::SelfCollector>(*core))->set_prompt();
   return core;
 }
 
@@ -430,7 +432,12 @@ void OpenBatch::take_back() noexcept {
 }  // namespace detail
 
 Registry::Registry(const RegistryOptions& options)
-    : Scope(make_core(options), joined(options.prefix.text(), names_of(options))) {}
+    : Scope(make_core(options), joined(options.prefix.text(), names_of(options))) {
+  const BuildInfo& build = options.build_info;
+  if (build.version.empty()) return;
+  info({.name = "build_info", .help = "What is running."},
+       {{"version", build.version}, {"revision", build.revision}, {"compiler", build.compiler}});
+}
 
 void Registry::collect(Visitor& visitor) const {
   detail::Scrape scrape(core(), {});
