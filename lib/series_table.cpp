@@ -263,9 +263,9 @@ void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
   }
 }
 
-SeriesTable::Walk::Walk(const SeriesTable& table) : table_(table) {
+SeriesTable::Walk::Walk(const SeriesTable& table, std::optional<std::uint32_t> newest) : table_(table) {
   const std::lock_guard lock(table_.mutex_);
-  last_tag_ = last_tag();
+  last_tag_ = newest ? *newest : last_tag();
   end_ = table_.order_.size();
 }
 

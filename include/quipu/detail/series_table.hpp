@@ -107,7 +107,8 @@ class SeriesTable {
       std::uint32_t state;  // of the cell, as it was
     };
 
-    explicit Walk(const SeriesTable& table);
+    /// With `newest`, a tag that was the last one at an earlier time, it shows the series that there were then.
+    explicit Walk(const SeriesTable& table, std::optional<std::uint32_t> newest = {});
     Walk(const Walk&) = delete;
     Walk& operator=(const Walk&) = delete;
 
