@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <exception>
@@ -111,21 +112,26 @@ void print_machine() {
   fmt::print("{}, {} processors; {}\n", cpu_model(), std::thread::hardware_concurrency(), compiler);
 }
 
-/// What the timer costs besides the two readings of the clock that it cannot do without.
-void add_timer_difference(std::vector<Result>& results) {
-  for (std::size_t threads = 1; threads <= 2; ++threads) {
-    const auto find = [&](std::string_view name) {
-      return std::ranges::find_if(results, [&](auto& one) { return one.name == name && one.threads == threads; });
-    };
-    const auto timer = find("timer");
-    const auto clocks = find("two_clock_reads");
-    if (timer == results.end() || clocks == results.end()) continue;
-    Result difference{.name = "timer_minus_two_clock_reads", .threads = threads, .baseline = 'A'};
-    for (std::size_t i = 0; i < std::min(timer->ns.size(), clocks->ns.size()); ++i) {
-      difference.ns.push_back(timer->ns[i] - clocks->ns[i]);
-      difference.ratios.push_back(timer->ratios[i] - clocks->ratios[i]);
+/// The rows that read the clock twice.
+constexpr std::array<std::string_view, 2> timed_rows = {"timer", "request"};
+
+/// What they cost besides the two readings of the clock that they cannot do without.
+void add_timed_differences(std::vector<Result>& results) {
+  for (const std::string_view name : timed_rows) {
+    for (std::size_t threads = 1; threads <= 2; ++threads) {
+      const auto find = [&](std::string_view wanted) {
+        return std::ranges::find_if(results, [&](auto& one) { return one.name == wanted && one.threads == threads; });
+      };
+      const auto timed = find(name);
+      const auto clocks = find("two_clock_reads");
+      if (timed == results.end() || clocks == results.end()) continue;
+      Result difference{.name = fmt::format("{}_minus_two_clock_reads", name), .threads = threads, .baseline = 'A'};
+      for (std::size_t i = 0; i < std::min(timed->ns.size(), clocks->ns.size()); ++i) {
+        difference.ns.push_back(timed->ns[i] - clocks->ns[i]);
+        difference.ratios.push_back(timed->ratios[i] - clocks->ratios[i]);
+      }
+      results.insert(clocks + 1, std::move(difference));
     }
-    results.insert(clocks + 1, std::move(difference));
   }
 }
 
@@ -204,7 +210,7 @@ void write_json(std::FILE* file, const std::vector<Result>& results, const std::
 
 int run(const Options& options) {
   std::vector<std::string_view> names = options.names;
-  if (std::ranges::find(names, "timer") != names.end()) names.push_back("two_clock_reads");
+  if (std::ranges::find_first_of(names, timed_rows) != names.end()) names.push_back("two_clock_reads");
   for (const std::string_view name : names) {
     if (chosen(all_rows(), {name}).empty() && chosen(all_memory_rows(), {name}).empty() &&
         chosen(stall_rows(), {name}).empty()) {
@@ -231,7 +237,7 @@ int run(const Options& options) {
   };
   if (options.is_quick) std::erase_if(rows, is_left_out);
   if (!rows.empty()) results = measure(rows, all_baselines(), plan, of_baselines);
-  add_timer_difference(results);
+  add_timed_differences(results);
   results.insert(results.end(), of_memory.begin(), of_memory.end());
 
   std::vector<Stalls> stalls;

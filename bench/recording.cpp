@@ -1,4 +1,5 @@
 #include <quipu/registry.hpp>
+#include <quipu/requests.hpp>
 
 #include <array>
 #include <chrono>
@@ -97,6 +98,13 @@ std::vector<Row> recording_rows() {
        [] {
          return each([histogram = registry().histogram({.name = "timer_seconds"})](std::size_t) {
            const auto timer = histogram.time();
+           asm volatile("" ::: "memory");
+         });
+       }},
+      {"request", "AA",
+       [] {
+         return each([requests = quipu::Requests(registry())](std::size_t) {
+           const auto request = requests.start();
            asm volatile("" ::: "memory");
          });
        }},

@@ -1,0 +1,212 @@
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <utility>
+
+#include "quipu/buckets.hpp"
+#include "quipu/counter.hpp"
+#include "quipu/family.hpp"
+#include "quipu/gauge.hpp"
+#include "quipu/histogram.hpp"
+#include "quipu/label.hpp"
+#include "quipu/name.hpp"
+#include "quipu/registry.hpp"
+
+/// What there is to know of every service: how many requests, how many errors, how long they take, and how many there
+/// are at the moment (rate, errors, duration: "RED").
+///
+///     quipu::RequestFamily requests(registry.subsystem("http"), {}, "route");
+///
+///     auto request = requests("/cart").start();  // one more in flight
+///     if (!sell()) request.fail();               // an error, as is an exception that leaves the scope
+///
+/// makes http_requests_total, http_request_errors_total, http_request_duration_seconds and http_requests_in_flight.
+namespace quipu {
+
+struct RequestOptions {
+  /// Of the durations.
+  Buckets buckets = quipu::buckets::defaults();
+  /// As of any family.
+  std::size_t max_series = 100'000;
+};
+
+namespace detail {
+
+/// How the four are registered, apart from their labels.
+struct RequestDefinitions {
+  explicit RequestDefinitions(const RequestOptions& options)
+      : total{.name = "requests_total", .help = "Requests that were served.", .max_series = options.max_series},
+        errors{.name = "request_errors_total", .help = "Requests that failed.", .max_series = options.max_series},
+        duration{.name = "request_duration_seconds",
+                 .help = "Time to serve a request.",
+                 .buckets = options.buckets,
+                 .max_series = options.max_series},
+        in_flight{.name = "requests_in_flight", .help = "Requests being served.", .max_series = options.max_series} {}
+
+  MetricOptions total;
+  MetricOptions errors;
+  HistogramOptions duration;
+  MetricOptions in_flight;
+};
+
+}  // namespace detail
+
+class Request;
+
+/// The four series of one kind of request. A handle like those of which it is made, nine words, with the same promises.
+/// Thread-safe.
+class Requests {
+ public:
+  Requests() noexcept = default;
+  Requests(Counter total, Counter errors, Histogram duration, Gauge in_flight) noexcept
+      : total_(total), errors_(errors), duration_(duration), in_flight_(in_flight) {}
+  /// Registers them without labels. Throws RegistrationError.
+  explicit Requests(const Scope& scope, const RequestOptions& options = {})
+      : Requests(scope, detail::RequestDefinitions(options)) {}
+
+  /// Starts a request, which ends with the scope. Two clock reads and about 15 ns, for both ends together.
+  [[nodiscard]] Request start() const noexcept;
+
+  [[nodiscard]] Counter total() const noexcept { return total_; }
+  [[nodiscard]] Counter errors() const noexcept { return errors_; }
+  [[nodiscard]] Histogram duration() const noexcept { return duration_; }
+  [[nodiscard]] Gauge in_flight() const noexcept { return in_flight_; }
+
+  friend bool operator==(const Requests&, const Requests&) = default;
+
+ private:
+  Requests(const Scope& scope, const detail::RequestDefinitions& definitions)
+      : total_(scope.counter(definitions.total)),
+        errors_(scope.counter(definitions.errors)),
+        duration_(scope.histogram(definitions.duration)),
+        in_flight_(scope.gauge(definitions.in_flight)) {}
+
+  Counter total_;
+  Counter errors_;
+  Histogram duration_;
+  Gauge in_flight_;
+};
+
+/// A request that is being served, until the end of the scope. It is counted when it ends, with its time; as an error
+/// too if it has failed, or if the scope is left by an exception. Movable. Thread-compatible.
+///
+/// An exception is noticed where it is thrown through the scope of the request, on the thread that started it. One that
+/// a coroutine keeps is not: say `fail()` where it is caught.
+class [[nodiscard]] Request {
+ public:
+  explicit Request(const Requests& requests) noexcept
+      : requests_(requests), in_flight_(requests.in_flight().track()), timer_(requests.duration()) {}
+  Request(Request&& other) noexcept
+      : requests_(other.requests_),
+        in_flight_(std::move(other.in_flight_)),
+        timer_(std::move(other.timer_)),
+        exceptions_(other.exceptions_),
+        has_failed_(other.has_failed_),
+        is_running_(std::exchange(other.is_running_, false)) {}
+  Request& operator=(Request&&) = delete;
+  ~Request() {
+    if (is_running_ && std::uncaught_exceptions() > exceptions_) fail();
+    end();
+  }
+
+  /// It is an error, however it ends.
+  void fail() noexcept { has_failed_ = true; }
+
+  /// Counts it in `requests` instead, at the end: when a status is known, say. It stays in flight where it started.
+  void into(const Requests& requests) noexcept {
+    requests_ = requests;
+    timer_.into(requests.duration());
+  }
+
+  /// Ends it now, and only now.
+  void end() noexcept {
+    if (!std::exchange(is_running_, false)) return;
+    // In this order no page shows more errors than requests.
+    requests_.total().inc();
+    if (has_failed_) requests_.errors().inc();
+    timer_.stop();
+    in_flight_.end();
+  }
+
+  /// Counts nothing, now or at the end of the scope; it is not in flight any more.
+  void discard() noexcept {
+    is_running_ = false;
+    timer_.discard();
+    in_flight_.end();
+  }
+
+  /// Time since the start.
+  [[nodiscard]] Timer::Clock::duration elapsed() const noexcept { return timer_.elapsed(); }
+
+ private:
+  Requests requests_;
+  GaugeTracker in_flight_;
+  Timer timer_;
+  int exceptions_ = std::uncaught_exceptions();
+  bool has_failed_ = false;
+  bool is_running_ = true;
+};
+
+inline Request Requests::start() const noexcept { return Request(*this); }
+
+/// The four families of requests with labels: `requests(Method::get, "/cart").start()`. Label values are what they are
+/// in any family; without label types (`RequestFamily requests(scope, {}, "route")`) they are text.
+///
+/// A handle that keeps the families' memory alive. Thread-safe.
+template <class... LabelTypes>
+class RequestFamily {
+ public:
+  static_assert(sizeof...(LabelTypes) > 0);
+
+  /// Throws RegistrationError.
+  RequestFamily(const Scope& scope, const RequestOptions& options,
+                typename detail::LabelNameFor<LabelTypes>::type... labels)
+      : RequestFamily(scope, detail::RequestDefinitions(options), labels...) {}
+
+  /// The series with these label values, made (at 0) if there are none. Keep it where the values are known beforehand.
+  /// Never throws, as Family.
+  [[nodiscard]] Requests operator()(detail::LabelArgument<LabelTypes>... values) const noexcept {
+    return {total_(values...), errors_(values...), duration_(values...), in_flight_(values...)};
+  }
+
+  /// As those of Family.
+  void create(detail::LabelArgument<LabelTypes>... values) const noexcept { static_cast<void>((*this)(values...)); }
+  void create_all() const noexcept requires(detail::closed_combinations<LabelTypes...> > 0) {
+    total_.create_all();
+    errors_.create_all();
+    duration_.create_all();
+    in_flight_.create_all();
+  }
+  /// Whether there were any.
+  bool remove(detail::LabelArgument<LabelTypes>... values) const {
+    const bool was_there = total_.remove(values...);
+    errors_.remove(values...);
+    duration_.remove(values...);
+    in_flight_.remove(values...);
+    return was_there;
+  }
+
+ private:
+  RequestFamily(const Scope& scope, const detail::RequestDefinitions& definitions,
+                typename detail::LabelNameFor<LabelTypes>::type... labels)
+      : total_(scope.counter<LabelTypes...>(definitions.total, labels...)),
+        errors_(scope.counter<LabelTypes...>(definitions.errors, labels...)),
+        duration_(scope.histogram<LabelTypes...>(definitions.duration, labels...)),
+        in_flight_(scope.gauge<LabelTypes...>(definitions.in_flight, labels...)) {}
+
+  CounterFamily<LabelTypes...> total_;
+  CounterFamily<LabelTypes...> errors_;
+  HistogramFamily<LabelTypes...> duration_;
+  GaugeFamily<LabelTypes...> in_flight_;
+};
+
+RequestFamily(const Scope&, const RequestOptions&, LabelName)->RequestFamily<std::string_view>;
+RequestFamily(const Scope&, const RequestOptions&, LabelName, LabelName)
+    ->RequestFamily<std::string_view, std::string_view>;
+RequestFamily(const Scope&, const RequestOptions&, LabelName, LabelName, LabelName)
+    ->RequestFamily<std::string_view, std::string_view, std::string_view>;
+RequestFamily(const Scope&, const RequestOptions&, LabelName, LabelName, LabelName, LabelName)
+    ->RequestFamily<std::string_view, std::string_view, std::string_view, std::string_view>;
+
+}  // namespace quipu
