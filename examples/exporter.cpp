@@ -218,7 +218,8 @@ class Exporter {
   }
 
   std::optional<Problem> write(Type type) {
-    std::ofstream file(folder_ / "export.csv");
+    const bool is_written = (std::ofstream(folder_ / "export.csv") << "Title,Year\n").flush().good();
+    if (!is_written) return Problem{"write_failed", "file_system"};
     switch (type) {
       case Type::movies:
         metrics_.movies("watched", "success").inc(static_cast<unsigned>(10 + dice_.throw_one(40)));
@@ -235,8 +236,7 @@ class Exporter {
     lookups_ += 20;
     hits_ += dice_.throw_one(21);
     metrics_.cache_hit_rate("metadata").set(100.0 * hits_ / lookups_);
-    file << "Title,Year\n";
-    return file.flush() ? std::nullopt : std::optional(Problem{"write_failed", "file_system"});
+    return std::nullopt;
   }
 
   Metrics& metrics_;
