@@ -24,7 +24,8 @@
 
 // The division of work: the reception, one thread, is the only one that waits for sockets, for all of them at once; the
 // workers make answers, and send them for as long as the socket takes them. So no client, however slow, can keep
-// another one waiting. Between them is the desk.
+// another one waiting. Between them is the desk. Routes have a desk and a worker of their own, as those for pages may
+// all be waiting for collectors.
 
 namespace quipu {
 namespace {
@@ -32,21 +33,43 @@ namespace {
 using http::Desk;
 using http::Reception;
 
-// Scrapes are few, and a page of thousands of series is made in milliseconds. With the reception it is four threads.
+// Scrapes are few, and a page of thousands of series is made in milliseconds. With the reception it is four threads,
+// and one more if there are routes.
 constexpr int worker_count = 3;
 
-std::string checked_path(std::string_view path) {
+bool is_path(std::string_view path) {
   static constexpr std::string_view punctuation = "-._~!$&'()*+,;=:@/";
-  const bool in_alphabet = std::all_of(path.begin(), path.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           punctuation.find(c) != punctuation.npos;
-  });
-  if (!path.starts_with('/') || path == "/" || !in_alphabet) {
+  return path.starts_with('/') && std::all_of(path.begin(), path.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  punctuation.find(c) != punctuation.npos;
+         });
+}
+
+std::string checked_path(std::string_view path) {
+  if (!is_path(path) || path == "/") {
     throw ListenError(fmt::format(
         "path \"{}\": expected '/' and then at least one letter, digit or other character of URL paths, without '%'",
         path));
   }
   return std::string(path);
+}
+
+std::vector<Route> checked_routes(std::vector<Route> routes, std::string_view metrics_path) {
+  for (auto route = routes.begin(); route != routes.end(); ++route) {
+    const std::string& path = route->path;
+    if (!is_path(path)) {
+      throw ListenError(fmt::format(
+          "route \"{}\": expected '/' and then letters, digits or other characters of URL paths, without '%'", path));
+    }
+    if (path == metrics_path) {
+      throw ListenError(fmt::format("route \"{}\": the metrics are there; choose another path for one of them", path));
+    }
+    if (std::find_if(routes.begin(), route, [&](const Route& other) { return other.path == path; }) != route) {
+      throw ListenError(fmt::format("route \"{}\": it is there twice; give each route a path of its own", path));
+    }
+    if (!route->answer) throw ListenError(fmt::format("route \"{}\": it has no function that answers", path));
+  }
+  return routes;
 }
 
 /// httplib's constructor makes the whole process ignore SIGPIPE. That is for the program to decide, and not needed here
@@ -74,7 +97,10 @@ class SigpipeKept {
 class Exposer::Server {
  public:
   Server(PageSource source, const ExposerOptions& options)
-      : site_{.source = std::move(source), .path = checked_path(options.path), .gzip = options.gzip && can_gzip()},
+      : site_{.source = std::move(source),
+              .path = checked_path(options.path),
+              .gzip = options.gzip && can_gzip(),
+              .routes = checked_routes(options.routes, options.path)},
         listener_(http::listen_at(options.listen)),
         url_(fmt::format("http://{}:{}{}", listener_.host, listener_.port, site_.path)) {
     try {
@@ -101,12 +127,14 @@ class Exposer::Server {
       static_cast<void>(staff_.release());
       return;
     }
-    staff_->desk.stop();
+    staff_->page_desk.stop();
+    staff_->route_desk.stop();
     ::shutdown(listener_.socket.get(), SHUT_RDWR);  // refuses clients while the last answers are sent
     if (staff_->receptionist.joinable()) {
       staff_->receptionist.join();
     } else {
-      staff_->desk.close();
+      staff_->page_desk.close();
+      staff_->route_desk.close();
     }
     for (std::thread& thread : staff_->threads) thread.join();
     listener_.socket.reset();
@@ -118,8 +146,9 @@ class Exposer::Server {
  private:
   /// What must not be destroyed in a forked child, where nobody leaves the condition variable any more.
   struct Staff {
-    explicit Staff(const http::WakePipe& wake_pipe) : desk(wake_pipe) {}
-    Desk desk;
+    explicit Staff(const http::WakePipe& wake_pipe) : page_desk(wake_pipe), route_desk(wake_pipe) {}
+    Desk page_desk;
+    Desk route_desk;
     std::list<http::Worker> workers;
     std::list<std::thread> threads;
     std::thread receptionist;
@@ -128,10 +157,12 @@ class Exposer::Server {
   void start_threads(std::size_t max_scrapes) {
     {
       const SigpipeKept kept;
-      for (int i = 0; i < worker_count; ++i) staff_->workers.emplace_back(site_, staff_->desk);
+      for (int i = 0; i < worker_count; ++i) staff_->workers.emplace_back(site_, staff_->page_desk);
+      if (!site_.routes.empty()) staff_->workers.emplace_back(site_, staff_->route_desk);
     }
     staff_->workers.front().warm_up();
-    Reception reception(listener_.socket.get(), max_scrapes, wake_pipe_, staff_->desk);
+    Reception reception(listener_.socket.get(), site_.routes, max_scrapes, wake_pipe_, staff_->page_desk,
+                        staff_->route_desk);
     const detail::SignalsBlocked blocked;
     for (http::Worker& worker : staff_->workers) {
       staff_->threads.emplace_back([&worker] {

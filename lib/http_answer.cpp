@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <stdexcept>
 #include <utility>
 
 namespace quipu::http {
@@ -35,6 +36,22 @@ Status describe(int status) {
   }
 }
 
+/// For a program's own status. None is needed, but people like to read one.
+std::string_view reason_of(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 429:
+      return "Too Many Requests";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "";
+  }
+}
+
 std::string_view connection(bool closes) { return closes ? "close" : "keep-alive"; }
 
 std::string short_answer(std::string_view status, std::string_view content_type, std::string_view more_fields,
@@ -42,6 +59,23 @@ std::string short_answer(std::string_view status, std::string_view content_type,
   return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: {}\r\n\r\n{}", status,
                      content_type, more_fields, body.size(), connection(request.closes),
                      request.is_head ? std::string_view() : body);
+}
+
+/// The paths that there may be hold nothing else that HTML reads otherwise.
+std::string without_ampersands(std::string_view path) {
+  std::string text;
+  for (const char c : path) {
+    if (c == '&') {
+      text += "&amp;";
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
+std::string link(std::string_view path, std::string_view name) {
+  return fmt::format("<p><a href=\"{}\">{}</a></p>", without_ampersands(path), without_ampersands(name));
 }
 
 }  // namespace
@@ -55,20 +89,25 @@ std::string page_head(std::string_view content_type, bool is_gzip, std::optional
       content_type, is_gzip ? "Content-Encoding: gzip\r\n" : "", framing, connection(closes));
 }
 
-std::string landing_answer(std::string_view path, const Request& request) {
-  std::string link;
-  for (const char c : path) {
-    if (c == '&') {
-      link += "&amp;";
-    } else {
-      link += c;
-    }
-  }
+std::string landing_answer(std::string_view path, std::span<const Route> routes, const Request& request) {
+  std::string links = link(path, "Metrics");
+  for (const Route& route : routes) links += link(route.path, route.path);
   const std::string body = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head><title>Metrics</title></head>\n"
-      "<body><p><a href=\"{}\">Metrics</a></p></body>\n</html>\n",
-      link);
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head><title>Metrics</title></head>\n<body>{}</body>\n</html>\n", links);
   return short_answer("200 OK", "text/html; charset=utf-8", "", body, request);
+}
+
+bool has_line_break(std::string_view text) { return text.find_first_of("\r\n") != text.npos; }
+
+std::string route_answer(const RouteAnswer& answer, const Request& request) {
+  const auto [status, content_type, body] = answer;
+  const bool has_no_text = status == 204 || status == 205 || status == 304;
+  if (status < 200 || status > 599 || has_no_text || has_line_break(content_type)) {
+    throw std::runtime_error("not an answer");
+  }
+  // It is of this moment.
+  return short_answer(fmt::format("{} {}", status, reason_of(status)), content_type, "Cache-Control: no-store\r\n",
+                      body, request);
 }
 
 std::string error_answer(int status, const Request& request) {

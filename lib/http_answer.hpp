@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "http_request.hpp"
+#include "quipu/route.hpp"
 
 namespace quipu::http {
 
@@ -18,9 +20,14 @@ inline constexpr std::string_view busy_answer =
 /// The head of an answer with a page. Without a length the page comes in chunks.
 [[nodiscard]] std::string page_head(std::string_view content_type, bool is_gzip, std::optional<std::size_t> length,
                                     bool closes);
-[[nodiscard]] std::string landing_answer(std::string_view path, const Request& request);
+[[nodiscard]] std::string landing_answer(std::string_view path, std::span<const Route> routes, const Request& request);
+/// Throws std::runtime_error for what cannot be sent.
+[[nodiscard]] std::string route_answer(const RouteAnswer& answer, const Request& request);
 /// The answer to a request that gets no page.
 [[nodiscard]] std::string error_answer(int status, const Request& request);
+
+/// With one, a text would be more than one field of a head.
+[[nodiscard]] bool has_line_break(std::string_view text);
 
 /// What comes before a chunk of this size; "\r\n" comes after it.
 [[nodiscard]] std::string chunk_head(std::size_t size);

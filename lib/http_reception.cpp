@@ -24,6 +24,8 @@ using namespace std::chrono_literals;
 constexpr std::size_t max_reading = 256;
 constexpr std::size_t max_idle = 256;
 constexpr std::size_t max_lingering = 64;
+// Answers of routes are short, and one is made after another.
+constexpr std::size_t max_routed = 16;
 // Here it is the newcomer that is turned away.
 constexpr std::size_t max_asking = 64;
 constexpr int accepted_at_once = 64;  // before the others get their turn
@@ -46,14 +48,19 @@ bool is_for_later(int error) { return error == EAGAIN || error == EWOULDBLOCK ||
 
 }  // namespace
 
-Reception::Reception(int listener, std::size_t max_scrapes, const WakePipe& wake_pipe, Desk& desk)
-    : listener_(listener), max_scrapes_(max_scrapes), wake_pipe_(wake_pipe), desk_(desk) {
-  polled_.reserve(2 + max_reading + max_idle + max_scrapes + max_lingering);
+Reception::Reception(int listener, std::span<const Route> routes, std::size_t max_scrapes, const WakePipe& wake_pipe,
+                     Desk& page_desk, Desk& route_desk)
+    : listener_(listener),
+      routes_(routes),
+      wake_pipe_(wake_pipe),
+      page_service_{.desk = page_desk, .places = max_scrapes},
+      route_service_{.desk = route_desk, .places = max_routed} {
+  polled_.reserve(2 + max_reading + max_idle + max_scrapes + max_routed + max_lingering);
 }
 
 void Reception::run() noexcept {
   while (exchange()) {
-    admit();
+    for (Service* const service : {&page_service_, &route_service_}) admit(*service);
     keep(max_reading, reading_);
     keep(max_idle, idle_);
     keep(max_lingering, lingering_);
@@ -61,18 +68,22 @@ void Reception::run() noexcept {
     wake_pipe_.drain();
     for_each_ready(idle_, &Reception::wake_up);
     for_each_ready(reading_, &Reception::read_some);
-    for_each_ready(sending_, &Reception::go_on_sending);
+    for_each_ready(page_service_.sending, &Reception::go_on_sending);
+    for_each_ready(route_service_.sending, &Reception::go_on_sending);
     for_each_ready(lingering_, &Reception::linger_some);
     if (has_newcomers_) accept_some();
     remove_late(reading_);
     remove_late(idle_);
     remove_late(lingering_);
-    for (auto next = sending_.begin(); next != sending_.end();) {
-      const auto place = next++;
-      if (place->deadline <= Clock::now()) drop(place);
+    for (Service* const service : {&page_service_, &route_service_}) {
+      for (auto next = service->sending.begin(); next != service->sending.end();) {
+        const auto place = next++;
+        if (place->deadline <= Clock::now()) drop(place);
+      }
     }
   }
-  desk_.close();
+  page_service_.desk.close();
+  route_service_.desk.close();
 }
 
 void Reception::keep(std::size_t limit, Connections& connections) noexcept {
@@ -91,63 +102,75 @@ void Reception::for_each_ready(Connections& connections, void (Reception::*step)
   }
 }
 
-/// Takes what the workers are done with, for now, off the desk. False when the work is over.
+Reception::Service& Reception::service_of(const Connection& connection) noexcept {
+  return connection.request.route == nullptr ? page_service_ : route_service_;
+}
+
+/// Takes what the workers are done with, for now, off the desks. False when the work is over.
 bool Reception::exchange() noexcept {
-  Desk::Tidings tidings = desk_.collect();
-  stopped_at_ = tidings.stopped_at;
-  desk_deadline_ = tidings.next_deadline;
+  desk_deadline_ = Clock::time_point::max();
+  exchange(page_service_);
+  exchange(route_service_);
+  if (is_stopping()) {
+    reading_.clear();
+    idle_.clear();
+    page_service_.asking.clear();
+    route_service_.asking.clear();
+    lingering_.clear();
+  }
+  return !is_stopping() || page_service_.taken + route_service_.taken > 0;
+}
+
+void Reception::exchange(Service& service) noexcept {
+  Desk::Tidings tidings = service.desk.collect();
+  if (tidings.stopped_at) stopped_at_ = tidings.stopped_at;
+  desk_deadline_ = std::min(desk_deadline_, tidings.next_deadline);
   while (!tidings.late.empty()) {
-    --scrapes_;
+    --service.taken;
     turn_away(tidings.late, tidings.late.begin());
   }
   while (!tidings.back.empty()) {
     const auto place = tidings.back.begin();
     if (!place->socket) {
-      --scrapes_;
+      --service.taken;
       tidings.back.erase(place);
     } else if (place->is_answered) {
-      --scrapes_;
+      --service.taken;
       finish(tidings.back, place);
     } else {
       place->deadline = place->taken + stall_time;
-      sending_.splice(sending_.end(), tidings.back, place);
+      service.sending.splice(service.sending.end(), tidings.back, place);
     }
   }
-  for (Connection& connection : sending_) {
+  for (Connection& connection : service.sending) {
     connection.deadline = std::min(connection.deadline, end_of_answer(connection.begun, stopped_at_));
   }
-  if (is_stopping()) {
-    reading_.clear();
-    idle_.clear();
-    asking_.clear();
-    lingering_.clear();
-  }
-  return !is_stopping() || scrapes_ > 0;
 }
 
 /// Lets in as many of those that ask as there are places for, and sends away those that have waited for one long
 /// enough.
-void Reception::admit() noexcept {
-  while (!asking_.empty() && has_place()) {
-    ++scrapes_;
-    desk_deadline_ = std::min(desk_deadline_, asking_.front().request.deadline);
-    desk_.hand_over(asking_, asking_.begin());
+void Reception::admit(Service& service) noexcept {
+  Connections& asking = service.asking;
+  while (!asking.empty() && has_place(service)) {
+    ++service.taken;
+    desk_deadline_ = std::min(desk_deadline_, asking.front().request.deadline);
+    service.desk.hand_over(asking, asking.begin());
   }
-  while (!asking_.empty() && (asking_.size() > max_asking || asking_.front().deadline <= Clock::now())) {
-    turn_away(asking_, asking_.size() > max_asking ? std::prev(asking_.end()) : asking_.begin());
+  while (!asking.empty() && (asking.size() > max_asking || asking.front().deadline <= Clock::now())) {
+    turn_away(asking, asking.size() > max_asking ? std::prev(asking.end()) : asking.begin());
   }
 }
 
-bool Reception::has_place() noexcept {
-  if (scrapes_ < max_scrapes_) return true;
-  const auto stalled = longest_stalled();
-  if (stalled == sending_.end() || Clock::now() - stalled->taken < giving_way_time) return false;
+bool Reception::has_place(Service& service) noexcept {
+  if (service.taken < service.places) return true;
+  const auto stalled = longest_stalled(service);
+  if (stalled == service.sending.end() || Clock::now() - stalled->taken < giving_way_time) return false;
   drop(stalled);
   return true;
 }
 
-Reception::Place Reception::longest_stalled() noexcept {
-  return std::min_element(sending_.begin(), sending_.end(),
+Reception::Place Reception::longest_stalled(Service& service) noexcept {
+  return std::min_element(service.sending.begin(), service.sending.end(),
                           [](const Connection& one, const Connection& other) { return one.taken < other.taken; });
 }
 
@@ -156,10 +179,11 @@ void Reception::wait() noexcept {
   auto until = std::min(now + 1min, desk_deadline_);
   const bool is_accepting = !is_stopping() && accept_again_ <= now;
   if (!is_stopping() && !is_accepting) until = std::min(until, accept_again_);
-  if (!asking_.empty()) {
-    until = std::min(until, asking_.front().deadline);
-    const auto stalled = longest_stalled();
-    if (stalled != sending_.end()) until = std::min(until, stalled->taken + giving_way_time);
+  for (Service* const service : {&page_service_, &route_service_}) {
+    if (service->asking.empty()) continue;
+    until = std::min(until, service->asking.front().deadline);
+    const auto stalled = longest_stalled(*service);
+    if (stalled != service->sending.end()) until = std::min(until, stalled->taken + giving_way_time);
   }
   polled_.clear();
   polled_.push_back({wake_pipe_.reader(), POLLIN, 0});
@@ -172,7 +196,8 @@ void Reception::wait() noexcept {
   };
   poll_all(idle_, POLLIN);
   poll_all(reading_, POLLIN);
-  poll_all(sending_, POLLOUT);
+  poll_all(page_service_.sending, POLLOUT);
+  poll_all(route_service_.sending, POLLOUT);
   poll_all(lingering_, POLLIN);
   // When poll() fails, nothing is ready.
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
@@ -180,7 +205,8 @@ void Reception::wait() noexcept {
 
   auto result = polled_.begin() + 1;
   has_newcomers_ = (result++)->revents != 0;
-  for (Connections* const connections : {&idle_, &reading_, &sending_, &lingering_}) {
+  for (Connections* const connections :
+       {&idle_, &reading_, &page_service_.sending, &route_service_.sending, &lingering_}) {
     for (Connection& connection : *connections) connection.is_ready = (result++)->revents != 0;
   }
 }
@@ -247,6 +273,9 @@ void Reception::look_for_head(Place place, std::size_t searched) {
   if (end != received.npos) {
     place->request = parse_head(std::string_view(received).substr(0, end));
     received.erase(0, end);
+    if (place->request.refusal == 0) place->request.route = find_route(routes_, place->request.line);
+    // A function may answer each client otherwise.
+    if (place->request.route != nullptr) place->request.may_share = false;
   } else if (received.size() >= max_head_bytes) {
     place->request = too_long(received);
   } else {
@@ -255,7 +284,8 @@ void Reception::look_for_head(Place place, std::size_t searched) {
   const auto now = Clock::now();
   place->request.deadline = now + place->request.time;
   place->deadline = now + asking_time;
-  asking_.splice(asking_.end(), reading_, place);
+  Connections& asking = service_of(*place).asking;
+  asking.splice(asking.end(), reading_, place);
 }
 
 void Reception::turn_away(Connections& from, Place place) noexcept {
@@ -279,19 +309,21 @@ void Reception::go_on_sending(Place place) noexcept {
     case Outgoing::Progress::done:
       break;
   }
+  Service& service = service_of(*place);
   if (place->rest) {
-    desk_.hand_over(sending_, place);
+    service.desk.hand_over(service.sending, place);
   } else {
-    --scrapes_;
-    finish(sending_, place);
+    --service.taken;
+    finish(service.sending, place);
   }
 }
 
 /// Closes a connection whose answer is not whole.
 void Reception::drop(Place sending) noexcept {
-  --scrapes_;
+  Service& service = service_of(*sending);
+  --service.taken;
   break_off(*sending);
-  sending_.erase(sending);
+  service.sending.erase(sending);
 }
 
 /// What comes after an answer: the next request, or the end.

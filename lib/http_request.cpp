@@ -235,6 +235,15 @@ Request parse_head(std::string_view head) {
   return request;
 }
 
+const Route* find_route(std::span<const Route> routes, std::string_view line) {
+  const std::string_view method = take_until(' ', line);
+  const std::string_view target = take_until(' ', line);
+  if (method != "GET" && method != "HEAD") return nullptr;
+  if (line != "HTTP/1.1" && line != "HTTP/1.0") return nullptr;
+  const auto found = std::ranges::find(routes, target.substr(0, target.find('?')), &Route::path);
+  return found == routes.end() ? nullptr : &*found;
+}
+
 Request too_long(std::string_view data) { return refused(data, data.find('\n') == data.npos ? 414 : 431); }
 
 bool ask_the_same(const Request& one, const Request& other) {

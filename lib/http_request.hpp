@@ -3,9 +3,12 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "quipu/route.hpp"
 
 namespace quipu::http {
 
@@ -23,6 +26,7 @@ struct Request {
   bool closes = false;           // the connection is over after the answer
   bool may_share = true;         // an answer made for others that ask for the same
   Clock::time_point deadline{};  // when the page is of no use any more: `time` after the head was complete
+  const Route* route = nullptr;  // that it is for, or null
 };
 
 /// A scraper's request is under 1 KiB. A browser may add some KiB of cookies that belong to "localhost".
@@ -35,6 +39,10 @@ inline constexpr std::size_t max_families = 256;
 
 /// Understands a head with its end. All but the path, which is for a TargetReader.
 [[nodiscard]] Request parse_head(std::string_view head);
+
+/// The route that a request line asks for, by its path as it was sent; null if there is none, or if the line is not
+/// simply a method, a target and a version of HTTP.
+[[nodiscard]] const Route* find_route(std::span<const Route> routes, std::string_view line);
 
 /// What stands for the request that begins with `data`, and whose head is too long.
 [[nodiscard]] Request too_long(std::string_view data);

@@ -29,8 +29,6 @@ struct Beginning {
   std::string_view piece{};  // comes after them; good until the next one is asked for
 };
 
-bool has_line_break(std::string_view text) { return text.find_first_of("\r\n") != text.npos; }
-
 Beginning open(const Site& site, const Request& request, const Target& target) {
   Beginning begun;
   begun.page = site.source({.accept = request.accept, .families = target.families, .deadline = request.deadline});
@@ -99,6 +97,9 @@ void Worker::answer(Connections& at_hand) noexcept {
   const Request& request = at_hand.front().request;
   if (request.refusal != 0) return fail(request.refusal);
   try {
+    if (request.route != nullptr) {
+      return begin(at_hand.front(), {.front = route_answer(request.route->answer(), request)});
+    }
     const Target target = reader_.read(request.line);
     if (target.refusal != 0) {
       for (Connection& connection : at_hand) connection.request.closes = true;
@@ -107,7 +108,7 @@ void Worker::answer(Connections& at_hand) noexcept {
       answer_with_page(at_hand, target);
     } else if (target.path == "/") {
       for (Connection& connection : at_hand) {
-        begin(connection, {.front = landing_answer(site_.path, connection.request)});
+        begin(connection, {.front = landing_answer(site_.path, site_.routes, connection.request)});
       }
     } else {
       fail(404);

@@ -2,10 +2,12 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "http_desk.hpp"
 #include "http_request.hpp"
 #include "quipu/exposition.hpp"
+#include "quipu/route.hpp"
 
 namespace quipu::http {
 
@@ -14,6 +16,7 @@ struct Site {
   PageSource source;
   std::string path;
   bool gzip = false;
+  std::vector<Route> routes;
 };
 
 /// Makes answers and sends them for as long as their clients take them. It never waits for a client: one that takes no

@@ -410,6 +410,12 @@ Registration Scope::add(Collector& collector) const {
   return Registration(core_->add_source(collector, prefix_, nullptr, nullptr, batch_.get()));
 }
 
+Registration Scope::add(std::shared_ptr<Collector> collector) const {
+  if (collector == nullptr) throw RegistrationError("cannot add a collector that is null");
+  Collector& added = *collector;
+  return Registration(core_->add_source(added, prefix_, nullptr, std::move(collector), batch_.get()));
+}
+
 Scope Scope::subsystem(MetricPrefix prefix) const {
   return {core_, prefix_ + joined(prefix.text(), core_->names()), batch_};
 }

@@ -5,9 +5,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "quipu/error.hpp"
 #include "quipu/exposition.hpp"
+#include "quipu/route.hpp"
 
 namespace quipu {
 
@@ -27,9 +29,13 @@ struct ExposerOptions {
   /// takes about 5 ms for a page of 1 MB, many times as long as making it; a scraper on the same machine gains nothing
   /// by it. Without effect when quipu was built without zlib.
   bool gzip = true;
+  /// What else is answered, each at a path of its own, which may be "/". These requests have a thread and 16 places of
+  /// their own, so that they are answered while every scrape hangs.
+  std::vector<Route> routes = {};
 };
 
-/// A small HTTP server for one page of metrics: GET and HEAD of the path, a landing page at "/", 404 and 405 elsewhere.
+/// A small HTTP server for one page of metrics: GET and HEAD of the path and of routes, a landing page at "/", 404 and
+/// 405 elsewhere.
 /// Listening from the end of the constructor until `stop()` or destruction. It is made for scrapers on a trusted
 /// network: it has no TLS and no passwords. Put a reverse proxy before it, or use `render()` in your own server, for
 /// those.
@@ -41,11 +47,11 @@ struct ExposerOptions {
 /// is what the page source sees, and a request that has to wait until then gets 503. Requests for the same page that
 /// wait at the same time may get one and the same.
 ///
-/// It has four threads, on which no signal of the program is delivered, and leaves the program's handling of signals
-/// alone. A connection answers any number of requests. It is closed when two seconds pass without the whole of a
-/// request that has begun, five in which the client took none of its answer, thirty without the end of an answer, or
-/// five minutes without a request. How many there are of each kind is limited; so clients cannot hold it up, however
-/// many.
+/// It has four threads, five with routes, on which no signal of the program is delivered, and leaves the program's
+/// handling of signals alone. A connection answers any number of requests. It is closed when two seconds pass without
+/// the whole of a request that has begun, five in which the client took none of its answer, thirty without the end of
+/// an answer, or five minutes without a request. How many there are of each kind is limited; so clients cannot hold it
+/// up, however many.
 ///
 /// Thread-safe, but for moving and destruction.
 class Exposer {
@@ -67,7 +73,7 @@ class Exposer {
 
   /// Closes the listening socket and ends the threads. Returns in well under a second, whatever clients do, unless a
   /// page, or a piece of a long one, is just being made: that is waited for, and the client given a moment to take it.
-  /// Calling it again does nothing. The page source must not call it.
+  /// Calling it again does nothing. Neither the page source nor a route may call it.
   void stop() noexcept;
 
  private:

@@ -22,7 +22,7 @@ namespace quipu {
 
 class Scope;
 
-/// From good to bad; what has not been checked yet is unknown.
+/// From good to bad. What has not been checked yet is unknown.
 enum class HealthStatus : std::uint8_t { healthy, degraded, unhealthy, unknown };
 
 [[nodiscard]] constexpr std::string_view to_string(HealthStatus status) noexcept {
@@ -41,19 +41,19 @@ enum class HealthStatus : std::uint8_t { healthy, degraded, unhealthy, unknown }
 
 /// A fact that a check adds to its result.
 struct HealthDetail {
-  std::string name;
+  std::string name;  // any text; of two of one name in a result the first counts
   std::variant<std::string, double, std::int64_t, bool> value;
 };
 
-/// What a check finds.
+/// What a check finds. A text that is not UTF-8 gets U+FFFD where it is not.
 struct HealthResult {
-  HealthStatus status = HealthStatus::healthy;
-  std::string message = {};  // any text; what is not UTF-8 gets U+FFFD
+  HealthStatus status = HealthStatus::healthy;  // another number than those there are is unknown
+  std::string message = {};
   std::vector<HealthDetail> details = {};
 };
 
-/// A check: a function of nothing, or of a std::stop_token, which asks it to end when its time is up or the program
-/// ends.
+/// A check: a function of nothing, or of a std::stop_token, which asks it to end when it has timed out, is removed, or
+/// its Health ends. A std::stop_callback of it must not take long.
 class HealthFunction {
  public:
   template <std::invocable Function>
@@ -72,15 +72,17 @@ class HealthFunction {
 
 /// A named check of one component.
 struct HealthCheck {
-  /// Of the component, once in a Health: any text.
+  /// Of the component, once in a Health: any text but none.
   std::string name;
-  /// Never called twice at the same time. What it throws is a result: unhealthy, with what() as its message.
+  /// Called on a thread of the Health's, never twice at the same time. What it throws is a result: unhealthy, with
+  /// what() as its message.
   HealthFunction check;
-  /// From the end of one call to the beginning of the next one.
+  /// From the end of one call to the beginning of the next one. More than a year is a year.
   std::chrono::milliseconds interval{10'000};
-  /// After that the component is unhealthy ("timed out"), until the call comes back and a next one says otherwise.
+  /// A call that takes as long has timed out, for good: the component is unhealthy until a later call says otherwise,
+  /// which there is not before this one comes back. More than a year is a year.
   std::chrono::milliseconds timeout{5'000};
-  /// Whether the program cannot do its work without this component: if not, it is only degraded.
+  /// Whether the program cannot do its work without this component: if not, the program is only degraded.
   bool is_critical = true;
 };
 
@@ -89,65 +91,74 @@ struct ComponentHealth {
   std::string name;
   bool is_critical = true;
   HealthStatus status = HealthStatus::unknown;
-  std::string message{};
-  std::vector<HealthDetail> details{};
-  std::optional<std::chrono::system_clock::time_point> last_checked{};  // when the last call ended or timed out
-  std::chrono::nanoseconds duration{0};                                 // of that call
+  std::string message = {};
+  std::vector<HealthDetail> details = {};
+  std::optional<std::chrono::system_clock::time_point> last_checked = {};  // when the last call ended or timed out
+  std::chrono::nanoseconds duration{0};                                    // of that call
 };
 
 /// What is known of the program.
 struct HealthReport {
-  HealthStatus status = HealthStatus::healthy;
-  std::string version;
-  std::chrono::system_clock::time_point timestamp;  // of this report
-  std::chrono::nanoseconds uptime{0};               // of the Health that made it
-  std::vector<ComponentHealth> components;          // in the order in which they were added
+  HealthStatus status = HealthStatus::unknown;
+  std::string version = {};
+  std::chrono::system_clock::time_point timestamp = {};  // of this report
+  std::chrono::nanoseconds uptime{0};                    // of the Health that made it
+  std::vector<ComponentHealth> components = {};          // in the order in which they were added
 };
 
 struct HealthOptions {
-  /// Of the program, for the report.
+  /// Of the program, for the report: any text.
   std::string version = {};
+  /// Whether the metrics have it as well, as the label `version`.
+  bool version_label = false;
 };
 
 /// Whether a program works, as its own checks find, for probes and for Prometheus.
 ///
 ///     quipu::Health health({.version = "1.2.0"});
 ///     health.add({.name = "database", .check = [&] { return ping(); }, .interval = 5s, .timeout = 1s});
-///     quipu::Exposer endpoint(registry, {.routes = health.routes()});
 ///     auto registration = health.expose(registry);
+///     quipu::Exposer endpoint(registry, {.routes = health.routes()});
 ///
 /// Checks are called in the background, one after another, and never by a probe, which is answered from their last
-/// results. One that hangs costs a thread of its own from its timeout on; the others go on.
+/// results. One that hangs beyond its timeout keeps its thread, and another thread goes on with the others. If the
+/// system has no thread for that, they wait for the one that hangs.
 ///
-/// The program is unhealthy if a critical component is, unknown until every critical one was checked, degraded if any
-/// component is not healthy, and healthy otherwise.
+/// The program is unhealthy if a critical component is, or else unknown if a critical one is, or else degraded if any
+/// component is not healthy, or else healthy.
 ///
-/// Thread-safe, but for destruction. Its threads get no signal of the program. Checks are not run in a forked child.
+/// Thread-safe, but for destruction. Its threads, two and one for each check that hangs, get no signal of the program.
+/// In a forked child there are no checks: reports are of a program whose status is unknown, without components.
 class Health {
  public:
   explicit Health(HealthOptions options = {});
   Health(const Health&) = delete;
   Health& operator=(const Health&) = delete;
-  /// Asks running checks to stop and waits for them, so that what they use may be destroyed afterwards.
+  /// Asks running checks to stop and waits for them, so that what they use may be destroyed afterwards. No check may
+  /// cause it.
   ~Health();
 
-  /// Checks it from now on. Throws RegistrationError for a name that is taken or empty, or an interval or timeout that
-  /// is not positive; std::system_error if a thread cannot be started.
+  /// Checks it from now on, first at once. Throws RegistrationError for a name that is empty or taken, for an interval
+  /// or a timeout that is not positive, and in a forked child; std::system_error if no thread can be started.
   void add(HealthCheck check);
-  /// Ends the checks of a component, waiting for one that is running, and takes it out of the report; whether there was
-  /// one. Not to be called by its own check.
+  /// Ends the checks of a component and takes it out of the report; whether there was one. A check that is running is
+  /// asked to stop and waited for (but not by itself), so that what it uses may be destroyed afterwards.
   bool remove(std::string_view name);
 
+  /// What is known now. Waits for nothing that takes time.
   [[nodiscard]] HealthReport report() const;
 
-  /// GET /health: the report as JSON; 200 if the program is healthy or degraded, or else 503.
-  /// GET /health/ready and /-/ready: the same statuses, without the details.
-  /// GET /health/live and /-/healthy: 200, as long as the program can answer.
-  /// They may outlive this object, and answer 503 then.
+  /// For an endpoint, in JSON:
+  /// - GET /health: the report; 200 if the program is healthy or degraded, otherwise 503;
+  /// - GET /health/ready and /-/ready: its status alone, with the same numbers;
+  /// - GET /health/live and /-/healthy: 200, as an endpoint that answers is alive.
+  ///
+  /// They may outlive this object; then the status is unknown.
   [[nodiscard]] std::vector<Route> routes() const;
 
   /// Shows `health_status` and `component_health{component}`: 1 for healthy, 0.5 for degraded, 0 for unhealthy and
-  /// unknown. Throws RegistrationError.
+  /// unknown. May outlive this object; then there are no components, and the status is unknown. Throws
+  /// RegistrationError.
   [[nodiscard]] Registration expose(const Scope& scope) const;
 
  private:
@@ -156,7 +167,8 @@ class Health {
 };
 
 /// The report as JSON: {"status", "timestamp", "version", "uptime", "components": {NAME: {"name", "status", "critical",
-/// "message", "last_checked", "duration", "details"}}}. Times are RFC 3339 in UTC, durations seconds.
+/// "message", "last_checked", "duration", "details": {NAME: VALUE}}}}. Times are RFC 3339 in UTC with milliseconds, and
+/// null for never; `uptime` and `duration` are seconds, as numbers. A detail that is no finite number is null.
 [[nodiscard]] std::string to_json(const HealthReport& report);
 
 }  // namespace quipu

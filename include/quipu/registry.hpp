@@ -295,6 +295,8 @@ class Scope {
   /// Reads `collector` at each scrape, until the registration ends. The registration must end before the collector
   /// does.
   [[nodiscard]] Registration add(Collector& collector) const;
+  /// The same for a collector that the registration keeps until it ends.
+  [[nodiscard]] Registration add(std::shared_ptr<Collector> collector) const;
 
   /// The same registry with a longer prefix: `registry.subsystem("db").counter({.name = "queries_total"})`.
   [[nodiscard]] Scope subsystem(MetricPrefix prefix) const;
