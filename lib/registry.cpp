@@ -338,6 +338,11 @@ Registration Scope::add(Collector& collector) const {
   return Registration(core_->add_source(collector, prefix_, nullptr, nullptr));
 }
 
+Registration Scope::add(std::shared_ptr<Collector> collector) const {
+  Collector& added = *collector;
+  return Registration(core_->add_source(added, prefix_, nullptr, std::move(collector)));
+}
+
 Scope Scope::subsystem(MetricPrefix prefix) const { return {core_, prefix_ + joined(prefix.text(), core_->names())}; }
 
 Registry::Registry(const RegistryOptions& options)

@@ -286,6 +286,8 @@ class Scope {
   /// Reads `collector` at each scrape, until the registration ends. The registration must end before the collector
   /// does.
   [[nodiscard]] Registration add(Collector& collector) const;
+  /// The same of one that the registration keeps.
+  [[nodiscard]] Registration add(std::shared_ptr<Collector> collector) const;
 
   /// The same registry with a longer prefix: `registry.subsystem("db").counter({.name = "queries_total"})`.
   [[nodiscard]] Scope subsystem(MetricPrefix prefix) const;
@@ -295,6 +297,11 @@ class Scope {
       : core_(std::move(core)), prefix_(std::move(prefix)) {}
 
   [[nodiscard]] const std::shared_ptr<detail::RegistryCore>& core() const noexcept { return core_; }
+
+  /// `labels` come after the label names that the definition has already.
+  [[nodiscard]] std::shared_ptr<detail::FamilyCore> add_family(detail::Definition definition,
+                                                               std::initializer_list<LabelName> labels,
+                                                               std::size_t closed_size, std::size_t max_series) const;
 
  private:
   template <class Instrument, class Options>
@@ -350,9 +357,6 @@ class Scope {
     made.first_states = std::uint64_t{1} << first;
   }
 
-  [[nodiscard]] std::shared_ptr<detail::FamilyCore> add_family(detail::Definition definition,
-                                                               std::initializer_list<LabelName> labels,
-                                                               std::size_t closed_size, std::size_t max_series) const;
   [[nodiscard]] Registration callback(Kind kind, const MetricOptions& options,
                                       std::initializer_list<CallbackLabel> labels, std::function<double()> read) const;
 
