@@ -159,7 +159,8 @@ class RegistryRecorder::Names {
 
   template <class Instrument, class Record>
   void record(Recording kind, std::string_view name, Labels labels, Record record) {
-    const std::uint32_t hash = detail::hash_of(seed_, std::uint64_t{static_cast<std::uint8_t>(kind)}, name);
+    const auto hash =
+        static_cast<std::uint32_t>(detail::hash_value(seed_.start + static_cast<std::uint64_t>(kind), seed_, name));
     const KnownName* known = find(hash, kind, name);
     if (known == nullptr) [[unlikely]] {
       known = learn(hash, kind, name, labels);
@@ -221,14 +222,14 @@ class RegistryRecorder::Names {
 
   /// Null if there are too many already.
   [[gnu::noinline]] const KnownName* learn(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) {
-    if (is_full_.load(std::memory_order_acquire)) return find(hash, kind, name);  // pairs with publish()
+    if (is_full_.load(std::memory_order_acquire)) {  // pairs with the release in publish()
+      const KnownName* known = find(hash, kind, name);
+      if (known == nullptr) tell_that_it_is_full(name);
+      return known;
+    }
     KnownName* claimed = claim(hash, kind, name, labels);
     if (claimed == nullptr) {
-      if (!has_told_.exchange(true, std::memory_order_relaxed)) {
-        tell(name, fmt::format("cannot record \"{}\": {} names are recorded already; raise "
-                               "RegistryRecorderOptions::max_names, or make a label of the part that differs",
-                               name, options_.max_names));
-      }
+      tell_that_it_is_full(name);
       return nullptr;
     }
     std::shared_ptr<FamilyCore> family;
@@ -262,7 +263,7 @@ class RegistryRecorder::Names {
     std::size_t i = name.hash() & mask_;
     while (slots_[i].load(std::memory_order_relaxed) != nullptr) i = (i + 1) & mask_;
     slots_[i].store(&name, std::memory_order_release);  // pairs with the acquire in find()
-    // Release: pairs with the acquire in learn(), whose look-up then finds every name there is.
+    // Release: pairs with the acquire in learn(), which then finds every name that there is.
     if (++published_ == options_.max_names) is_full_.store(true, std::memory_order_release);
     return true;
   }
@@ -300,6 +301,13 @@ class RegistryRecorder::Names {
     return made;
   }
 
+  void tell_that_it_is_full(std::string_view name) {
+    if (has_told_.exchange(true, std::memory_order_relaxed)) return;
+    tell(name, fmt::format("cannot record \"{}\": {} names are recorded already; raise "
+                           "RegistryRecorderOptions::max_names, or make a label of the part that differs",
+                           name, options_.max_names));
+  }
+
   void tell(std::string_view name, std::string_view why) const {
     if (options_.on_error) options_.on_error(name, why);
   }
@@ -314,7 +322,7 @@ class RegistryRecorder::Names {
   Counter refused_;
   Counter too_many_names_;
   std::atomic<bool> is_full_{false};   // all names there may ever be are in the slots
-  std::atomic<bool> has_told_{false};  // that there are too many names
+  std::atomic<bool> has_told_{false};  // that it is full
 
   std::mutex mutex_;  // guards what follows, and changes to the slots; not held while anything is registered
   std::map<std::pair<Recording, std::string>, KnownName> names_;

@@ -29,8 +29,9 @@ TEST_CASE("JSON text is in quotes, with quotes, backslashes and control characte
 TEST_CASE("JSON text keeps UTF-8, and has U+FFFD for what is none") {
   CHECK(json_text("Zürich 🙂") == "\"Zürich 🙂\"");
   CHECK(json_text("a\xFF"
-                  "b\xC3") == "\"a\xEF\xBF\xBD"
-                              "b\xEF\xBF\xBD\"");
+                  "b\xC3") ==
+        "\"a\xEF\xBF\xBD"
+        "b\xEF\xBF\xBD\"");
   CHECK(json_text("\xED\xA0\x80") == "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");  // a surrogate
 }
 
