@@ -115,8 +115,7 @@ class Destination {
         connect_udp(address);
       }
     } catch (const std::runtime_error& error) {
-      throw StatsdError(
-          fmt::format("StatsD address \"{}\": {}; it is HOST:PORT, or unix:/PATH", address, error.what()));
+      throw StatsdError(fmt::format("StatsD address \"{}\": {}", address, error.what()));
     }
   }
 
@@ -139,7 +138,7 @@ class Destination {
 
  private:
   void set_path(std::string_view path) {
-    if (!path.starts_with('/') || path.find('\0') != path.npos) throw std::runtime_error("the path begins with '/'");
+    if (!path.starts_with('/') || path.find('\0') != path.npos) throw std::runtime_error("expected unix:/PATH");
     if (path.size() >= sizeof path_.sun_path) {
       throw std::runtime_error(
           fmt::format("the path is longer than the system allows, {} bytes", sizeof path_.sun_path - 1));
@@ -150,7 +149,7 @@ class Destination {
 
   void connect_udp(std::string_view text) {
     const detail::Address address = detail::parse_address(text);
-    if (address.host.empty()) throw std::runtime_error("expected HOST:PORT");
+    if (address.host.empty()) throw std::runtime_error("expected HOST:PORT or unix:/PATH");
     if (address.port == 0) throw std::runtime_error("the port is a number from 1 to 65535");
     int error = EADDRNOTAVAIL;
     const bool is_connected = detail::Resolved(address, SOCK_DGRAM).any([&](const addrinfo& entry) {

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
+#include <locale>
 #include <map>
 #include <memory>
 #include <optional>
@@ -225,14 +226,20 @@ TEST_CASE("what would break a line of StatsD becomes an underscore") {
 
 TEST_CASE("numbers for StatsD have no exponent, and depend on no locale") {
   Sent sent;
-  const std::string before = std::setlocale(LC_ALL, nullptr);
-  for (const char* with_comma : {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8"}) std::setlocale(LC_ALL, with_comma);
+  struct Punctuation : std::numpunct<char> {
+    char do_decimal_point() const override { return ','; }
+    char do_thousands_sep() const override { return '.'; }
+    std::string do_grouping() const override { return "\3"; }
+  };
+  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new Punctuation));
+  std::setlocale(LC_ALL, "de_DE.UTF-8");  // where there is that
   sent.recorder.increment("c", std::numeric_limits<std::int64_t>::max());
   sent.recorder.increment("c", std::numeric_limits<std::int64_t>::max());
   sent.recorder.increment("c", std::numeric_limits<std::int64_t>::max());
   for (const double value : {1e22, 1e-7, 1234567.5, -1e300, 5e-324}) sent.recorder.histogram("h", value);
   const Lines lines = sent.lines();
-  std::setlocale(LC_ALL, before.c_str());
+  std::setlocale(LC_ALL, "C");
+  std::locale::global(before);
 
   REQUIRE(lines.size() == 6);
   CHECK(lines[0] == "c:18446744073709551615|c");  // and no further
