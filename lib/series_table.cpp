@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <random>
 #include <utility>
 
 #include "utf8.hpp"
@@ -14,12 +13,6 @@ namespace quipu::detail {
 namespace {
 
 constexpr std::size_t first_size = 8;
-
-HashSeed random_seed() {
-  std::random_device device;
-  const auto number = [&device] { return (std::uint64_t{device()} << 32) | device(); };
-  return {number(), number()};
-}
 
 bool has_valid_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
   KeyCursor cursor(key);

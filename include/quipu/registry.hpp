@@ -308,6 +308,11 @@ class Scope {
 
   [[nodiscard]] const std::shared_ptr<detail::RegistryCore>& core() const noexcept { return core_; }
 
+  /// `labels` come after the label names that the definition has already.
+  [[nodiscard]] std::shared_ptr<detail::FamilyCore> add_family(detail::Definition definition,
+                                                               std::initializer_list<LabelName> labels,
+                                                               std::size_t closed_size, std::size_t max_series) const;
+
  private:
   friend detail::OpenBatch;
 
@@ -364,9 +369,6 @@ class Scope {
     made.first_states = std::uint64_t{1} << first;
   }
 
-  [[nodiscard]] std::shared_ptr<detail::FamilyCore> add_family(detail::Definition definition,
-                                                               std::initializer_list<LabelName> labels,
-                                                               std::size_t closed_size, std::size_t max_series) const;
   [[nodiscard]] Registration callback(Kind kind, const MetricOptions& options,
                                       std::initializer_list<CallbackLabel> labels, std::function<double()> read) const;
 
