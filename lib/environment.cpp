@@ -5,14 +5,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <stdexcept>
 #include <string_view>
 #include <system_error>
 
+#include "address.hpp"
 #include "definition.hpp"
 #include "exposer.hpp"
-#if QUIPU_HAS_HTTP
-#include "http_listener.hpp"
-#endif
 
 namespace quipu {
 namespace {
@@ -65,6 +64,14 @@ class Variables {
   std::vector<std::string> known_;
   std::string wrong_;
 };
+
+void check_address(std::string_view text) {
+  try {
+    static_cast<void>(detail::parse_address(text));
+  } catch (const std::runtime_error& error) {
+    throw EnvironmentError(fmt::format("\"{}\": {}", text, error.what()));
+  }
+}
 
 bool to_bool(std::string_view text) {
   if (text == "true" || text == "on" || text == "1") return true;
@@ -176,9 +183,7 @@ Environment::Environment(const std::map<std::string, std::string>& given) {
   read_bool("QUIPU_CREATED_LINES", created_lines_);
   read_bool("QUIPU_OPEN_METRICS_2", open_metrics_2_);
   variables.read("QUIPU_LISTEN", [&](const std::string& value) {
-#if QUIPU_HAS_HTTP
-    http::check_address(value);
-#endif
+    check_address(value);
     listen_ = value;
   });
   variables.read("QUIPU_PATH", [&](const std::string& value) {

@@ -125,8 +125,6 @@ std::string host_in_url(const Address& address, const LocalAddress& local) {
 
 }  // namespace
 
-void check_address(std::string_view text) { static_cast<void>(parse_address(text)); }
-
 Listener listen_at(std::string_view text) {
   const Address address = parse(text);
   Descriptor socket = bound_socket(address, text);

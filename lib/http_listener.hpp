@@ -15,9 +15,6 @@ struct Listener {
   std::string host;  // as in a URL; when listening everywhere, this is how the machine reaches itself
 };
 
-/// Throws ListenError if it is no HOST:PORT.
-void check_address(std::string_view text);
-
 /// Listens at HOST:PORT, as ExposerOptions::listen says. Throws ListenError.
 [[nodiscard]] Listener listen_at(std::string_view text);
 

@@ -35,7 +35,7 @@ class OpenScope : public Scope {
   }
   /// One of the library's own, whose name stands without the registry's prefix.
   [[nodiscard]] std::shared_ptr<FamilyCore> add_own(detail::Definition definition) const {
-    return core()->add_family(std::move(definition), 0, 100);
+    return core()->add_family(std::move(definition), 0, 100, nullptr);
   }
 };
 
