@@ -267,7 +267,8 @@ class Scope {
   }
 
   /// Facts that do not change, as label values: `registry.info({.name = "build_info"}, {{"version", "1.2"}})`. On the
-  /// page from now on, as a series that is 1. Registered again with other values, it is a second series.
+  /// page of scrapes that begin from now on, as a series that is 1. Registered again with other values, it is a second
+  /// series.
   void info(const InfoOptions& options, std::initializer_list<InfoLabel> labels) const {
     info(options, std::span(labels.begin(), labels.size()));
   }

@@ -227,6 +227,11 @@ class Pipeline(unittest.TestCase):
         self.assertEqual(len(expected), len(STEPS))
         self.window.check(self, f'histogram_quantile(0.95, rate({name}_bucket{{status="success"}}[5m]))', labels,
                           expected)
+        # And of all that ever was, by the books.
+        found = self.prometheus.vector(f'histogram_quantile(0.95, {name}_bucket)', self.at, *labels)
+        self.assertEqual(set(found), set(self.books.steps))
+        for key, values in self.books.steps.items():
+            self.assertAlmostEqual(found[key], quantile(0.95, buckets(DEFAULT_BOUNDS, values)), places=9, msg=key)
 
 
 if __name__ == '__main__':
