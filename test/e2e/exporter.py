@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ import urllib.parse
 sys.dont_write_bytecode = True  # the source folder stays as it is
 
 # pylint: disable-next=wrong-import-position
-from harness import PATIENCE, Program, Prometheus, main, program, quantile, request, wait_for
+from harness import PATIENCE, Program, Prometheus, lint, main, quantile, request, wait_for
 
 ROUNDS = 150
 
@@ -185,10 +184,7 @@ class TheExporter(unittest.TestCase):
 
     def test_the_linter_knows_one_name_better(self):
         """promtool has nothing to say of the page, but of the name that the dashboards know"""
-        check = subprocess.run([program('promtool', 'prometheus'), 'check', 'metrics'], input=self.page.text,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8', timeout=PATIENCE,
-                               check=False)
-        self.assertEqual([line.split()[0] for line in check.stdout.splitlines()], ['export_trakt_goroutines_count'])
+        lint(self, self.page, 'export_trakt_goroutines_count')
 
     def test_the_page_agrees_with_the_books(self):
         """Every counter, bucket and sum is what the rounds make"""
