@@ -1,5 +1,7 @@
+#include <quipu/recorder.hpp>
 #include <quipu/registry.hpp>
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +32,17 @@ Body look_up(quipu::MetricName name, std::size_t count) {
   });
 }
 
+Body record(std::size_t count) {
+  const auto& recorder = *new quipu::Recorder(std::make_shared<quipu::RegistryRecorder>(registry()));
+  const auto& lookups = *new Lookups(count);
+  const auto increment = [&recorder, &lookups](std::size_t i) {
+    const auto [region, service, path] = lookups[i];
+    recorder.increment("recorder.lookups", 1, {{"region", region}, {"service", service}, {"path", path}});
+  };
+  for (std::size_t i = 0; i < count; ++i) increment(i);
+  return each(increment);
+}
+
 Body look_up_closed() {
   const auto& family = *new auto(registry().counter<Method, bool>({.name = "lookup_closed_total"}, "method", "cached"));
   family.create_all();
@@ -48,6 +61,7 @@ Body look_up_closed() {
 std::vector<Row> lookup_rows() {
   return {
       {"lookup_strings_200", "AA", [] { return look_up("lookup_strings_200_total", 200); }},
+      {"recorder_increment_200", "AA", [] { return record(200); }},
       {"lookup_strings_100k", "AA", [] { return look_up("lookup_strings_100k_total", 100'000); }, 100'000},
       {"lookup_closed", "AA", look_up_closed},
   };

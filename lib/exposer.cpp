@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "exposer.hpp"
 #include "gzip.hpp"
 #include "http_desk.hpp"
 #include "http_listener.hpp"
@@ -35,8 +36,6 @@ using http::Reception;
 // Scrapes are few, and a page of thousands of series is made in milliseconds. With the reception it is four threads,
 // and one more if there are routes.
 constexpr int worker_count = 3;
-// More would need more descriptors than programs have.
-constexpr std::size_t max_max_scrapes = 1000;
 
 bool is_path(std::string_view path) {
   static constexpr std::string_view punctuation = "-._~!$&'()*+,;=:@/";
@@ -106,7 +105,7 @@ class Exposer::Server {
         url_(fmt::format("http://{}:{}{}", listener_.host, listener_.port, site_.path)) {
     try {
       wake_pipe_.open();
-      start_threads(std::clamp<std::size_t>(options.max_concurrent_scrapes, 1, max_max_scrapes));
+      start_threads(std::clamp<std::size_t>(options.max_concurrent_scrapes, 1, http::max_max_scrapes));
     } catch (const std::system_error& error) {
       stop();
       throw ListenError(fmt::format("cannot listen on \"{}\": {}", options.listen, error.code().message()));
@@ -210,5 +209,7 @@ const std::string& Exposer::url() const noexcept {
 void Exposer::stop() noexcept {
   if (server_) server_->stop();
 }
+
+void http::check_path(std::string_view path) { static_cast<void>(checked_path(path)); }
 
 }  // namespace quipu

@@ -1,15 +1,15 @@
 #include "http_listener.hpp"
 
 #include <fmt/format.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <charconv>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
+#include "address.hpp"
 #include "quipu/error.hpp"
 
 namespace quipu::http {
@@ -23,45 +23,15 @@ void set_option(int socket, int level, int option, int value) {
   ::setsockopt(socket, level, option, &value, sizeof value);
 }
 
-struct Address {
-  std::string host;  // "" for every address of this machine; an IPv6 literal without its brackets
-  std::string port;
-  bool is_ipv6_literal = false;
-};
+using detail::Address;
 
-Address parse_address(std::string_view text) {
-  const auto fail = [text](std::string_view reason) {
-    return ListenError(fmt::format("listen address \"{}\": {}", text, reason));
-  };
-  Address address;
-  const auto colon = text.rfind(':');
-  if (colon == text.npos || text.find('\0') != text.npos) throw fail("expected HOST:PORT");
-  std::string_view host = text.substr(0, colon);
-  if (host.starts_with('[') || host.ends_with(']')) {
-    if (host.size() < 3 || !host.starts_with('[') || !host.ends_with(']')) throw fail("expected [IPv6 address]:PORT");
-    host = host.substr(1, host.size() - 2);
-    address.is_ipv6_literal = true;
-  } else if (host.find(':') != host.npos) {
-    throw fail("expected HOST:PORT, with brackets around an IPv6 address");
+Address parse(std::string_view text) {
+  try {
+    return detail::parse_address(text);
+  } catch (const std::runtime_error& error) {
+    throw ListenError(fmt::format("listen address \"{}\": {}", text, error.what()));
   }
-  const std::string_view digits = text.substr(colon + 1);
-  std::uint16_t port = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (error != std::errc{} || end != digits.data() + digits.size()) throw fail("the port is a number from 0 to 65535");
-  address.host = host;
-  address.port = fmt::format("{}", port);
-  return address;
 }
-
-struct AddressList {
-  AddressList() = default;
-  AddressList(const AddressList&) = delete;
-  AddressList& operator=(const AddressList&) = delete;
-  ~AddressList() {
-    if (first != nullptr) ::freeaddrinfo(first);
-  }
-  addrinfo* first = nullptr;
-};
 
 /// A listening socket, or an errno.
 struct Attempt {
@@ -92,18 +62,29 @@ Attempt listen_on(int family, const sockaddr* address, socklen_t size) {
 bool is_absent_here(int error) { return error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EPROTONOSUPPORT; }
 
 Attempt listen_everywhere(const Address& address) {
-  const auto port = static_cast<in_port_t>(std::stoi(address.port));
   sockaddr_in6 ipv6{};
   ipv6.sin6_family = AF_INET6;
-  ipv6.sin6_port = htons(port);
+  ipv6.sin6_port = htons(address.port);
   ipv6.sin6_addr = in6addr_any;
   Attempt attempt = listen_on(AF_INET6, reinterpret_cast<const sockaddr*>(&ipv6), sizeof ipv6);
   if (attempt.socket || !is_absent_here(attempt.error)) return attempt;
   sockaddr_in ipv4{};
   ipv4.sin_family = AF_INET;
-  ipv4.sin_port = htons(port);
+  ipv4.sin_port = htons(address.port);
   ipv4.sin_addr.s_addr = htonl(INADDR_ANY);
   return listen_on(AF_INET, reinterpret_cast<const sockaddr*>(&ipv4), sizeof ipv4);
+}
+
+/// Of a name with several addresses, the next one is tried only if this machine does not have that one: a port that is
+/// in use must be reported, not evaded.
+Attempt listen_at_host(const Address& address) {
+  Attempt attempt;
+  attempt.error = EADDRNOTAVAIL;
+  static_cast<void>(detail::Resolved(address, SOCK_STREAM, AI_PASSIVE).any([&attempt](const addrinfo& entry) {
+    attempt = listen_on(entry.ai_family, entry.ai_addr, entry.ai_addrlen);
+    return attempt.socket || !is_absent_here(attempt.error);
+  }));
+  return attempt;
 }
 
 Descriptor bound_socket(const Address& address, std::string_view text) {
@@ -111,28 +92,10 @@ Descriptor bound_socket(const Address& address, std::string_view text) {
     return ListenError(fmt::format("cannot listen on \"{}\": {}", text, reason));
   };
   Attempt attempt;
-  if (address.host.empty()) {
-    attempt = listen_everywhere(address);
-  } else {
-    addrinfo hints{};
-    hints.ai_family = address.is_ipv6_literal ? AF_INET6 : AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV | (address.is_ipv6_literal ? AI_NUMERICHOST : 0);
-    AddressList list;
-    // "localhost" is this machine, whatever the resolver knows (RFC 6761, 6.3), and a bare one may not know it.
-    const std::string host = address.host == "localhost" ? "127.0.0.1" : address.host;
-    const int error = ::getaddrinfo(host.c_str(), address.port.c_str(), &hints, &list.first);
-    if (error == EAI_SYSTEM) throw fail(std::generic_category().message(errno));
-    if (error != 0) throw fail(::gai_strerror(error));
-    // Of a name with several addresses an IPv4 one is taken, for the users' habits. The next one is tried only if this
-    // machine does not have that one: a port that is in use must be reported, not evaded.
-    attempt.error = EADDRNOTAVAIL;
-    for (const int family : {AF_INET, AF_INET6}) {
-      for (const addrinfo* entry = list.first; entry != nullptr; entry = entry->ai_next) {
-        if (attempt.socket || !is_absent_here(attempt.error) || entry->ai_family != family) continue;
-        attempt = listen_on(family, entry->ai_addr, entry->ai_addrlen);
-      }
-    }
+  try {
+    attempt = address.host.empty() ? listen_everywhere(address) : listen_at_host(address);
+  } catch (const std::runtime_error& error) {
+    throw fail(error.what());
   }
   if (!attempt.socket) throw fail(std::generic_category().message(attempt.error));
   return std::move(attempt.socket);
@@ -163,7 +126,7 @@ std::string host_in_url(const Address& address, const LocalAddress& local) {
 }  // namespace
 
 Listener listen_at(std::string_view text) {
-  const Address address = parse_address(text);
+  const Address address = parse(text);
   Descriptor socket = bound_socket(address, text);
   const LocalAddress local = local_address(socket.get());
   return {.socket = std::move(socket), .port = local.port, .host = host_in_url(address, local)};

@@ -1,13 +1,44 @@
 #include "json.hpp"
 
-#include <fmt/format.h>
-
+#include <charconv>
 #include <cmath>
-#include <iterator>
 
-#include "utf8.hpp"
+#include "quipu/detail/utf8.hpp"
 
 namespace quipu::detail {
+namespace {
+
+/// Of a character of one byte.
+void append_escaped(std::string& out, char c) {
+  constexpr std::string_view special = "\"\\\b\f\n\r\t";
+  constexpr std::string_view letters = "\"\\bfnrt";
+  constexpr std::string_view digits = "0123456789abcdef";
+  if (const auto at = special.find(c); at != special.npos) {
+    out += {'\\', letters[at]};
+  } else if (const auto code = static_cast<unsigned char>(c); code < 0x20) {
+    out += {'\\', 'u', '0', '0', digits[code / 16], digits[code % 16]};
+  } else {
+    out += c;
+  }
+}
+
+}  // namespace
+
+void append_json_text(std::string& out, std::string_view text) {
+  out += '"';
+  while (!text.empty()) {
+    const Utf8Part part = first_utf8_part(text);
+    if (!part.is_valid) {
+      out += "\xEF\xBF\xBD";
+    } else if (part.size == 1) {
+      append_escaped(out, text.front());
+    } else {
+      out += text.substr(0, part.size);
+    }
+    text.remove_prefix(part.size);
+  }
+  out += '"';
+}
 
 std::string json_text(std::string_view text) {
   std::string out;
@@ -15,42 +46,13 @@ std::string json_text(std::string_view text) {
   return out;
 }
 
-void append_json_text(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : to_utf8(text)) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
-        } else {
-          out += c;
-        }
-    }
-  }
-  out += '"';
-}
-
 void append_json_number(std::string& out, double number) {
-  if (std::isfinite(number)) {
-    fmt::format_to(std::back_inserter(out), "{}", number);
-  } else {
+  if (!std::isfinite(number)) {
     out += "null";
+    return;
   }
+  char digits[32];
+  out.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
 }  // namespace quipu::detail

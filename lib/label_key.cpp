@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <random>
 
 namespace quipu::detail {
 
@@ -12,6 +13,12 @@ void LabelKey::grow(std::size_t more) {
   heap_ = std::move(heap);
   data_ = reinterpret_cast<unsigned char*>(heap_.get());
   capacity_ = capacity;
+}
+
+HashSeed random_seed() {
+  std::random_device device;
+  const auto number = [&device] { return (std::uint64_t{device()} << 32) | device(); };
+  return {number(), number()};
 }
 
 std::uint32_t hash_of_key(HashSeed seed, std::span<const LabelColumn> columns,

@@ -10,9 +10,11 @@
 #include "definition.hpp"
 #include "lint.hpp"
 #include "process_collector.hpp"
+#include "quipu/batch.hpp"
 #include "quipu/detail/exemplars.hpp"
 #include "quipu/memory.hpp"
 #include "registry_core.hpp"
+#include "runtime_collector.hpp"
 #include "scrape.hpp"
 #include "utf8.hpp"
 
@@ -63,18 +65,26 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, Names names, const Registry
       on_advice_(options.on_advice) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
-                                                     std::size_t max_series) {
+                                                     std::size_t max_series, Batch* batch) {
   check(definition, const_labels_, names_);
   std::unique_lock lock(mutex_);
+  const Batch* const open = nearest_open(batch);
   if (const auto known = entries_.find(definition.name); known != entries_.end()) {
-    const Entry& entry = known->second;
-    if (entry.instruments != nullptr && *entry.definition == definition) return entry.instruments;
-    refuse_second(definition, entry);
+    Entry& entry = known->second;
+    if (entry.instruments == nullptr || *entry.definition != definition) refuse_second(definition, entry);
+    if (open == nullptr) {
+      entry.batches.clear();
+    } else if (!entry.batches.empty() && std::ranges::find(entry.batches, open) == entry.batches.end()) {
+      entry.batches.push_back(open);
+    }
+    return entry.instruments;
   }
   auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, max_series);
   const Definition& made = family->definition;
+  Entry entry{std::shared_ptr<const Definition>(family, &made), family};
+  if (open != nullptr) entry.batches.push_back(open);
   claim(made);
-  entries_.emplace(made.name, Entry{std::shared_ptr<const Definition>(family, &made), family});
+  entries_.emplace(made.name, std::move(entry));
   lock.unlock();
   advise(made);
   return family;
@@ -123,7 +133,7 @@ void RegistryCore::unclaim(const Definition& definition) {
 
 std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std::string& prefix,
                                                  std::unique_ptr<const std::vector<std::string>> fixed_labels,
-                                                 std::shared_ptr<Collector> owned) {
+                                                 std::shared_ptr<Collector> owned, Batch* batch) {
   std::vector<CollectedFamily> families;
   for (FamilyDescription& described : collector.describe()) {
     auto definition = std::make_shared<Definition>(Definition{.kind = described.kind,
@@ -143,7 +153,7 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
   auto source = std::make_shared<Source>(collector, std::move(families), std::move(fixed_labels));
 
   std::unique_lock lock(mutex_);
-  sources_.reserve(sources_.size() + 1);
+  readers_.reserve(readers_.size() + 1);
   std::size_t added = 0;
   try {
     for (const CollectedFamily& family : source->families()) {
@@ -151,10 +161,10 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
       ++added;
     }
   } catch (...) {
-    while (added-- > 0) remove_from_entry(source->families()[added].definition->name, *source);
+    remove_from_entries(*source, added);
     throw;
   }
-  sources_.push_back(source);
+  readers_.push_back({source, nearest_open(batch)});
   source->belong_to(weak_from_this(), std::move(owned));
   lock.unlock();
   for (const CollectedFamily& family : source->families()) advise(*family.definition);
@@ -182,10 +192,12 @@ void RegistryCore::add_to_entry(const std::shared_ptr<const Definition>& definit
   entry.sources.push_back(source);
 }
 
-void RegistryCore::remove_from_entry(const std::string& name, const Source& source) {
-  const auto entry = entries_.find(name);
-  std::erase_if(entry->second.sources, [&](auto& other) { return other.get() == &source; });
-  if (entry->second.sources.empty()) {
+/// Its first so many families.
+void RegistryCore::remove_from_entries(const Source& source, std::size_t families) {
+  for (const CollectedFamily& family : std::span(source.families()).first(families)) {
+    const auto entry = entries_.find(family.definition->name);
+    std::erase_if(entry->second.sources, [&](auto& other) { return other.get() == &source; });
+    if (!entry->second.sources.empty()) continue;
     unclaim(*entry->second.definition);
     entries_.erase(entry);
   }
@@ -193,8 +205,63 @@ void RegistryCore::remove_from_entry(const std::string& name, const Source& sour
 
 void RegistryCore::remove_source(const Source& source) {
   const std::lock_guard lock(mutex_);
-  if (std::erase_if(sources_, [&](auto& other) { return other.get() == &source; }) == 0) return;
-  for (const CollectedFamily& family : source.families()) remove_from_entry(family.definition->name, source);
+  if (std::erase_if(readers_, [&](auto& reader) { return reader.source.get() == &source; }) == 0) return;
+  remove_from_entries(source, source.families().size());
+}
+
+void RegistryCore::add_info(std::list<Info> info, Batch* batch) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (Batch* const open = nearest_open(batch)) return open->infos.splice(open->infos.end(), info);
+  }
+  auto& [family, key] = info.front();
+  if (family->series.find_or_create(key) == CellRef{}) throw std::bad_alloc();
+}
+
+void RegistryCore::close(Batch& batch) noexcept {
+  const std::lock_guard lock(mutex_);
+  batch.is_open = false;
+  Batch* const outer = nearest_open(&batch);
+  if (outer == nullptr) ++shown_batches_;
+  for (auto& [name, entry] : entries_) {
+    const auto mark = std::ranges::find(entry.batches, &batch);
+    if (mark == entry.batches.end()) continue;
+    if (outer == nullptr) {
+      entry.batches.clear();
+      entry.shown_by = shown_batches_;
+    } else if (std::ranges::find(entry.batches, outer) == entry.batches.end()) {
+      *mark = outer;
+    } else {
+      entry.batches.erase(mark);
+    }
+  }
+  for (Reader& reader : readers_) {
+    if (reader.batch == &batch) reader.batch = outer;
+  }
+  if (outer != nullptr) return outer->infos.splice(outer->infos.end(), batch.infos);
+  for (auto& [family, key] : batch.infos) static_cast<void>(family->series.find_or_create(key));
+  batch.infos.clear();
+}
+
+void RegistryCore::take_back(Batch& batch) noexcept {
+  // What families hold is given back without the lock, because that waits for guards.
+  std::map<std::string, Entry> families;
+  std::list<Info> infos;
+  const std::lock_guard lock(mutex_);
+  batch.is_open = false;
+  infos.swap(batch.infos);
+  for (auto next = entries_.begin(); next != entries_.end();) {
+    const auto entry = next++;
+    if (std::erase(entry->second.batches, &batch) == 0 || !entry->second.batches.empty()) continue;
+    unclaim(*entry->second.definition);
+    families.insert(entries_.extract(entry));
+  }
+  // Sources that are still there belong to registrations that are kept elsewhere.
+  std::erase_if(readers_, [this, &batch](const Reader& reader) {
+    if (reader.batch != &batch) return false;
+    remove_from_entries(*reader.source, reader.source->families().size());
+    return true;
+  });
 }
 
 namespace {
@@ -205,24 +272,27 @@ bool is_wanted(std::span<const std::string> names, const std::string& name) {
 
 }  // namespace
 
-std::vector<std::shared_ptr<Source>> RegistryCore::sources_of(std::span<const std::string> names) const {
+RegistryCore::Beginning RegistryCore::begin(std::span<const std::string> names) const {
   const std::lock_guard lock(mutex_);
-  if (names.empty()) return sources_;
-  std::vector<std::shared_ptr<Source>> wanted;
-  std::ranges::copy_if(sources_, std::back_inserter(wanted), [names](const auto& source) {
-    return std::ranges::any_of(source->families(), [names](const CollectedFamily& family) {
-      return is_wanted(names, family.definition->name);
-    });
-  });
-  return wanted;
+  Beginning beginning{{}, shown_batches_, last_tag()};
+  for (const auto& [source, batch] : readers_) {
+    if (batch != nullptr) continue;
+    const bool is_asked = names.empty() || std::ranges::any_of(source->families(), [names](const auto& family) {
+                            return is_wanted(names, family.definition->name);
+                          });
+    if (is_asked) beginning.sources.push_back(source);
+  }
+  return beginning;
 }
 
-std::vector<RegistryCore::Entry> RegistryCore::entries_of(std::span<const std::string> names) const {
+std::vector<RegistryCore::Entry> RegistryCore::entries_of(std::span<const std::string> names,
+                                                          const Beginning& beginning) const {
   std::vector<Entry> wanted;
   const std::lock_guard lock(mutex_);
   wanted.reserve(names.empty() ? entries_.size() : names.size());
   for (const auto& [name, entry] : entries_) {
-    if (is_wanted(names, name)) wanted.push_back(entry);
+    const bool is_shown = entry.batches.empty() && entry.shown_by <= beginning.batches;
+    if (is_shown && is_wanted(names, name)) wanted.push_back(entry);
   }
   return wanted;
 }
@@ -252,7 +322,7 @@ void RegistryCore::show_self(Samples& samples) const {
   samples.add("quipu_thread_cell_bytes", static_cast<std::uint64_t>(thread_cell_bytes()));
   const std::lock_guard lock(mutex_);
   for (const auto& [name, entry] : entries_) {
-    if (entry.instruments == nullptr) continue;
+    if (entry.instruments == nullptr || !entry.batches.empty()) continue;
     const std::uint64_t overflows = entry.instruments->series.overflows();
     if (overflows > 0) samples.add("quipu_overflowed_lookups_total", {name}, overflows);
   }
@@ -285,10 +355,11 @@ std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) 
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), names_of(options), options);
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
-    core->add_source(added, "", nullptr, std::move(collector))->set_prompt();
+    return core->add_source(added, "", nullptr, std::move(collector), nullptr);
   };
-  if (options.process_metrics) add_own(detail::make_process_collector());
-  if (options.self_metrics) add_own(std::make_shared<detail::SelfCollector>(*core));
+  if (options.process_metrics) add_own(detail::make_process_collector())->set_prompt();
+  if (options.runtime_metrics) add_own(detail::make_runtime_collector());
+  if (options.self_metrics) add_own(std::make_shared<detail::SelfCollector>(*core))->set_prompt();
   return core;
 }
 
@@ -301,20 +372,20 @@ std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definit
   definition.help = detail::to_utf8(definition.help);
   for (const LabelName& label : labels) definition.label_names.emplace_back(label.text());
   if (definition.kind == Kind::stateset) definition.label_names.push_back(definition.name);
-  return core_->add_family(std::move(definition), closed_size, max_series);
+  return core_->add_family(std::move(definition), closed_size, max_series, batch_.get());
 }
 
 void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) const {
   detail::Definition definition{
       .kind = Kind::info, .name = std::string(options.name.text()), .help = std::string(options.help)};
-  detail::LabelKey key;
+  std::list<detail::Info> info(1);
   for (const auto& [name, value] : labels) {
     definition.label_names.emplace_back(name.text());
     definition.columns.push_back({detail::LabelType::text});
-    key.put(value);
+    info.front().key.put(value);
   }
-  const auto family = add_family(std::move(definition), {}, 0, options.max_series);
-  if (family->series.find_or_create(key) == detail::CellRef{}) throw std::bad_alloc();
+  info.front().family = add_family(std::move(definition), {}, 0, options.max_series);
+  core_->add_info(std::move(info), batch_.get());
 }
 
 Registration Scope::callback(Kind kind, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
@@ -331,23 +402,48 @@ Registration Scope::callback(Kind kind, const MetricOptions& options, std::initi
   auto fixed_labels = std::make_unique<const std::vector<std::string>>(values);
   auto callback = detail::make_callback(std::move(family), std::move(values), std::move(read));
   Collector& collector = *callback;
-  return Registration(core_->add_source(collector, prefix_, std::move(fixed_labels), std::move(callback)));
+  return Registration(
+      core_->add_source(collector, prefix_, std::move(fixed_labels), std::move(callback), batch_.get()));
 }
 
 Registration Scope::add(Collector& collector) const {
-  return Registration(core_->add_source(collector, prefix_, nullptr, nullptr));
+  return Registration(core_->add_source(collector, prefix_, nullptr, nullptr, batch_.get()));
 }
 
 Registration Scope::add(std::shared_ptr<Collector> collector) const {
   if (collector == nullptr) throw RegistrationError("cannot add a collector that is null");
   Collector& added = *collector;
-  return Registration(core_->add_source(added, prefix_, nullptr, std::move(collector)));
+  return Registration(core_->add_source(added, prefix_, nullptr, std::move(collector), batch_.get()));
 }
 
-Scope Scope::subsystem(MetricPrefix prefix) const { return {core_, prefix_ + joined(prefix.text(), core_->names())}; }
+Scope Scope::subsystem(MetricPrefix prefix) const {
+  return {core_, prefix_ + joined(prefix.text(), core_->names()), batch_};
+}
+
+namespace detail {
+
+OpenBatch::OpenBatch(const Scope& scope, MetricPrefix subsystem) : scope_(scope.subsystem(subsystem)) {
+  scope_.batch_ = std::make_shared<Batch>(scope.batch_);
+}
+
+OpenBatch::~OpenBatch() {
+  if (!is_taken_back_) scope_.core_->close(*scope_.batch_);
+}
+
+void OpenBatch::take_back() noexcept {
+  is_taken_back_ = true;
+  scope_.core_->take_back(*scope_.batch_);
+}
+
+}  // namespace detail
 
 Registry::Registry(const RegistryOptions& options)
-    : Scope(make_core(options), joined(options.prefix.text(), names_of(options))) {}
+    : Scope(make_core(options), joined(options.prefix.text(), names_of(options))) {
+  const BuildInfo& build = options.build_info;
+  if (build.version.empty()) return;
+  info({.name = "build_info", .help = "What is running."},
+       {{"version", build.version}, {"revision", build.revision}, {"compiler", build.compiler}});
+}
 
 void Registry::collect(Visitor& visitor) const {
   detail::Scrape scrape(core(), {});

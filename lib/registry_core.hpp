@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -10,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "batch.hpp"
 #include "definition.hpp"
 #include "format.hpp"
 #include "quipu/family.hpp"
@@ -24,23 +27,42 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   /// Takes of the options what is not about names; those it gets as they are kept.
   RegistryCore(OwnedLabels const_labels, Names names, const RegistryOptions& options);
 
+  // `batch` is that of the scope that registers; null for none.
   [[nodiscard]] std::shared_ptr<FamilyCore> add_family(Definition definition, std::size_t closed_size,
-                                                       std::size_t max_series);
+                                                       std::size_t max_series, Batch* batch);
   [[nodiscard]] std::shared_ptr<Source> add_source(Collector& collector, const std::string& prefix,
                                                    std::unique_ptr<const std::vector<std::string>> fixed_labels,
-                                                   std::shared_ptr<Collector> owned);
+                                                   std::shared_ptr<Collector> owned, Batch* batch);
+  /// Takes the one that is in the list.
+  void add_info(std::list<Info> info, Batch* batch);
   void remove_source(const Source& source);
+
+  // The end of a batch.
+  void close(Batch& batch) noexcept;
+  void take_back(Batch& batch) noexcept;
 
   /// One family on the page: of instruments, or of collectors.
   struct Entry {
     std::shared_ptr<const Definition> definition;
     std::shared_ptr<FamilyCore> instruments;  // null if collected
     std::vector<std::shared_ptr<Source>> sources{};
+    /// Of instruments: the open batches that registered it, if nobody else has. While there are any it is not shown,
+    /// and if all of them are taken back, so is it.
+    std::vector<const Batch*> batches{};
+    /// Number of the batch whose end made it visible; 0 if it was visible at once.
+    std::uint64_t shown_by = 0;
   };
 
-  // For a scrape: what there is now of these families, or of all if there are no names.
-  [[nodiscard]] std::vector<std::shared_ptr<Source>> sources_of(std::span<const std::string> names) const;
-  [[nodiscard]] std::vector<Entry> entries_of(std::span<const std::string> names) const;
+  /// What a scrape begins with. Batches that end later are not on its page, though their families are there by then.
+  struct Beginning {
+    std::vector<std::shared_ptr<Source>> sources;
+    std::uint64_t batches;   // that have been shown
+    std::uint32_t last_tag;  // of the infos that have been made
+  };
+
+  // For a scrape: what there is of these families, or of all if there are no names.
+  [[nodiscard]] Beginning begin(std::span<const std::string> names) const;
+  [[nodiscard]] std::vector<Entry> entries_of(std::span<const std::string> names, const Beginning& beginning) const;
   [[nodiscard]] const OwnedLabels& const_labels() const noexcept { return const_labels_; }
   [[nodiscard]] Names names() const noexcept { return names_; }
   [[nodiscard]] const FormatOptions& formats() const noexcept { return formats_; }
@@ -51,6 +73,11 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   void show_self(Samples& samples) const;
 
  private:
+  struct Reader {
+    std::shared_ptr<Source> source;
+    const Batch* batch;  // an open one, which hides it, or null
+  };
+
   // With the lock held.
   void claim(const Definition& definition);
   [[nodiscard]] std::size_t escapings_in_use() const noexcept {
@@ -58,7 +85,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   }
   void unclaim(const Definition& definition);
   void add_to_entry(const std::shared_ptr<const Definition>& definition, const std::shared_ptr<Source>& source);
-  void remove_from_entry(const std::string& name, const Source& source);
+  void remove_from_entries(const Source& source, std::size_t families);
   void advise(const Definition& definition) const;
   [[noreturn]] void refuse_second(const Definition& definition, const Entry& first) const;
 
@@ -74,7 +101,8 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   // Sample name → the family that has such samples; for each escaping, as a page is written with one of them. With
   // legacy names, which are not escaped, the first will do.
   std::map<std::string, std::string> claims_[escapings_of_names.size()];
-  std::vector<std::shared_ptr<Source>> sources_;
+  std::vector<Reader> readers_;
+  std::uint64_t shown_batches_ = 0;
 };
 
 }  // namespace quipu::detail

@@ -29,12 +29,12 @@ WallTime created(const SeriesTable::Walk::Entry& series) noexcept {
 
 }  // namespace
 
-InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels)
+InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag)
     : family_(family),
       labels_(labels),
       const_labels_(labels.size()),
       reader_(family.definition.key_columns()),
-      walk_(family.series) {
+      walk_(family.series, family.definition.kind == Kind::info ? std::optional(last_tag) : std::nullopt) {
   begin_labels(family.definition, labels, const_labels_);
 }
 
@@ -198,9 +198,9 @@ bool CollectedWalk::show_some(Visitor& visitor) {
 
 Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request)
     : registry_(std::move(registry)),
-      sources_(registry_->sources_of(request.families)),
-      collected_(collect(sources_, request.deadline, registry_->errors(), registry_->helpers())),
-      families_(registry_->entries_of(request.families)) {
+      beginning_(registry_->begin(request.families)),
+      collected_(collect(beginning_.sources, request.deadline, registry_->errors(), registry_->helpers())),
+      families_(registry_->entries_of(request.families, beginning_)) {
   for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
 }
 
@@ -214,7 +214,7 @@ bool Scrape::show_some(Visitor& visitor) {
     const RegistryCore::Entry& family = families_[next_family_++];
     labels_.resize(registry_->const_labels().size());
     if (family.instruments != nullptr) {
-      instruments_.emplace(*family.instruments, labels_);
+      instruments_.emplace(*family.instruments, labels_, beginning_.last_tag);
     } else {
       collection_.emplace(family, collected_, labels_, registry_->errors());
     }

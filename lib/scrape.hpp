@@ -22,8 +22,9 @@ namespace quipu::detail {
 /// Shows the series of one family that its instruments write.
 class InstrumentWalk {
  public:
-  /// `labels` holds the const labels, and gets those of each series behind them.
-  InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels);
+  /// `labels` holds the const labels, and gets those of each series behind them. Of infos, those up to `last_tag` are
+  /// shown.
+  InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag);
 
   /// Shows some more: few enough that a reader with a limit can stop in between. False when there was no more to show.
   bool show_some(Visitor& visitor);
@@ -82,7 +83,7 @@ class Scrape {
 
  private:
   const std::shared_ptr<RegistryCore> registry_;
-  std::vector<std::shared_ptr<Source>> sources_;
+  RegistryCore::Beginning beginning_;
   Collected collected_;
   std::vector<RegistryCore::Entry> families_;
   std::size_t next_family_ = 0;

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <random>
 #include <utility>
 
 #include "utf8.hpp"
@@ -14,12 +13,6 @@ namespace quipu::detail {
 namespace {
 
 constexpr std::size_t first_size = 8;
-
-HashSeed random_seed() {
-  std::random_device device;
-  const auto number = [&device] { return (std::uint64_t{device()} << 32) | device(); };
-  return {number(), number()};
-}
 
 bool has_valid_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
   KeyCursor cursor(key);
@@ -263,9 +256,9 @@ void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
   }
 }
 
-SeriesTable::Walk::Walk(const SeriesTable& table) : table_(table) {
+SeriesTable::Walk::Walk(const SeriesTable& table, std::optional<std::uint32_t> newest) : table_(table) {
   const std::lock_guard lock(table_.mutex_);
-  last_tag_ = last_tag();
+  last_tag_ = newest ? *newest : last_tag();
   end_ = table_.order_.size();
 }
 

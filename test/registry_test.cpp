@@ -377,3 +377,26 @@ TEST_CASE("a page has the process' metrics and the library's own unless told oth
   const quipu::Registry named({.prefix = "shop", .const_labels = {{"env", "test"}}, .process_metrics = false});
   CHECK(page::value(named, R"(quipu_collector_errors_total{env="test",reason="exception"})") == "0");
 }
+
+TEST_CASE("build info is an info under the prefix, if there is a version") {
+  const quipu::BuildInfo build{.version = "1.2", .revision = "abc"};
+  const auto registry =
+      page::empty_registry({.prefix = "shop", .const_labels = {{"env", "test"}}, .build_info = build});
+#ifdef __clang__
+  const std::string compiler = "clang " + std::to_string(__clang_major__) + ".";
+#else
+  const std::string compiler = "gcc " + std::to_string(__GNUC__) + ".";
+#endif
+  const auto lines = page::samples(registry);
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].starts_with(R"(shop_build_info{env="test",version="1.2",revision="abc",compiler=")" + compiler));
+  CHECK(lines[0].ends_with("\"} 1"));
+
+  const auto unknown = page::empty_registry({.build_info = {.version = "1", .compiler = "mine"}});
+  CHECK(page::samples(unknown) == std::vector<std::string>{R"(build_info{version="1",revision="",compiler="mine"} 1)"});
+  CHECK(page::body(page::empty_registry({.build_info = {.revision = "abc"}})).empty());
+  const auto message = refusal([] {
+    page::empty_registry({.const_labels = {{"version", "2"}}, .build_info = {.version = "1"}});
+  });
+  CHECK(missing(message, {"build_info", "\"version\" is a const label"}).empty());
+}

@@ -251,6 +251,17 @@ TEST_CASE("registering requests again gives the same ones") {
   CHECK((quipu::Requests(registry) == quipu::Requests(registry)));
 }
 
+TEST_CASE("requests that are refused leave nothing behind") {
+  const auto registry = empty_registry();
+  registry.counter({.name = "request_duration_seconds_count", .help = "In the way."}).inc();
+  const std::string before = page::body(registry);
+  const std::string message = page::refusal([&] { static_cast<void>(quipu::Requests(registry)); });
+  CHECK(page::missing(message, {"request_duration_seconds", "request_duration_seconds_count"}) == "");
+  CHECK(page::refusal([&] { static_cast<void>(quipu::RequestFamily(registry, {}, "route")); }) !=
+        "(nothing was refused)");
+  CHECK(page::body(registry) == before);
+}
+
 TEST_CASE("no page shows more errors than requests") {
   const auto registry = empty_registry();
   const quipu::Requests requests(registry);

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,7 +16,7 @@
 
 namespace quipu {
 
-/// Environment variables do not say what they should. The message has a line for each: its name, its value, what was
+/// Environment variables do not say what they should. The message has a line for each: its name, what it says, what was
 /// expected.
 class EnvironmentError : public Error {
  public:
@@ -28,27 +29,27 @@ class EnvironmentError : public Error {
 ///     quipu::Registry registry(environment.registry({.prefix = "shop"}));
 ///     quipu::Exposer endpoint(registry, environment.exposer());
 ///
-/// What a variable says comes before what the program says; a variable that is not set, or empty, changes nothing.
-/// Nothing else in quipu reads the environment.
+/// What a variable says comes before what the program says; one that is not set, or empty, changes nothing. Nothing
+/// else in quipu reads the environment.
 ///
-/// | variable | option | values |
-/// |---|---|---|
-/// | QUIPU_PREFIX | RegistryOptions::prefix | a metric name |
-/// | QUIPU_CONST_LABELS | RegistryOptions::const_labels, by name | `env=prod,region="eu, west"` |
-/// | QUIPU_PROCESS_METRICS, QUIPU_RUNTIME_METRICS, QUIPU_SELF_METRICS | the option of that name | true, false, 1, 0,
-/// on, off | | QUIPU_CREATED_LINES, QUIPU_OPEN_METRICS_2, QUIPU_UTF8_NAMES | the option of that name | the same | |
-/// QUIPU_LISTEN | ExposerOptions::listen | HOST:PORT | | QUIPU_PATH | ExposerOptions::path | a path | |
-/// QUIPU_MAX_CONCURRENT_SCRAPES | ExposerOptions::max_concurrent_scrapes | 1 … 1000 | | QUIPU_GZIP |
-/// ExposerOptions::gzip | as above |
+/// - QUIPU_PREFIX: RegistryOptions::prefix.
+/// - QUIPU_CONST_LABELS: labels for RegistryOptions::const_labels, instead of the program's of the same names. Like
+///   `env=prod, region="eu, \"west\""`: a value with a comma or a quote is in quotes, in which \\, \" and \n stand for
+///   a backslash, a quote and a line feed. Blanks beside names and values are ignored.
+/// - QUIPU_PROCESS_METRICS, QUIPU_SELF_METRICS, QUIPU_RUNTIME_METRICS, QUIPU_CREATED_LINES, QUIPU_OPEN_METRICS_2,
+///   QUIPU_UTF8_NAMES: the RegistryOptions of those names. true, on or 1; false, off or 0. Names in the environment are
+///   legacy names, unless this last one is true.
+/// - QUIPU_LISTEN, QUIPU_PATH, QUIPU_MAX_CONCURRENT_SCRAPES (a number from 1 to 1,000), QUIPU_GZIP (as above): the
+///   ExposerOptions of those names.
 ///
-/// The options refer to texts of this object, which must outlive their use, not the registry or the endpoint.
+/// The options that it gives refer to its texts, which must be there until the registry or the endpoint is made.
 /// Thread-compatible.
 class Environment {
  public:
-  /// Reads the variables now. Throws EnvironmentError for those that are wrong, all at once. Not while another thread
-  /// changes the environment.
+  /// Reads the variables, now and only now; no other thread may change the environment meanwhile. Throws
+  /// EnvironmentError for all that are wrong.
   Environment();
-  /// The same of given variables, NAME and value: for tests, or another source.
+  /// The same of these variables, by name: from another source, or for a test.
   explicit Environment(const std::map<std::string, std::string>& variables);
 
   [[nodiscard]] RegistryOptions registry(RegistryOptions options = {}) const;
@@ -56,10 +57,22 @@ class Environment {
   [[nodiscard]] ExposerOptions exposer(ExposerOptions options = {}) const;
 #endif
 
-  /// Variables whose names begin with QUIPU_ and that are none of the above: misspelled, perhaps.
+  /// Names of variables that begin with QUIPU_ and are none of the above: misspelled, perhaps. Sorted.
   [[nodiscard]] const std::vector<std::string>& unknown() const noexcept { return unknown_; }
 
  private:
+  std::optional<std::string> prefix_;
+  std::vector<std::pair<std::string, std::string>> const_labels_;
+  std::optional<bool> process_metrics_;
+  std::optional<bool> self_metrics_;
+  std::optional<bool> runtime_metrics_;
+  std::optional<bool> created_lines_;
+  std::optional<bool> open_metrics_2_;
+  std::optional<bool> utf8_names_;
+  std::optional<std::string> listen_;
+  std::optional<std::string> path_;
+  std::optional<std::size_t> max_concurrent_scrapes_;
+  std::optional<bool> gzip_;
   std::vector<std::string> unknown_;
 };
 

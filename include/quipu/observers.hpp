@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <concepts>
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <tuple>
@@ -10,8 +9,35 @@
 
 namespace quipu {
 
-/// Tells several listeners what happens. Events are plain structs of the program; a listener has a function `on` for
-/// each type of event that it wants to hear of, and does not hear of the others:
+namespace detail {
+
+template <class Listener, class Event>
+concept HasOn = requires(Listener& listener, const Event& event) {
+  listener.on(event);
+};
+
+template <class Listener>
+struct Listening {
+  template <class Event>
+  static constexpr bool hears = HasOn<Listener, Event> || std::invocable<Listener&, const Event&>;
+
+  template <class Event>
+  static void tell(Listener& listener, const Event& event) {
+    if constexpr (HasOn<Listener, Event>) {
+      listener.on(event);
+    } else {
+      std::invoke(listener, event);
+    }
+  }
+};
+
+template <class Listener>
+struct Listening<std::reference_wrapper<Listener>> : Listening<Listener> {};
+
+}  // namespace detail
+
+/// Tells several listeners what happens. Events are plain structs of the program. A listener has a function `on` for
+/// each type of event that it hears of, and does not hear of the others; or it is a callable:
 ///
 ///     struct StepEnded { std::string_view step; std::chrono::nanoseconds time; };
 ///
@@ -23,14 +49,66 @@ namespace quipu {
 ///     quipu::Observers observers(StepMetrics{…}, std::ref(log), [](const StepEnded& event) { … });
 ///     observers.notify(StepEnded{"load", 3ms});
 ///
-/// A listener is kept as a copy, or by `std::ref`. A callable is a listener of what it can be called with. Listeners
-/// are called one after the other, on the thread that notifies. What one throws is counted, and the others are called.
+/// A listener is moved in, or referred to by `std::ref`. They are called one after the other, on the thread that
+/// notifies. What one throws is counted, and the others are called.
 ///
-/// Who listens is known to the compiler. So `Observers<>` is an empty class whose `notify` is no instruction at all,
-/// and an event that nobody listens to is not even made: `notify<StepEnded>([&] { return …; })`.
+/// The compiler knows who listens. So `Observers<>` is an empty class whose `notify` is no instruction at all, and an
+/// event that nobody hears of is not even made if it is given as what makes it:
+/// `observers.notify<StepEnded>([&] { return StepEnded{…}; })`.
 ///
-/// Thread-safe if the listeners are.
+/// Thread-safe if the listeners are. Neither copied nor moved.
 template <class... Listeners>
-class Observers;
+class Observers {
+ public:
+  explicit Observers(Listeners... listeners) : listeners_(std::move(listeners)...) {}
+  Observers(const Observers&) = delete;
+  Observers& operator=(const Observers&) = delete;
+
+  /// Whether anyone hears of events of this type. (A listener whose `on` takes no const reference does not.)
+  template <class Event>
+  static constexpr bool hears = (detail::Listening<Listeners>::template hears<Event> || ...);
+
+  template <class Event>
+  requires(!std::invocable<const Event&>) void notify(const Event& event) noexcept {
+    std::apply([&](auto&... listeners) { (tell(listeners, event), ...); }, listeners_);
+  }
+  /// Throws what `make` throws; it is called once, if anyone hears of the event.
+  template <class Event, std::invocable Make>
+  void notify(Make make) {
+    if constexpr (hears<Event>) notify<Event>(static_cast<const Event&>(make()));
+  }
+
+  /// How often a listener has thrown.
+  [[nodiscard]] std::uint64_t failures() const noexcept { return failures_.load(std::memory_order_relaxed); }
+
+ private:
+  template <class Listener, class Event>
+  void tell(Listener& listener, const Event& event) noexcept {
+    if constexpr (detail::Listening<Listener>::template hears<Event>) {
+      try {
+        detail::Listening<Listener>::tell(listener, event);
+      } catch (...) {
+        failures_.fetch_add(1, std::memory_order_relaxed);
+      }
+    }
+  }
+
+  std::tuple<Listeners...> listeners_;
+  std::atomic<std::uint64_t> failures_{0};
+};
+
+template <>
+class Observers<> {
+ public:
+  template <class Event>
+  static constexpr bool hears = false;
+
+  template <class Event>
+  requires(!std::invocable<const Event&>) constexpr void notify(const Event&) const noexcept {}
+  template <class Event, std::invocable Make>
+  constexpr void notify(const Make&) const noexcept {}
+
+  [[nodiscard]] constexpr std::uint64_t failures() const noexcept { return 0; }
+};
 
 }  // namespace quipu

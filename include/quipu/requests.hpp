@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "quipu/batch.hpp"
 #include "quipu/buckets.hpp"
 #include "quipu/counter.hpp"
 #include "quipu/family.hpp"
@@ -61,9 +62,14 @@ class Requests {
   Requests() noexcept = default;
   Requests(Counter total, Counter errors, Histogram duration, Gauge in_flight) noexcept
       : total_(total), errors_(errors), duration_(duration), in_flight_(in_flight) {}
-  /// Registers them without labels. Throws RegistrationError.
+  /// Registers them without labels, as a batch. Throws RegistrationError.
   explicit Requests(const Scope& scope, const RequestOptions& options = {})
-      : Requests(scope, detail::RequestDefinitions(options)) {}
+      : Requests(batch<Requests>(scope, "", detail::RequestDefinitions(options))) {}
+  Requests(const Scope& scope, const detail::RequestDefinitions& definitions)
+      : total_(scope.counter(definitions.total)),
+        errors_(scope.counter(definitions.errors)),
+        duration_(scope.histogram(definitions.duration)),
+        in_flight_(scope.gauge(definitions.in_flight)) {}
 
   /// Starts a request, which ends with the scope. Two clock reads and about 15 ns, for both ends together.
   [[nodiscard]] Request start() const noexcept;
@@ -76,12 +82,6 @@ class Requests {
   friend bool operator==(const Requests&, const Requests&) = default;
 
  private:
-  Requests(const Scope& scope, const detail::RequestDefinitions& definitions)
-      : total_(scope.counter(definitions.total)),
-        errors_(scope.counter(definitions.errors)),
-        duration_(scope.histogram(definitions.duration)),
-        in_flight_(scope.gauge(definitions.in_flight)) {}
-
   Counter total_;
   Counter errors_;
   Histogram duration_;
@@ -159,10 +159,16 @@ class RequestFamily {
  public:
   static_assert(sizeof...(LabelTypes) > 0);
 
-  /// Throws RegistrationError.
+  /// Registers them as a batch. Throws RegistrationError.
   RequestFamily(const Scope& scope, const RequestOptions& options,
                 typename detail::LabelNameFor<LabelTypes>::type... labels)
-      : RequestFamily(scope, detail::RequestDefinitions(options), labels...) {}
+      : RequestFamily(batch<RequestFamily>(scope, "", detail::RequestDefinitions(options), labels...)) {}
+  RequestFamily(const Scope& scope, const detail::RequestDefinitions& definitions,
+                typename detail::LabelNameFor<LabelTypes>::type... labels)
+      : total_(scope.counter<LabelTypes...>(definitions.total, labels...)),
+        errors_(scope.counter<LabelTypes...>(definitions.errors, labels...)),
+        duration_(scope.histogram<LabelTypes...>(definitions.duration, labels...)),
+        in_flight_(scope.gauge<LabelTypes...>(definitions.in_flight, labels...)) {}
 
   /// The series with these label values, made (at 0) if there are none. Keep it where the values are known beforehand.
   /// Never throws, as Family.
@@ -188,13 +194,6 @@ class RequestFamily {
   }
 
  private:
-  RequestFamily(const Scope& scope, const detail::RequestDefinitions& definitions,
-                typename detail::LabelNameFor<LabelTypes>::type... labels)
-      : total_(scope.counter<LabelTypes...>(definitions.total, labels...)),
-        errors_(scope.counter<LabelTypes...>(definitions.errors, labels...)),
-        duration_(scope.histogram<LabelTypes...>(definitions.duration, labels...)),
-        in_flight_(scope.gauge<LabelTypes...>(definitions.in_flight, labels...)) {}
-
   CounterFamily<LabelTypes...> total_;
   CounterFamily<LabelTypes...> errors_;
   HistogramFamily<LabelTypes...> duration_;

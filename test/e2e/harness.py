@@ -496,6 +496,49 @@ class Prometheus(Child):
         return [line for line in self.err.splitlines() if json.loads(line).get('level') not in ('debug', 'info')]
 
 
+class Window:
+    """What Prometheus scraped of a job from one scrape to another, both included: to compare what PromQL makes of it
+    with what it has to be. Ranges [5m] of queries are replaced by this one, and a millisecond, which leaves next to
+    nothing to be extrapolated."""
+
+    TOLERANCE = 2e-3  # relative
+
+    def __init__(self, prometheus, start, end):
+        self._prometheus = prometheus
+        self._at = end
+        self.seconds = end - start + 0.001
+        self._range = f'[{round(self.seconds * 1000)}ms]'
+
+    def query(self, expression, *labels):
+        """The values, by the values of these labels."""
+        return self._prometheus.vector(expression.replace('[5m]', self._range), self._at, *labels)
+
+    def increases(self, name, *labels):
+        """How much each series of a name has gone up (or down), by the values of these labels."""
+        found = {}
+        for series in self._prometheus.query(name + self._range, self._at):
+            values = [float(value) for _, value in series['values']]
+            found[tuple(series['metric'].get(label, '') for label in labels)] = values[-1] - values[0]
+        return found
+
+    def buckets(self, name, *labels):
+        """How much each histogram of a name has got, as harness.quantile takes it."""
+        found = collections.defaultdict(list)
+        for (bound, *key), count in self.increases(name + '_bucket', 'le', *labels).items():
+            found[tuple(key)].append((float(bound), count))
+        return {key: sorted(buckets) for key, buckets in found.items()}
+
+    def check(self, test, expression, labels, expected):
+        """A query has these values, by the values of these labels; and with [5m], the same series."""
+        found = self.query(expression, *labels)
+        test.assertEqual(set(found), set(expected), expression)
+        for key, value in expected.items():
+            test.assertAlmostEqual(found[key], value, delta=max(abs(value), 1e-9) * self.TOLERANCE,
+                                   msg=f'{expression} of {key}')
+        if ' > ' not in expression and ' < ' not in expression:  # whose thresholds are of rates
+            test.assertEqual(set(self._prometheus.vector(expression, self._at, *labels)), set(expected), expression)
+
+
 # ---- Telling why ----
 
 class Result(unittest.TextTestResult):

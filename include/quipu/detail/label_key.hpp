@@ -144,6 +144,7 @@ struct HashSeed {
   std::uint64_t start;
   std::uint64_t secret;
 };
+[[nodiscard]] HashSeed random_seed();
 
 /// Multiplies to 128 bits and folds.
 [[nodiscard]] inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) noexcept {

@@ -77,6 +77,22 @@ class SeriesTable {
     Series* series = find_if(hash, [&](const Series& met) { return is_key_of(met.key(), values...); });
     return series == nullptr ? CellRef{} : series->ref();
   }
+  /// The same where all labels are texts and the compiler does not know how many: `value(i)` is that of label i.
+  template <class Value>
+  [[nodiscard]] CellRef find_texts(std::size_t labels, Value value) const noexcept {
+    std::uint64_t hash = seed_.start;
+    for (std::size_t i = 0; i < labels; ++i) hash = hash_value(hash, seed_, std::string_view(value(i)));
+    const Guard guard;
+    Series* series = find_if(static_cast<std::uint32_t>(hash), [&](const Series& met) {
+      const auto key = met.key();
+      const char* next = reinterpret_cast<const char*>(key.data());
+      for (std::size_t i = 0; i < labels; ++i) {
+        if (key.empty() || !is_next(next, std::string_view(value(i)))) return false;
+      }
+      return true;
+    });
+    return series == nullptr ? CellRef{} : series->ref();
+  }
   /// The same, made if there is none. Thread-safe; takes the lock. A handle to nowhere when memory ran out.
   /// `index` numbers the combination, in a family of closed labels.
   [[nodiscard]] CellRef find_or_create(LabelKey& key, std::size_t index = not_closed) noexcept;
@@ -107,7 +123,8 @@ class SeriesTable {
       std::uint32_t state;  // of the cell, as it was
     };
 
-    explicit Walk(const SeriesTable& table);
+    /// With `newest`, a tag that was the last one at an earlier time, it shows the series that there were then.
+    explicit Walk(const SeriesTable& table, std::optional<std::uint32_t> newest = {});
     Walk(const Walk&) = delete;
     Walk& operator=(const Walk&) = delete;
 

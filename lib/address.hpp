@@ -1,0 +1,46 @@
+#pragma once
+
+#include <netdb.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace quipu::detail {
+
+/// HOST:PORT, taken apart.
+struct Address {
+  std::string host;  // may be empty; an IPv6 literal without its brackets
+  std::uint16_t port = 0;
+  bool is_ipv6_literal = false;
+};
+
+/// Throws std::runtime_error, with what is wrong.
+[[nodiscard]] Address parse_address(std::string_view text);
+
+/// What the resolver knows of an address. Made on construction, which may wait for the network.
+class Resolved {
+ public:
+  /// For sockets of that type; `flags` are added to those of getaddrinfo(3). Throws std::runtime_error, with the
+  /// resolver's reason.
+  Resolved(const Address& address, int socket_type, int flags = 0);
+  Resolved(const Resolved&) = delete;
+  Resolved& operator=(const Resolved&) = delete;
+  ~Resolved();
+
+  /// Calls use(entry) for each address until it returns true; IPv4 first, for the users' habits. Whether it did.
+  template <class Use>
+  bool any(Use use) const {
+    for (const int family : {AF_INET, AF_INET6}) {
+      for (const addrinfo* entry = first_; entry != nullptr; entry = entry->ai_next) {
+        if (entry->ai_family == family && use(*entry)) return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  addrinfo* first_ = nullptr;
+};
+
+}  // namespace quipu::detail

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace quipu::http {
+
+/// More than so many at a time would need more descriptors than programs have.
+inline constexpr std::size_t max_max_scrapes = 1000;
+
+/// Throws ListenError if it cannot be ExposerOptions::path.
+void check_path(std::string_view path);
+
+}  // namespace quipu::http
