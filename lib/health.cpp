@@ -28,6 +28,10 @@ using namespace std::chrono_literals;
 /// Nobody waits longer for a check, and every clock holds it.
 constexpr std::chrono::milliseconds longest_time = 365 * 24h;
 
+/// A check that takes longer does not keep the next one waiting: another thread goes on. It is a thousand times what
+/// starting a thread costs, and nothing to those who look every few seconds.
+constexpr auto long_call = 100ms;
+
 /// What came of a call.
 struct Outcome {
   bool has_timed_out = false;
@@ -138,10 +142,10 @@ void name_thread() noexcept {
 
 /// What is known, and the threads that find it out.
 ///
-/// The scheduler hands checks, when they are due, to the runner that has the turn, one after another. When a call is
-/// over its deadline, its runner loses the turn, and the next check that is due is handed to a new one; the old one
-/// ends when its call comes back. So no check waits for another one longer than that one's timeout, and there are no
-/// more runners than calls that hang, and one.
+/// The scheduler hands checks, when they are due, to the runner that has the turn, one after another. When that has
+/// been inside a call for `long_call`, it loses the turn, and the next check that is due is handed to a new one; the
+/// old one ends when its call comes back. So no check waits longer than that for another one, and there are no more
+/// runners than calls that take so long, and one. When a call is over its deadline, the scheduler asks it to stop.
 ///
 /// `mutex_` guards all that changes, and is not held while a check is called, or asked to stop.
 class Health::Monitor {
@@ -290,24 +294,34 @@ void Health::Monitor::schedule() noexcept {
   while (!is_ending_) {
     if (join_one(lock)) continue;
     const auto now = Clock::now();
-    // What is waited for is copied: it may go or change meanwhile.
+    auto wake = now + 1h;
+    std::optional<std::stop_source> late;
+    for (const ComponentPtr& component : components_) {
+      const auto& call = component->call;
+      if (!call || call->stop.stop_requested()) continue;
+      if (call->deadline <= now) late = call->stop;
+      wake = std::min(wake, call->deadline);
+    }
+    if (late) {
+      stop(lock, *late);
+      continue;
+    }
     if (checked_ != nullptr) {
-      const auto [deadline, source] = std::pair(checked_->call->deadline, checked_->call->stop);
-      if (deadline > now) {
-        changed_.wait_until(lock, deadline);
-      } else {
+      const auto end_of_turn = checked_->call->begin + long_call;
+      if (end_of_turn <= now) {
         checked_.reset();
         turn_ = nullptr;
-        stop(lock, source);
+        continue;
       }
-    } else if (auto next = next_due(); next == nullptr) {
-      changed_.wait(lock);
-    } else if (const auto due = next->due; due <= now) {
-      begin(lock, std::move(next));
-    } else {
-      next.reset();
-      changed_.wait_until(lock, due);
+      wake = std::min(wake, end_of_turn);
+    } else if (auto next = next_due(); next != nullptr) {
+      if (next->due <= now) {
+        begin(lock, std::move(next));
+        continue;
+      }
+      wake = std::min(wake, next->due);
     }
+    changed_.wait_until(lock, wake);
   }
 }
 

@@ -41,8 +41,12 @@ std::string_view reason_of(int status) {
   switch (status) {
     case 200:
       return "OK";
+    case 404:
+      return "Not Found";
     case 429:
       return "Too Many Requests";
+    case 500:
+      return "Internal Server Error";
     case 501:
       return "Not Implemented";
     case 503:

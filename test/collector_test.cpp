@@ -443,6 +443,19 @@ TEST_CASE("what a callback holds goes with its registration") {
   CHECK(witness.use_count() == 1);
 }
 
+TEST_CASE("a registration keeps a collector that it was given") {
+  const auto registry = page::empty_registry();
+  auto collector = std::make_shared<TestCollector>(std::vector<quipu::FamilyDescription>{{.name = "a"}},
+                                                   [](quipu::Samples& samples) { samples.add("a", 1.0); });
+  const std::weak_ptr<TestCollector> observer = collector;
+  auto registration = registry.add(std::move(collector));
+  CHECK(page::value(registry, "a") == "1");
+  registration.end();
+  CHECK(observer.expired());
+  CHECK(page::body(registry).empty());
+  CHECK_THROWS_AS(registry.add(std::shared_ptr<TestCollector>()), quipu::RegistrationError);
+}
+
 TEST_CASE("the end of a registration waits for a call that is being made") {
   const auto registry = page::empty_registry();
   std::atomic<bool> is_inside{false};

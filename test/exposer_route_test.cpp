@@ -11,6 +11,7 @@
 #include "catch.hpp"
 #include "http_client.hpp"
 #include "quipu/exposer.hpp"
+#include "quipu/health.hpp"
 #include "quipu/registry.hpp"
 
 // Answers of the program's own beside the page.
@@ -225,6 +226,40 @@ TEST_CASE("routes are answered while every place for scrapes is taken by one tha
   // The scrapes hang for nine seconds yet.
   CHECK(Clock::now() - start < 5s);
   CHECK(ask(exposer, "GET /metrics?x=more").status == 503);
+  gate.open();
+  for (Client& scraper : scrapers) CHECK(scraper.answer().status == 200);
+}
+
+TEST_CASE("probes are answered while a check hangs and every scrape does", "[exposer][route][health]") {
+  Gate gate;
+  const quipu::Registry registry({.process_metrics = false, .self_metrics = false});
+  const auto hang = [&gate] {
+    gate.pass();
+    return 1.0;
+  };
+  const auto hanging = registry.gauge_callback({.name = "hangs"}, hang);
+  quipu::Health health;
+  health.add({.name = "check",
+              .check =
+                  [&hang] {
+                    hang();
+                    return quipu::HealthResult{};
+                  },
+              .timeout = 10ms});
+  const Exposer exposer(registry, {.listen = any_port, .max_concurrent_scrapes = 4, .routes = health.routes()});
+  std::vector<Client> scrapers;
+  for (int i = 0; i < 4; ++i) {
+    scrapers.emplace_back(exposer.port()).send("GET /metrics?x=" + std::to_string(i) + " HTTP/1.1\r\n\r\n");
+  }
+  CHECK(soon([&] { return gate.waiting() >= 2; }));
+  const auto start = Clock::now();
+  CHECK(soon([&] { return ask(exposer, "GET /health").body.find("timed out after 0.01 s") != std::string::npos; }));
+  CHECK(ask(exposer, "GET /health").status == 503);
+  CHECK(ask(exposer, "GET /-/ready").status == 503);
+  CHECK(ask(exposer, "GET /health/ready?verbose").status == 503);
+  CHECK(ask(exposer, "GET /-/healthy").status == 200);
+  CHECK(ask(exposer, "HEAD /health/live").status == 200);
+  CHECK(Clock::now() - start < 5s);
   gate.open();
   for (Client& scraper : scrapers) CHECK(scraper.answer().status == 200);
 }

@@ -279,6 +279,30 @@ TEST_CASE("a check that hangs has timed out, is not called again, and others go 
   CHECK(component(health, "hangs").status == HealthStatus::healthy);
 }
 
+TEST_CASE("checks do not wait for others that take long, but have not timed out", "[health]") {
+  Gate gate;
+  std::atomic<int> calls = 0;
+  Health health;
+  for (const auto* const name : {"a", "b", "c"}) {
+    health.add({.name = name,
+                .check =
+                    [&gate] {
+                      gate.pass();
+                      return HealthResult{};
+                    },
+                .interval = 1h,
+                .timeout = 1h});
+  }
+  health.add(counted("other", calls));
+  CHECK(soon([&] { return gate.entered() == 3 && calls > 10; }));
+  CHECK(component(health, "a").status == HealthStatus::unknown);
+  gate.open();
+  for (const auto* const name : {"a", "b", "c"}) {
+    CHECK(soon([&] { return component(health, name).status == HealthStatus::healthy; }));
+  }
+  CHECK(health.report().status == HealthStatus::healthy);
+}
+
 TEST_CASE("a late result is thrown away when it comes, and the component is due after its interval", "[health]") {
   Gate gate;
   std::atomic<bool> is_back = false;

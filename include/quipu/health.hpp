@@ -121,13 +121,14 @@ struct HealthOptions {
 ///     quipu::Exposer endpoint(registry, {.routes = health.routes()});
 ///
 /// Checks are called in the background, one after another, and never by a probe, which is answered from their last
-/// results. One that hangs beyond its timeout keeps its thread, and another thread goes on with the others. If the
-/// system has no thread for that, they wait for the one that hangs.
+/// results. Those that are due while one takes more than 100 ms are called meanwhile, on another thread. (If the system
+/// has none to give, they wait.)
 ///
 /// The program is unhealthy if a critical component is, or else unknown if a critical one is, or else degraded if any
 /// component is not healthy, or else healthy.
 ///
-/// Thread-safe, but for destruction. Its threads, two and one for each check that hangs, get no signal of the program.
+/// Thread-safe, but for destruction. Its threads, two and one for each check that takes long, get no signal of the
+/// program.
 /// In a forked child there are no checks: reports are of a program whose status is unknown, without components.
 class Health {
  public:
