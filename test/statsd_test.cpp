@@ -407,6 +407,28 @@ TEST_CASE("a Unix socket takes longer datagrams; while nobody listens, counts an
   CHECK(datagram->size() <= 8192);
 }
 
+TEST_CASE("a gauge that is set while its last value fails to be sent is sent as it was set") {
+  const Folder folder;
+  int wrong = 0;
+  for (int trial = 0; trial < 100; ++trial) {
+    std::filesystem::remove(folder.socket());
+    StatsdRecorder recorder({.address = "unix:" + folder.socket(), .interval = 1h});
+    recorder.gauge("g", 0, {});
+    std::atomic<bool> is_over{false};
+    std::thread sender([&] {
+      while (!is_over) recorder.flush();
+    });
+    while (recorder.stats().failed_datagrams < 3) std::this_thread::yield();
+    for (int i = 1; i <= 20; ++i) recorder.gauge("g", i, {});
+    is_over = true;
+    sender.join();
+    Server server(folder.socket());
+    recorder.flush();
+    wrong += static_cast<int>(server.datagram() != "g:20|g");
+  }
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("a Unix socket whose server was restarted is connected again") {
   const Folder folder;
   std::optional<Server> server(std::in_place, folder.socket());
