@@ -13,6 +13,7 @@
 #include "quipu/family.hpp"
 #include "quipu/name.hpp"
 #include "quipu/recorder.hpp"
+#include "quipu/registry.hpp"
 #include "registry_core.hpp"
 
 namespace quipu {

@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "quipu/buckets.hpp"
-#include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
 
 /// Recording for code that must not know where the numbers go. It sees a Recorder; `main()` chooses the backends:
@@ -30,6 +29,8 @@
 /// Names are words joined by dots. What a program of its own counts is better counted by instruments of a registry:
 /// their names are checked by the compiler, and they need no look-up.
 namespace quipu {
+
+class Scope;
 
 /// The labels of a recording: `{{"kind", "reply"}, {"region", "eu"}}`, or what converts to Labels. Names and values are
 /// any text. Refers to what it is made of, and is used up by the call that it is given to.

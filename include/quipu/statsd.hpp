@@ -10,7 +10,6 @@
 #include "quipu/collector.hpp"
 #include "quipu/error.hpp"
 #include "quipu/recorder.hpp"
-#include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
 
 namespace quipu {
