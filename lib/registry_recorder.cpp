@@ -230,6 +230,7 @@ class RegistryRecorder::Names {
       tell_that_it_is_full(name);
       return nullptr;
     }
+    if (const KnownName* known = find(hash, kind, name)) return known;  // published meanwhile
     std::shared_ptr<FamilyCore> family;
     CellRef only;
     std::string refusal;

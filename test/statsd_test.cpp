@@ -12,9 +12,11 @@
 #include <atomic>
 #include <chrono>
 #include <clocale>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <locale>
 #include <map>
@@ -351,6 +353,30 @@ TEST_CASE("StatsD is sent to each interval, by a thread that is there for it") {
   recorder.increment("x", 2, {});
   CHECK(server.datagram() == "x:2|c");
 }
+
+#ifdef __linux__
+TEST_CASE("the thread that sends to StatsD has a name, and the program's signals are not delivered on it") {
+  Server server;
+  const StatsdRecorder recorder(only_told(server));
+  std::string blocked;
+  const auto look = [&] {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::string name;
+      std::getline(std::ifstream(task.path() / "comm") >> std::ws, name);
+      if (name != "quipu-statsd") continue;
+      std::ifstream status(task.path() / "status");
+      for (std::string line; std::getline(status, line);) {
+        if (line.starts_with("SigBlk:")) blocked = line.substr(7);
+      }
+    }
+    return !blocked.empty();
+  };
+  const auto deadline = Clock::now() + 20s;
+  while (!look() && Clock::now() < deadline) std::this_thread::yield();
+  REQUIRE(look());
+  CHECK((std::stoull(blocked, nullptr, 16) >> (SIGTERM - 1) & 1) == 1);
+}
+#endif
 
 TEST_CASE("what is left is sent at the end of a StatsD recorder, without waiting for the interval") {
   Server server;
