@@ -56,7 +56,7 @@ class Web {
   explicit Web(quipu::Recorder recorder) : recorder_(recorder), database_(recorder), comments_(recorder) {}
 
   // Serves request number n.
-  void serve(int n) {
+  void serve(unsigned n) {
     static constexpr std::array<std::string_view, 4> routes = {"/", "/rooms/:id", "/comments", "/search"};
     static constexpr std::array<std::string_view, 3> sources = {"comments", "rooms", "users"};
     static constexpr std::array<std::string_view, 2> regions = {"eu", "us"};
@@ -87,12 +87,12 @@ class Channels {
   explicit Channels(quipu::Recorder recorder) : recorder_(std::move(recorder)) {}
 
   // What happened in round i.
-  void talk(int i) const {
+  void talk(unsigned i) const {
     static constexpr std::array<std::string_view, 3> channels = {"room:lobby", "room:news", "presence"};
     static constexpr std::array<std::string_view, 2> events = {"new_msg", "typing"};
-    for (int c = 0; c < 3; ++c) {
+    for (unsigned c = 0; c < 3; ++c) {
       recorder_.gauge("websocket.connections", 10 + (7 * i + 5 * c) % 20, {{"channel", channels[c]}});
-      for (int e = 0; e < 2; ++e) {
+      for (unsigned e = 0; e < 2; ++e) {
         recorder_.increment("websocket.messages", 1 + (i + c + e) % 3,
                             {{"channel", channels[c]}, {"event", events[e]}});
       }
@@ -134,9 +134,10 @@ int main(int argc, char** argv) {
 
     Web web(recorder);
     const Channels channels(recorder);
+    unsigned served = 0;
     example::run(arguments, signals, 50ms, [&](int round) {
-      for (int n = 10 * round; n < 10 * round + 10; ++n) web.serve(n);
-      channels.talk(round);
+      for (int i = 0; i < 10; ++i) web.serve(served++);
+      channels.talk(static_cast<unsigned>(round));
     });
   });
 }

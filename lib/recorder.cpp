@@ -8,6 +8,8 @@
 namespace quipu {
 
 struct Recorder::Core {
+  explicit Core(Backends made) : backends(std::move(made)) {}
+
   const Backends backends;
   std::atomic<std::uint64_t> failures{0};
 };

@@ -13,6 +13,7 @@
 #include "quipu/family.hpp"
 #include "quipu/name.hpp"
 #include "quipu/recorder.hpp"
+#include "quipu/registry.hpp"
 #include "registry_core.hpp"
 
 namespace quipu {
@@ -68,39 +69,37 @@ std::string_view value_of(Labels labels, std::string_view name) noexcept {
 /// A name that was recorded. Nothing of it changes once it is published.
 class KnownName {
  public:
-  /// The labels are those of its first recording; of two with one name the second is none of them.
+  /// Its labels are those of its first recording, each name once.
   KnownName(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) : hash_(hash), kind_(kind) {
     detail::LabelKey key;
     key.put(name);
+    std::size_t count = 0;
     for (auto label = labels.begin(); label != labels.end(); ++label) {
       const bool is_new = std::none_of(labels.begin(), label, [&](const Label& l) { return l.name == label->name; });
-      if (is_new) key.put(label->name), ++label_count_;
+      if (is_new) key.put(label->name), ++count;
     }
     const auto words = key.finish();
     key_.assign(words.begin(), words.end());
+    detail::KeyCursor cursor(key_);
+    text_ = cursor.text();
+    while (label_names_.size() < count) label_names_.push_back(cursor.text());
   }
+  KnownName(const KnownName&) = delete;
+  KnownName& operator=(const KnownName&) = delete;
 
   [[nodiscard]] std::uint32_t hash() const noexcept { return hash_; }
   [[nodiscard]] Recording kind() const noexcept { return kind_; }
-  [[nodiscard]] std::string_view text() const noexcept { return detail::KeyCursor(key_).text(); }
-  [[nodiscard]] std::size_t label_count() const noexcept { return label_count_; }
-  [[nodiscard]] std::vector<std::string_view> label_names() const {
-    detail::KeyCursor cursor(key_);
-    static_cast<void>(cursor.text());
-    std::vector<std::string_view> names;
-    while (names.size() < label_count_) names.push_back(cursor.text());
-    return names;
-  }
+  [[nodiscard]] std::string_view text() const noexcept { return text_; }
+  [[nodiscard]] std::span<const std::string_view> label_names() const noexcept { return label_names_; }
 
   [[nodiscard]] bool is(std::uint32_t hash, Recording kind, std::string_view name) const noexcept {
-    const char* next = start();
+    const char* next = reinterpret_cast<const char*>(key_.data());
     return hash_ == hash && kind_ == kind && detail::is_next(next, name);
   }
   /// Whether these are its labels, in their order.
-  [[nodiscard]] bool has_labels(std::string_view name, Labels labels) const noexcept {
-    const char* next = start() + (name.size() < detail::LabelKey::long_mark ? 1 : detail::LabelKey::long_header);
-    next += name.size();
-    if (labels.size() != label_count_) return false;
+  [[nodiscard]] bool has_labels(Labels labels) const noexcept {
+    if (labels.size() != label_names_.size()) return false;
+    const char* next = text_.data() + text_.size();
     for (const Label& label : labels) {
       if (!detail::is_next(next, label.name)) return false;
     }
@@ -113,12 +112,11 @@ class KnownName {
   bool is_published = false;             // guarded by the lock of the names
 
  private:
-  [[nodiscard]] const char* start() const noexcept { return reinterpret_cast<const char*>(key_.data()); }
-
   const std::uint32_t hash_;
   const Recording kind_;
-  std::uint32_t label_count_ = 0;
-  std::vector<std::uint64_t> key_;  // as a LabelKey: the name, then those of the labels
+  std::vector<std::uint64_t> key_;  // as a LabelKey: the name, then those of the labels; where the views below point
+  std::string_view text_;
+  std::vector<std::string_view> label_names_;
 };
 
 }  // namespace
@@ -169,7 +167,7 @@ class RegistryRecorder::Names {
     if (known->family == nullptr) [[unlikely]] {
       return refused_.inc();
     }
-    record(detail::Access::make<Instrument>(series(*known, name, labels), known->family->series));
+    record(detail::Access::make<Instrument>(series(*known, labels), known->family->series));
   }
 
   [[nodiscard]] std::uint64_t dropped() const noexcept {
@@ -190,8 +188,8 @@ class RegistryRecorder::Names {
     }
   }
 
-  [[nodiscard]] CellRef series(const KnownName& known, std::string_view name, Labels labels) {
-    if (known.has_labels(name, labels)) [[likely]] {
+  [[nodiscard]] CellRef series(const KnownName& known, Labels labels) {
+    if (known.has_labels(labels)) [[likely]] {
       if (labels.empty()) return known.only;
       const CellRef found =
           known.family->series.find_texts(labels.size(), [&](std::size_t i) { return labels[i].value; });
@@ -232,12 +230,13 @@ class RegistryRecorder::Names {
       tell_that_it_is_full(name);
       return nullptr;
     }
+    if (const KnownName* known = find(hash, kind, name)) return known;  // published meanwhile
     std::shared_ptr<FamilyCore> family;
     CellRef only;
     std::string refusal;
     try {
-      family = scope_.add(definition(*claimed), claimed->label_count() == 0 ? 1 : options_.max_series);
-      if (claimed->label_count() == 0) only = family->the_only_series();
+      family = scope_.add(definition(*claimed), claimed->label_names().empty() ? 1 : options_.max_series);
+      if (claimed->label_names().empty()) only = family->the_only_series();
     } catch (const RegistrationError& error) {
       refusal = fmt::format("cannot record \"{}\": {}", name, error.what());
     }

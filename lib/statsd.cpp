@@ -25,6 +25,7 @@
 
 #include "address.hpp"
 #include "descriptor.hpp"
+#include "quipu/registry.hpp"
 #include "signals_blocked.hpp"
 
 namespace quipu {

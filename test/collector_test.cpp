@@ -432,6 +432,18 @@ TEST_CASE("a registration outlives its registry") {
   CHECK(witness.use_count() == 1);
 }
 
+TEST_CASE("a collector that is given to its registration lives as long as that") {
+  const quipu::Registry registry({.process_metrics = false, .self_metrics = false});
+  auto collector = std::make_shared<TestCollector>(std::vector<quipu::FamilyDescription>{{.name = "x"}},
+                                                   [](quipu::Samples& samples) { samples.add("x", 1.0); });
+  const std::weak_ptr<TestCollector> life = collector;
+  auto registration = registry.subsystem("part").add(std::move(collector));
+  CHECK(page::value(registry, "part_x") == "1");
+  CHECK_FALSE(life.expired());
+  registration.end();
+  CHECK(life.expired());
+}
+
 TEST_CASE("what a callback holds goes with its registration") {
   const auto registry = page::empty_registry();
   const auto witness = std::make_shared<int>(5);

@@ -351,12 +351,14 @@ TEST_CASE("options of a registry recorder that make no sense are refused with th
 TEST_CASE("labels in another order are the same series; one that is not given is empty") {
   const Recording to;
   to.recorder.increment("x", 1, {{"b", "1"}, {"a", "2"}});
+  to.recorder.increment("x", 5, {{"b", "2"}, {"a", "1"}});
   to.recorder.increment("x", 10, {{"a", "2"}, {"b", "1"}});
   to.recorder.increment("x", 100, {{"a", "2"}});
   to.recorder.increment("x", 1000);
   to.recorder.increment("x", 10000, {{"a", ""}, {"b", ""}});
   CHECK(difference(to.registry, R"(
     x_total{b="1",a="2"} 11
+    x_total{b="2",a="1"} 5
     x_total{b="",a="2"} 100
     x_total{b="",a=""} 11000
     quipu_recorder_dropped_total{reason="label"} 0
@@ -512,6 +514,24 @@ TEST_CASE("a function that is called while a name is registered may record, the 
   CHECK(value_of(registry, "errors_told_total", {{"name", "camelCase"}}) == 1);
   CHECK(backend->dropped() == 2);
   backend.reset();
+}
+
+TEST_CASE("the last of the names there may be is recorded while it is still being registered") {
+  std::shared_ptr<RegistryRecorder> backend;
+  const quipu::Registry registry({.on_advice =
+                                      [&](std::string_view family, std::string_view) {
+                                        if (family != "camelCase_total") return;
+                                        const Recorder recorder(backend);
+                                        recorder.increment("second");
+                                        recorder.increment("camelCase");
+                                      },
+                                  .process_metrics = false,
+                                  .self_metrics = false});
+  backend = std::make_shared<RegistryRecorder>(registry, RegistryRecorderOptions{.max_names = 2});
+  Recorder(backend).increment("camelCase");
+  CHECK(value_of(registry, "camelCase_total") == 2);
+  CHECK(value_of(registry, "second_total") == 1);
+  CHECK(backend->dropped() == 0);
 }
 
 TEST_CASE("a recorder outlives its registry") {

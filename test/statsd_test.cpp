@@ -12,9 +12,11 @@
 #include <atomic>
 #include <chrono>
 #include <clocale>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <locale>
 #include <map>
@@ -352,6 +354,30 @@ TEST_CASE("StatsD is sent to each interval, by a thread that is there for it") {
   CHECK(server.datagram() == "x:2|c");
 }
 
+#ifdef __linux__
+TEST_CASE("the thread that sends to StatsD has a name, and the program's signals are not delivered on it") {
+  Server server;
+  const StatsdRecorder recorder(only_told(server));
+  std::string blocked;
+  const auto look = [&] {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::string name;
+      std::getline(std::ifstream(task.path() / "comm") >> std::ws, name);
+      if (name != "quipu-statsd") continue;
+      std::ifstream status(task.path() / "status");
+      for (std::string line; std::getline(status, line);) {
+        if (line.starts_with("SigBlk:")) blocked = line.substr(7);
+      }
+    }
+    return !blocked.empty();
+  };
+  const auto deadline = Clock::now() + 20s;
+  while (!look() && Clock::now() < deadline) std::this_thread::yield();
+  REQUIRE(look());
+  CHECK((std::stoull(blocked, nullptr, 16) >> (SIGTERM - 1) & 1) == 1);
+}
+#endif
+
 TEST_CASE("what is left is sent at the end of a StatsD recorder, without waiting for the interval") {
   Server server;
   const auto start = Clock::now();
@@ -405,6 +431,28 @@ TEST_CASE("a Unix socket takes longer datagrams; while nobody listens, counts an
   REQUIRE(datagram);
   CHECK(datagram->size() > 8000);
   CHECK(datagram->size() <= 8192);
+}
+
+TEST_CASE("a gauge that is set while its last value fails to be sent is sent as it was set") {
+  const Folder folder;
+  int wrong = 0;
+  for (int trial = 0; trial < 100; ++trial) {
+    std::filesystem::remove(folder.socket());
+    StatsdRecorder recorder({.address = "unix:" + folder.socket(), .interval = 1h});
+    recorder.gauge("g", 0, {});
+    std::atomic<bool> is_over{false};
+    std::thread sender([&] {
+      while (!is_over) recorder.flush();
+    });
+    while (recorder.stats().failed_datagrams < 3) std::this_thread::yield();
+    for (int i = 1; i <= 20; ++i) recorder.gauge("g", i, {});
+    is_over = true;
+    sender.join();
+    Server server(folder.socket());
+    recorder.flush();
+    wrong += static_cast<int>(server.datagram() != "g:20|g");
+  }
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("a Unix socket whose server was restarted is connected again") {

@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "quipu/buckets.hpp"
-#include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
 
 /// Recording for code that must not know where the numbers go. It sees a Recorder; `main()` chooses the backends:
@@ -30,6 +29,8 @@
 /// Names are words joined by dots. What a program of its own counts is better counted by instruments of a registry:
 /// their names are checked by the compiler, and they need no look-up.
 namespace quipu {
+
+class Scope;
 
 /// The labels of a recording: `{{"kind", "reply"}, {"region", "eu"}}`, or what converts to Labels. Names and values are
 /// any text. Refers to what it is made of, and is used up by the call that it is given to.
@@ -144,7 +145,7 @@ struct RegistryRecorderOptions {
   /// things.
   Buckets value_buckets = buckets::exponential(1, 4, 12);
   std::vector<RecordedMetric> metrics = {};
-  /// The most names that are registered, from 1 to 1,000,000; each takes 16 bytes from the start.
+  /// The most names that are registered, from 1 to 1,000,000; each takes 16 to 32 bytes from the start.
   std::size_t max_names = 1'000;
   /// The most series of each; the rest is counted in one overflow series.
   std::size_t max_series = 100'000;
@@ -155,12 +156,10 @@ struct RegistryRecorderOptions {
 
 /// Records to a registry, or a part of one. A name is registered when it is first recorded:
 ///
-/// - Its characters other than letters and digits become '_', and one is put before a digit at the beginning. An
-///   incremented one gets "_total", and a timed one, which is a histogram of seconds, gets "_seconds", unless it ends
-///   so.
-/// - Its label names are those of the first recording, in that order, made legal in the same way, and with one '_'
-/// where
-///   they begin with several. A later recording may give them in another order; one that it does not give is ""; one
+/// - Its characters other than letters and digits become '_', and one is put before a digit at the beginning. What is
+///   incremented gets "_total", and what is timed, which is a histogram of seconds, "_seconds", unless it ends so.
+/// - Its label names are those of the first recording, in that order, made legal in the same way; of several '_' at
+///   the beginning one stays. A later recording may give them in another order; one that it does not give is ""; one
 ///   that the name does not have is left out, and counted.
 /// - If the registry refuses it (the name is taken by another kind, say), what is recorded under it is counted as
 ///   dropped, and nothing else changes.
@@ -168,10 +167,10 @@ struct RegistryRecorderOptions {
 /// All that is dropped is in `quipu_recorder_dropped_total{reason}` on the page: "label" (the label only), "refused",
 /// "too_many_names". Several recorders of one registry share it.
 ///
-/// Thread-safe. Recording under a known name with known label values takes no lock, does not allocate, and takes less
-/// than twice as long as with a family's look-up of texts, if the labels come in the usual order. The first recording
-/// of a name takes locks and registers it. A fork while another thread does that leaves its lock taken in the child,
-/// where new names then wait for it forever.
+/// Thread-safe. Recording under a known name with known label values takes no lock and does not allocate; if the labels
+/// come in the usual order, it takes less than twice as long as a family's look-up of texts. The first recording of a
+/// name takes locks and registers it. A fork while another thread does that leaves its lock taken in the child, where
+/// new names then wait for it forever.
 class RegistryRecorder final : public RecorderBackend {
  public:
   /// Throws RegistrationError if `max_names` is out of range or a metric is described twice, and std::bad_alloc.
@@ -195,12 +194,13 @@ class RegistryRecorder final : public RecorderBackend {
 
 /// Writes each recording as a line of JSON:
 ///
-///     {"time":"2026-01-31T09:30:00.125Z","kind":"increment","name":"comments.created","step":1,"labels":{"kind":"reply"}}
+///     {"time":"2026-01-31T09:30:00.125Z","kind":"increment","name":"comments.created","step":1,"labels":{"by":"ann"}}
 ///
 /// A gauge or histogram has a "value" in place of "step", null for NaN and infinities, which JSON does not have; a time
 /// has "seconds". The time of the line is UTC. What is not UTF-8 gets U+FFFD in its place.
 ///
-/// Thread-safe; lines never mix. Recording allocates, and waits for those that write before it.
+/// Thread-safe; lines never mix. Recording allocates, and waits for those that write before it. A fork while another
+/// thread writes leaves its lock taken in the child.
 class JsonRecorder final : public RecorderBackend {
  public:
   /// To a stream, which stays where it is as long as this lives. While it is in use, only this writes to it. A line is

@@ -10,7 +10,6 @@
 #include "quipu/collector.hpp"
 #include "quipu/error.hpp"
 #include "quipu/recorder.hpp"
-#include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
 
 namespace quipu {
@@ -23,9 +22,8 @@ class StatsdError : public Error {
 
 /// What the lines are written for.
 enum class StatsdDialect : std::uint8_t {
-  /// As of Etsy's server, which has no labels: the values of the labels become parts of the name, sorted by the names
-  /// of
-  /// the labels. `comments.created{kind="reply"}` is `comments.created.reply`.
+  /// As of Etsy's server, which has no labels: their values become parts of the name, sorted by the labels' names.
+  /// `comments.created{kind="reply"}` is `comments.created.reply`.
   statsd,
   /// As of Datadog's agent, which many others read: `comments.created:1|c|#kind:reply`.
   dogstatsd,
@@ -69,13 +67,13 @@ struct StatsdStats {
 ///   dropped, and counted, if the socket does not take them.
 ///
 /// What is sent over UDP while nobody listens is lost before the system tells of it, by refusing the next datagram. A
-/// Unix socket is connected when there is something to send, and again when its server was restarted.
+/// Unix socket is connected when there is something to send, and again when its server was restarted: none has to be
+/// there at first.
 ///
-/// Lines are whole, in datagrams of no more than `max_datagram` bytes. What would break one, in names or labels,
-/// becomes
-/// '_': control characters, blanks and any of `:|@#,`; and dots where a label's value is a part of the name. An empty
-/// label is left out in dogstatsd, and '_' in a name. Numbers have no exponents and depend on no locale; one that is
-/// not finite is dropped, and counted.
+/// Lines are whole, in datagrams of no more than `max_datagram` bytes. What would break one, in names or labels, is
+/// sent as '_': control characters, blanks and any of `:|@#,`; and dots where a label's value is a part of the name. An
+/// empty label is left out in dogstatsd, and '_' in a name. Numbers have no exponents and depend on no locale; one that
+/// is not finite is dropped, and counted.
 ///
 /// Thread-safe. Recording takes a lock, and allocates what is new since the last sending. In a forked child there is no
 /// thread that sends: what is recorded there is dropped, and counted, and its destruction sends nothing.
