@@ -367,6 +367,32 @@ TEST_CASE("labels in another order are the same series; one that is not given is
   )") == "");
 }
 
+TEST_CASE("any number of labels is found again, by all of their values") {
+  const Recording to;
+  const std::array<std::string, 7> names = {"a", "b", "c", "d", "e", "f", "g"};
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t count = 0; count <= names.size(); ++count) {
+      std::vector<quipu::Label> labels;
+      for (std::size_t i = 0; i < count; ++i) labels.push_back({names[i], "1"});
+      const std::string name = "with." + std::to_string(count);
+      to.recorder.increment(name, 1, labels);
+      for (quipu::Label& label : labels) {
+        label.value = "2";
+        to.recorder.increment(name, 10, labels);
+        label.value = "1";
+      }
+    }
+  }
+  for (std::size_t count = 0; count <= names.size(); ++count) {
+    const auto page = quipu::testing::read_page(to.registry);
+    const auto* family = page.family("with_" + std::to_string(count) + "_total");
+    REQUIRE(family != nullptr);
+    CHECK(family->samples.size() == count + 1);
+    for (const auto& sample : family->samples) CHECK(sample.value == (&sample == &family->samples[0] ? 3 : 30));
+  }
+  CHECK(to.backend->dropped() == 0);
+}
+
 TEST_CASE("a label that a name does not have is left out and counted") {
   const Recording to;
   to.recorder.increment("x", 1, {{"a", "1"}});
