@@ -134,6 +134,13 @@ class Exporter(Program):
             self.stop()
             raise
 
+    def stop(self):
+        try:
+            if self.process.poll() is None:
+                self.end(signal.SIGTERM)  # it takes its folder with it
+        finally:
+            super().stop()
+
     def health(self):
         """The HTTP status and the report."""
         answer = request(self.root + 'health')
