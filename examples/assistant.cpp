@@ -59,19 +59,6 @@ struct Metrics {
 
 // ---- Providers and their models ----
 
-// Throws the same numbers in every run.
-class Dice {
- public:
-  // 0 … sides - 1.
-  int throw_one(int sides) {
-    state_ = (state_ * 1103515245 + 12345) % 0x80000000;
-    return static_cast<int>((state_ >> 16) % static_cast<std::uint64_t>(sides));
-  }
-
- private:
-  std::uint64_t state_ = 1;
-};
-
 // Dollars for a million tokens.
 struct Price {
   double prompt;
@@ -88,7 +75,7 @@ class Model {
         latency_(metrics.latency(provider, name)),
         cost_(metrics.cost(provider, name)) {}
 
-  void answer(Dice& dice) const {
+  void answer(example::Dice& dice) const {
     // A real call would be timed: `const auto timer = latency_.time();`.
     auto time = 100ms + dice.throw_one(900) * 1ms;
     if (dice.throw_one(20) == 0) time += 4s;
@@ -123,7 +110,7 @@ class Provider {
   [[nodiscard]] const std::string& name() const { return name_; }
 
   // Whether there was an answer.
-  bool ask(const Model& model, Dice& dice) {
+  bool ask(const Model& model, example::Dice& dice) {
     const int mishap = dice.throw_one(12);
     const auto failure = mishap < 3 ? std::optional(static_cast<Failure>(mishap)) : std::nullopt;
     if (failure) {
@@ -181,7 +168,7 @@ class Assistant {
 
  private:
   const Metrics& metrics_;
-  Dice dice_;
+  example::Dice dice_;
   Provider north_;
   Provider south_;
   const Model north_large_{metrics_, "north", "north-large", {.prompt = 5, .completion = 20}};

@@ -119,22 +119,9 @@ class System final : public quipu::Collector {
 
 // ---- The service that is exported from ----
 
-// Throws the same numbers in every run.
-class Dice {
- public:
-  // 0 … sides - 1.
-  int throw_one(int sides) {
-    state_ = (state_ * 1103515245 + 12345) % 0x80000000;
-    return static_cast<int>((state_ >> 16) % static_cast<std::uint64_t>(sides));
-  }
-
- private:
-  std::uint64_t state_ = 1;
-};
-
 class Service {
  public:
-  Service(Dice& dice, std::filesystem::path outage) : dice_(dice), outage_(std::move(outage)) {}
+  Service(example::Dice& dice, std::filesystem::path outage) : dice_(dice), outage_(std::move(outage)) {}
 
   struct Answer {
     int status;
@@ -155,7 +142,7 @@ class Service {
   }
 
  private:
-  Dice& dice_;
+  example::Dice& dice_;
   const std::filesystem::path outage_;
 };
 
@@ -163,7 +150,7 @@ class Service {
 
 class Exporter {
  public:
-  Exporter(Metrics& metrics, Service& service, Dice& dice, std::filesystem::path folder)
+  Exporter(Metrics& metrics, Service& service, example::Dice& dice, std::filesystem::path folder)
       : metrics_(metrics), service_(service), dice_(dice), folder_(std::move(folder)) {
     // Rates begin with these at 0, not with the first error.
     for (const Type type : {Type::movies, Type::ratings, Type::watchlist}) {
@@ -241,7 +228,7 @@ class Exporter {
 
   Metrics& metrics_;
   Service& service_;
-  Dice& dice_;
+  example::Dice& dice_;
   const std::filesystem::path folder_;
   int lookups_ = 0;
   int hits_ = 0;
@@ -300,7 +287,7 @@ void body(const example::Arguments& arguments, const example::EndSignals& signal
   metrics.start_time.set(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
   System system;
   const auto system_registration = metrics.registry.add(system);
-  Dice dice;
+  example::Dice dice;
   Service service(dice, folder.path() / "outage");
   Exporter exporter(metrics, service, dice, folder.path() / "exports");
 

@@ -7,7 +7,7 @@
 #include <charconv>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
+#include <cstdint>
 #include <ctime>
 #include <exception>
 #include <functional>
@@ -38,6 +38,19 @@ inline std::optional<Address> parse_address(std::string_view text) {
   if (!port) return std::nullopt;
   return Address{std::string(text.substr(0, colon)), *port};
 }
+
+// Throws the same numbers in each run.
+class Dice {
+ public:
+  // 0 … sides - 1.
+  int throw_one(int sides) {
+    state_ = (state_ * 1103515245 + 12345) % 0x80000000;
+    return static_cast<int>((state_ >> 16) % static_cast<std::uint64_t>(sides));
+  }
+
+ private:
+  std::uint64_t state_ = 1;
+};
 
 // Keeps SIGINT and SIGTERM until somebody waits for them. Made before the first thread, because threads inherit it.
 class EndSignals {

@@ -23,6 +23,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using WallClock = std::chrono::system_clock;
+using detail::JsonObject;
 using namespace std::chrono_literals;
 
 /// Nobody waits longer for a check, and every clock holds it.
@@ -486,43 +487,7 @@ int http_status_of(HealthStatus status) noexcept {
 
 std::string status_alone(std::string_view status) { return fmt::format("{{\"status\":\"{}\"}}\n", status); }
 
-/// RFC 3339, in UTC.
-std::string text_of(WallClock::time_point time) {
-  const auto ms = std::chrono::floor<std::chrono::milliseconds>(time);
-  const auto day = std::chrono::floor<std::chrono::days>(ms);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(ms - day);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), clock.hours().count(),
-                     clock.minutes().count(), clock.seconds().count(), clock.subseconds().count());
-}
-
 double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
-
-/// Writes an object of JSON.
-class JsonObject {
- public:
-  explicit JsonObject(std::string& out) : out_(out) { out_ += '{'; }
-  JsonObject(const JsonObject&) = delete;
-  JsonObject& operator=(const JsonObject&) = delete;
-  ~JsonObject() { out_ += '}'; }
-
-  /// The value comes next.
-  std::string& key(std::string_view name) {
-    if (!std::exchange(is_first_, false)) out_ += ',';
-    detail::append_json_text(out_, name);
-    return out_ += ':';
-  }
-  void add(std::string_view name, std::string_view value) { detail::append_json_text(key(name), value); }
-  void add(std::string_view name, const std::string& value) { add(name, std::string_view(value)); }
-  void add(std::string_view name, double value) { detail::append_json_number(key(name), value); }
-  void add(std::string_view name, std::int64_t value) { key(name) += fmt::to_string(value); }
-  void add(std::string_view name, bool value) { key(name) += value ? "true" : "false"; }
-
- private:
-  std::string& out_;
-  bool is_first_ = true;
-};
 
 void append_json(std::string& out, const ComponentHealth& component) {
   JsonObject object(out);
@@ -531,7 +496,7 @@ void append_json(std::string& out, const ComponentHealth& component) {
   object.add("critical", component.is_critical);
   object.add("message", component.message);
   if (component.last_checked) {
-    object.add("last_checked", text_of(*component.last_checked));
+    object.add("last_checked", *component.last_checked);
   } else {
     object.key("last_checked") += "null";
   }
@@ -549,7 +514,7 @@ std::string to_json(const HealthReport& report) {
   {
     JsonObject object(out);
     object.add("status", to_string(report.status));
-    object.add("timestamp", text_of(report.timestamp));
+    object.add("timestamp", report.timestamp);
     object.add("version", report.version);
     object.add("uptime", seconds(report.uptime));
     JsonObject components(object.key("components"));

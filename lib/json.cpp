@@ -1,7 +1,10 @@
 #include "json.hpp"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cmath>
+#include <iterator>
 
 #include "quipu/detail/utf8.hpp"
 
@@ -40,12 +43,6 @@ void append_json_text(std::string& out, std::string_view text) {
   out += '"';
 }
 
-std::string json_text(std::string_view text) {
-  std::string out;
-  append_json_text(out, text);
-  return out;
-}
-
 void append_json_number(std::string& out, double number) {
   if (!std::isfinite(number)) {
     out += "null";
@@ -53,6 +50,16 @@ void append_json_number(std::string& out, double number) {
   }
   char digits[32];
   out.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+}
+
+void append_json_time(std::string& out, std::chrono::system_clock::time_point time) {
+  const auto ms = std::chrono::floor<std::chrono::milliseconds>(time);
+  const auto day = std::chrono::floor<std::chrono::days>(ms);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(ms - day);
+  fmt::format_to(std::back_inserter(out), "\"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z\"",
+                 static_cast<int>(date.year()), static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                 clock.hours().count(), clock.minutes().count(), clock.seconds().count(), clock.subseconds().count());
 }
 
 }  // namespace quipu::detail

@@ -1,7 +1,3 @@
-#include <fmt/format.h>
-
-#include <ctime>
-#include <iterator>
 #include <mutex>
 #include <ostream>
 #include <utility>
@@ -12,43 +8,20 @@
 namespace quipu {
 namespace {
 
-void append_time(std::string& out, std::chrono::system_clock::time_point time) {
-  const auto whole = std::chrono::floor<std::chrono::seconds>(time);
-  const auto fraction = std::chrono::floor<std::chrono::milliseconds>(time - whole);
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(whole);
-  std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
-  fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", utc.tm_year + 1900,
-                 utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, fraction.count());
-}
-
-template <class AppendValue>
-std::string line(std::string_view kind, std::string_view name, std::string_view value_name, Labels labels,
-                 AppendValue append_value) {
-  std::string out = "{\"time\":\"";
-  append_time(out, std::chrono::system_clock::now());
-  out += "\",\"kind\":\"";
-  out += kind;
-  out += "\",\"name\":";
-  detail::append_json_text(out, name);
-  out += ",\"";
-  out += value_name;
-  out += "\":";
-  append_value(out);
-  out += ",\"labels\":{";
-  for (const Label& label : labels) {
-    if (&label != labels.data()) out += ',';
-    detail::append_json_text(out, label.name);
-    out += ':';
-    detail::append_json_text(out, label.value);
+template <class Value>
+std::string line(std::string_view kind, std::string_view name, std::string_view value_name, Value value,
+                 Labels labels) {
+  std::string out;
+  {
+    detail::JsonObject object(out);
+    object.add("time", std::chrono::system_clock::now());
+    object.add("kind", kind);
+    object.add("name", name);
+    object.add(value_name, value);
+    detail::JsonObject of_labels(object.key("labels"));
+    for (const Label& label : labels) of_labels.add(label.name, label.value);
   }
-  out += "}}\n";
-  return out;
-}
-
-std::string line(std::string_view kind, std::string_view name, std::string_view value_name, Labels labels,
-                 double value) {
-  return line(kind, name, value_name, labels, [value](std::string& out) { detail::append_json_number(out, value); });
+  return out += '\n';
 }
 
 }  // namespace
@@ -91,20 +64,19 @@ void JsonRecorder::put(const std::string& line) {
 }
 
 void JsonRecorder::increment(std::string_view name, std::uint64_t step, Labels labels) {
-  put(line("increment", name, "step", labels,
-           [step](std::string& out) { fmt::format_to(std::back_inserter(out), "{}", step); }));
+  put(line("increment", name, "step", step, labels));
 }
 
 void JsonRecorder::gauge(std::string_view name, double value, Labels labels) {
-  put(line("gauge", name, "value", labels, value));
+  put(line("gauge", name, "value", value, labels));
 }
 
 void JsonRecorder::histogram(std::string_view name, double value, Labels labels) {
-  put(line("histogram", name, "value", labels, value));
+  put(line("histogram", name, "value", value, labels));
 }
 
 void JsonRecorder::time(std::string_view name, std::chrono::nanoseconds time, Labels labels) {
-  put(line("time", name, "seconds", labels, Seconds(time).count()));
+  put(line("time", name, "seconds", Seconds(time).count(), labels));
 }
 
 void JsonRecorder::flush() {

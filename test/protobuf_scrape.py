@@ -11,7 +11,6 @@ Needs the Debian package prometheus.
 import http.server
 import math
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ sys.dont_write_bytecode = True  # the source folder stays as it is
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'e2e'))
 
 # pylint: disable-next=wrong-import-position,import-error
-from harness import PATIENCE, Child, Prometheus, Runner
+from harness import PATIENCE, Program, Prometheus, main
 
 CONTENT_TYPE = 'application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited'
 JOB = 'page'
@@ -85,11 +84,10 @@ def log2(text):
 class Scraped(unittest.TestCase):
     """What a Prometheus that reads native histograms and exemplars makes of the page"""
 
-    page_program = None
 
     @classmethod
     def setUpClass(cls):
-        page = subprocess.run([cls.page_program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PATIENCE,
+        page = subprocess.run([Program.path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=PATIENCE,
                               check=True).stdout
         cls.endpoint = cls.enterClassContext(Endpoint(page))
         cls.started = time.time()
@@ -214,19 +212,5 @@ class Scraped(unittest.TestCase):
         self.assertEqual(self.prometheus.complaints(), [])
 
 
-def main():
-    if len(sys.argv) < 2 or sys.argv[1].startswith('-'):
-        sys.exit(__doc__)
-    Scraped.page_program = os.path.abspath(sys.argv.pop(1))
-    if not os.access(Scraped.page_program, os.X_OK):
-        sys.exit(f'{Scraped.page_program} is not a program')
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit('ended by SIGTERM'))  # so that the children end too
-    try:
-        unittest.main(verbosity=2, testRunner=Runner)
-    finally:
-        for child in list(Child.living):
-            child.stop()
-
-
 if __name__ == '__main__':
-    main()
+    main(__doc__)

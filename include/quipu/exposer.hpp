@@ -22,7 +22,7 @@ struct ExposerOptions {
   /// characters of URL paths, all but '%'.
   std::string_view path = "/metrics";
   /// How many requests are seen to at the same time, from their whole head to the end of their answer. This bounds the
-  /// memory. One more waits half a second for a place, and then gets 503 with `Retry-After: 1`. But a client that has
+  /// memory. One more waits 150 ms for a place, and then gets 503 with `Retry-After: 1`. But a client that has
   /// taken none of its answer for a tenth of a second loses its place to it. From 1 to 1,000.
   std::size_t max_concurrent_scrapes = 32;
   /// Compresses pages of 1 KiB and more for clients that take gzip and prefer it, which leaves a ninth of the bytes. It

@@ -18,24 +18,13 @@ import urllib.parse
 sys.dont_write_bytecode = True  # the source folder stays as it is
 
 # pylint: disable-next=wrong-import-position
-from harness import Program, Prometheus, lint, main, quantile, request, wait_for
+from harness import Dice, Program, Prometheus, lint, main, quantile, request, wait_for
 
 ROUNDS = 300  # six seconds and more, so that some scrapes are in between
 ENDPOINTS = ('/chat', '/complete', '/summarize')
 PRICES = {'north-large': (5, 20), 'north-small': (0.5, 2), 'south-one': (1, 4)}
 LATENCY_BOUNDS = tuple(0.1 * 2 ** i for i in range(7)) + (float('inf'),)
 WINDOW = 60  # seconds that rates are taken over: more than all that the server has seen
-
-
-class Dice:
-    """Those of the example."""
-
-    def __init__(self):
-        self._state = 1
-
-    def throw(self, sides):
-        self._state = (self._state * 1103515245 + 12345) % 2 ** 31
-        return (self._state >> 16) % sides
 
 
 class Books:

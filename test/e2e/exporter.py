@@ -23,7 +23,7 @@ import urllib.parse
 sys.dont_write_bytecode = True  # the source folder stays as it is
 
 # pylint: disable-next=wrong-import-position
-from harness import PATIENCE, Program, Prometheus, lint, main, quantile, request, wait_for
+from harness import PATIENCE, Dice, Program, Prometheus, lint, main, quantile, request, wait_for
 
 ROUNDS = 150
 
@@ -48,17 +48,6 @@ METRICS = {
 }
 EXPORT_BOUNDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, float('inf'))
 CALL_BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float('inf'))
-
-
-class Dice:
-    """Those of the example."""
-
-    def __init__(self):
-        self._state = 1
-
-    def throw(self, sides):
-        self._state = (self._state * 1103515245 + 12345) % 2 ** 31
-        return (self._state >> 16) % sides
 
 
 class Books:

@@ -305,6 +305,17 @@ class Program(Child):
         return f'{super().evidence()}---- its page now\n{page}'
 
 
+class Dice:
+    """The same numbers as those of the examples."""
+
+    def __init__(self):
+        self._state = 1
+
+    def throw(self, sides):
+        self._state = (self._state * 1103515245 + 12345) % 2 ** 31
+        return (self._state >> 16) % sides
+
+
 class Quickstart(Program):
     """The quickstart example, its shop too on a port of the system's choice."""
 
