@@ -172,6 +172,24 @@ TEST_CASE("a request that was discarded is not counted at all") {
   CHECK(durations(registry) == 0);
 }
 
+TEST_CASE("a request may end with an exemplar of its duration, given or made") {
+  const auto registry = empty_registry();
+  const quipu::Requests requests(registry, {.buckets = {60}});
+  const auto exemplar = [&registry] {
+    const auto page = quipu::render(registry, "application/openmetrics-text;version=1.0.0");
+    const auto read = quipu::testing::read_page(page.body, page.content_type);
+    return read.family("request_duration_seconds")->samples.at(0).exemplar;
+  };
+  requests.start().end();
+  CHECK_FALSE(exemplar());
+  requests.start().end([] { return quipu::Exemplar{{"trace_id", "made"}}; });
+  REQUIRE(exemplar());
+  CHECK(exemplar()->labels.at(0).value == "made");
+  requests.start().end(quipu::Exemplar{{"trace_id", "given"}});
+  CHECK(exemplar()->labels.at(0).value == "given");
+  CHECK(total(registry) == 3);
+}
+
 TEST_CASE("a request that was moved is counted once, where it went, with what it knew") {
   const auto registry = empty_registry();
   const quipu::Requests requests(registry);

@@ -7,6 +7,7 @@
 #include "quipu/batch.hpp"
 #include "quipu/buckets.hpp"
 #include "quipu/counter.hpp"
+#include "quipu/exemplar.hpp"
 #include "quipu/family.hpp"
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
@@ -120,13 +121,12 @@ class [[nodiscard]] Request {
   }
 
   /// Ends it now, and only now.
-  void end() noexcept {
-    if (!std::exchange(is_running_, false)) return;
-    // In this order no page shows more errors than requests.
-    requests_.total().inc();
-    if (has_failed_) requests_.errors().inc();
-    timer_.stop();
-    in_flight_.end();
+  void end() noexcept { end_with(); }
+  /// The same with an exemplar of the duration, or with what makes one (see ExemplarMaker).
+  void end(const Exemplar& exemplar) noexcept { end_with(exemplar); }
+  template <ExemplarMaker Make>
+  void end(Make make) {
+    end_with(std::move(make));
   }
 
   /// Counts nothing, now or at the end of the scope; it is not in flight any more.
@@ -140,6 +140,16 @@ class [[nodiscard]] Request {
   [[nodiscard]] Timer::Clock::duration elapsed() const noexcept { return timer_.elapsed(); }
 
  private:
+  template <class... Source>
+  void end_with(Source&&... exemplar) {
+    if (!std::exchange(is_running_, false)) return;
+    // In this order no page shows more errors than requests.
+    requests_.total().inc();
+    if (has_failed_) requests_.errors().inc();
+    in_flight_.end();
+    timer_.stop(std::forward<Source>(exemplar)...);
+  }
+
   Requests requests_;
   GaugeTracker in_flight_;
   Timer timer_;
