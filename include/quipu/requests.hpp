@@ -143,7 +143,6 @@ class [[nodiscard]] Request {
   template <class... Source>
   void end_with(Source&&... exemplar) {
     if (!std::exchange(is_running_, false)) return;
-    // In this order no page shows more errors than requests.
     requests_.total().inc();
     if (has_failed_) requests_.errors().inc();
     in_flight_.end();
