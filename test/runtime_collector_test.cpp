@@ -125,7 +125,10 @@ TEST_CASE("what is allocated is in use, and free again when it is freed") {
   {
     // In pieces that are too small for mappings of their own.
     std::vector<std::unique_ptr<char[]>> pieces(1024);
-    for (auto& piece : pieces) piece = std::make_unique<char[]>(megabyte / pieces.size());
+    for (auto& piece : pieces) {
+      piece = std::make_unique<char[]>(megabyte / pieces.size());
+      asm volatile("" ::"r"(piece.get()) : "memory");  // a compiler may leave out memory that nobody uses
+    }
     CHECK(value(registry, in_use) == Approx(in_use_before + megabyte).margin(slack));
     CHECK(value(registry, mapped) == Approx(mapped_before).margin(slack));
     const double free_before = value(registry, free_bytes);
@@ -136,6 +139,7 @@ TEST_CASE("what is allocated is in use, and free again when it is freed") {
 
   // More than malloc takes from its heap, whatever it has learnt of the program: its limit goes up to 32 MiB.
   const auto large = std::make_unique<char[]>(40 * megabyte);
+  asm volatile("" ::"r"(large.get()) : "memory");
   CHECK(value(registry, mapped) == Approx(mapped_before + 40 * megabyte).margin(slack));
   CHECK(value(registry, in_use) == Approx(in_use_before + 40 * megabyte).margin(slack));
 }
