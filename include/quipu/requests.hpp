@@ -72,7 +72,7 @@ class Requests {
         duration_(scope.histogram(definitions.duration)),
         in_flight_(scope.gauge(definitions.in_flight)) {}
 
-  /// Starts a request, which ends with the scope. Two clock reads and about 15 ns, for both ends together.
+  /// Starts a request, which ends with the scope. Two clock reads and about 20 ns, for both ends together.
   [[nodiscard]] Request start() const noexcept;
 
   [[nodiscard]] Counter total() const noexcept { return total_; }
@@ -97,9 +97,13 @@ class Requests {
 class [[nodiscard]] Request {
  public:
   explicit Request(const Requests& requests) noexcept
-      : requests_(requests), in_flight_(requests.in_flight().track()), timer_(requests.duration()) {}
+      : total_(requests.total()),
+        errors_(requests.errors()),
+        in_flight_(requests.in_flight().track()),
+        timer_(requests.duration()) {}
   Request(Request&& other) noexcept
-      : requests_(other.requests_),
+      : total_(other.total_),
+        errors_(other.errors_),
         in_flight_(std::move(other.in_flight_)),
         timer_(std::move(other.timer_)),
         exceptions_(other.exceptions_),
@@ -116,7 +120,8 @@ class [[nodiscard]] Request {
 
   /// Counts it in `requests` instead, at the end: when a status is known, say. It stays in flight where it started.
   void into(const Requests& requests) noexcept {
-    requests_ = requests;
+    total_ = requests.total();
+    errors_ = requests.errors();
     timer_.into(requests.duration());
   }
 
@@ -143,13 +148,14 @@ class [[nodiscard]] Request {
   template <class... Source>
   void end_with(Source&&... exemplar) {
     if (!std::exchange(is_running_, false)) return;
-    requests_.total().inc();
-    if (has_failed_) requests_.errors().inc();
+    total_.inc();
+    if (has_failed_) errors_.inc();
     in_flight_.end();
     timer_.stop(std::forward<Source>(exemplar)...);
   }
 
-  Requests requests_;
+  Counter total_;
+  Counter errors_;
   GaugeTracker in_flight_;
   Timer timer_;
   int exceptions_ = std::uncaught_exceptions();
