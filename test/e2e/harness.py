@@ -516,18 +516,18 @@ class Window:
 
     def __init__(self, prometheus, start, end):
         self._prometheus = prometheus
-        self._at = end
+        self.at = end
         self.seconds = end - start + 0.001
         self._range = f'[{round(self.seconds * 1000)}ms]'
 
     def query(self, expression, *labels):
         """The values, by the values of these labels."""
-        return self._prometheus.vector(expression.replace('[5m]', self._range), self._at, *labels)
+        return self._prometheus.vector(expression.replace('[5m]', self._range), self.at, *labels)
 
     def increases(self, name, *labels):
         """How much each series of a name has gone up (or down), by the values of these labels."""
         found = {}
-        for series in self._prometheus.query(name + self._range, self._at):
+        for series in self._prometheus.query(name + self._range, self.at):
             values = [float(value) for _, value in series['values']]
             found[tuple(series['metric'].get(label, '') for label in labels)] = values[-1] - values[0]
         return found
@@ -547,7 +547,22 @@ class Window:
             test.assertAlmostEqual(found[key], value, delta=max(abs(value), 1e-9) * self.TOLERANCE,
                                    msg=f'{expression} of {key}')
         if ' > ' not in expression and ' < ' not in expression:  # whose thresholds are of rates
-            test.assertEqual(set(self._prometheus.vector(expression, self._at, *labels)), set(expected), expression)
+            test.assertEqual(set(self._prometheus.vector(expression, self.at, *labels)), set(expected), expression)
+
+
+def watched(test_class, job, rounds):
+    """A Prometheus that sees a program do its rounds from the beginning. Both live as long as the tests of the class.
+    Returns them, and the window from the first scrape to one after the last round."""
+    # The server is there first, and at it, which takes seconds.
+    with socket.socket() as reserved:
+        reserved.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{reserved.getsockname()[1]}'
+        prometheus = test_class.enterClassContext(Prometheus({job: f'http://{address}/metrics'}))
+        prometheus.scrape_after(0, job, is_up=False)
+    watched_program = test_class.enterClassContext(Program('--listen', address, '--rounds', str(rounds)))
+    first = prometheus.scrape_after(0, job)
+    watched_program.printed('^all rounds done$')
+    return prometheus, watched_program, Window(prometheus, first, prometheus.scrape_after(time.time(), job))
 
 
 # ---- Telling why ----

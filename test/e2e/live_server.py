@@ -11,14 +11,13 @@ import collections
 import os
 import socket
 import sys
-import time
 import unittest
 import unittest.mock
 
 sys.dont_write_bytecode = True  # the source folder stays as it is
 
 # pylint: disable-next=wrong-import-position
-from harness import Program, Prometheus, Window, lint, main, quantile
+from harness import Program, Window, lint, main, quantile, watched
 
 ROUNDS = 200  # from no connection up to 600, and down to none
 LIVE = 'golivekit_'
@@ -92,17 +91,8 @@ class LiveServer(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        # The server is there first, and at it, which takes seconds: so it sees the beginning.
-        with socket.socket() as reserved:
-            reserved.bind(('127.0.0.1', 0))
-            address = f'127.0.0.1:{reserved.getsockname()[1]}'
-            cls.prometheus = cls.enterClassContext(Prometheus({'live': f'http://{address}/metrics'}))
-            cls.prometheus.scrape_after(0, 'live', is_up=False)
-        cls.server = cls.enterClassContext(Program('--listen', address, '--rounds', str(ROUNDS)))
-        first = cls.prometheus.scrape_after(0, 'live')
-        cls.server.printed('^all rounds done$')
-        cls.at = cls.prometheus.scrape_after(time.time(), 'live')
-        cls.window = Window(cls.prometheus, first, cls.at)
+        cls.prometheus, cls.server, cls.window = watched(cls, 'live', ROUNDS)
+        cls.at = cls.window.at
         cls.page = cls.server.page()
         cls.books = Books(ROUNDS)
 

@@ -10,15 +10,13 @@ Usage: test/e2e/pipeline.py PIPELINE [TEST...]
 import collections
 import json
 import re
-import socket
 import sys
-import time
 import unittest
 
 sys.dont_write_bytecode = True  # the source folder stays as it is
 
 # pylint: disable-next=wrong-import-position
-from harness import Program, Prometheus, Window, lint, main, quantile
+from harness import lint, main, quantile, watched
 
 ROUNDS = 240
 DOCKET = 'example_docket_'
@@ -83,17 +81,8 @@ class Pipeline(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        # The server is there first, and at it, which takes seconds: so it sees the beginning.
-        with socket.socket() as reserved:
-            reserved.bind(('127.0.0.1', 0))
-            address = f'127.0.0.1:{reserved.getsockname()[1]}'
-            cls.prometheus = cls.enterClassContext(Prometheus({'pipeline': f'http://{address}/metrics'}))
-            cls.prometheus.scrape_after(0, 'pipeline', is_up=False)
-        cls.pipeline = cls.enterClassContext(Program('--listen', address, '--rounds', str(ROUNDS)))
-        first = cls.prometheus.scrape_after(0, 'pipeline')
-        cls.pipeline.printed('^all rounds done$')
-        cls.at = cls.prometheus.scrape_after(time.time(), 'pipeline')
-        cls.window = Window(cls.prometheus, first, cls.at)
+        cls.prometheus, cls.pipeline, cls.window = watched(cls, 'pipeline', ROUNDS)
+        cls.at = cls.window.at
         cls.page = cls.pipeline.page()
         cls.books = Books(ROUNDS)
         cls.lines = [json.loads(line) for line in cls.pipeline.err.splitlines()]
