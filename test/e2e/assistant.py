@@ -18,7 +18,7 @@ import urllib.parse
 sys.dont_write_bytecode = True  # the source folder stays as it is
 
 # pylint: disable-next=wrong-import-position
-from harness import Dice, Program, Prometheus, lint, main, quantile, request, wait_for
+from harness import Dice, lint, main, quantile, request, wait_for, watched
 
 ROUNDS = 300  # six seconds and more, so that some scrapes are in between
 ENDPOINTS = ('/chat', '/complete', '/summarize')
@@ -88,11 +88,9 @@ class TheAssistant(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.assistant = cls.enterClassContext(Program('--rounds', str(ROUNDS)))
+        cls.prometheus, cls.assistant, _ = watched(cls, 'assistant', ROUNDS)
         cls.root = urllib.parse.urljoin(cls.assistant.printed_url('health'), '/')
-        cls.prometheus = cls.enterClassContext(Prometheus({'assistant': cls.assistant.metrics_url}))
         cls.books = Books(ROUNDS)
-        cls.assistant.printed('^all rounds done$')
         # The checks that see the last rounds, and a scrape that sees those.
         done = json.loads(request(cls.root + 'health').body)['timestamp']
         wait_for('the last checks', lambda: all(component['last_checked'] > done

@@ -15,15 +15,14 @@ import signal
 import socket
 import sys
 import threading
-import time
 import unittest
 
 sys.dont_write_bytecode = True  # the source folder stays as it is
 
 # pylint: disable-next=wrong-import-position
-from harness import Program, Prometheus, Series, lint, main, quantile, wait_for
+from harness import Program, Series, lint, main, quantile, wait_for, watched
 
-ROUNDS = 170  # of 50 ms: a new Prometheus takes five seconds until its first scrape
+ROUNDS = 100  # of 50 ms: five seconds, with some scrapes in them
 LATENCY = 'phoenix_request_duration_seconds'
 QUERIES = 'database_query_duration_seconds'
 TIME_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float('inf'))
@@ -174,11 +173,8 @@ class Recorded(unittest.TestCase):
         cls.books = Books(ROUNDS)
         cls.statsd = cls.enterClassContext(StatsdServer())
         os.environ['STATSD_ADDRESS'] = cls.statsd.address
-        cls.realtime = cls.enterClassContext(Program('--rounds', str(ROUNDS)))
-        cls.prometheus = cls.enterClassContext(Prometheus({'realtime': cls.realtime.metrics_url}))
-        cls.realtime.printed('^all rounds done$')
-        # Every query is about this moment: the first scrape after the last round.
-        cls.at = cls.prometheus.scrape_after(time.time(), 'realtime')
+        cls.prometheus, cls.realtime, window = watched(cls, 'realtime', ROUNDS)
+        cls.at = window.at  # every query is about this moment: the first scrape after the last round
         cls.page = cls.realtime.page()
 
     def check_vector(self, expression, expected, *labels, places=9):
