@@ -49,7 +49,7 @@ ThreadCell* cell_of(Slab& slab, CellRef series) noexcept {
   ThreadCell* page = slab.pages[series.slot / cells_per_page].load(std::memory_order_acquire);
   if (page == nullptr) return nullptr;
   ThreadCell& cell = page[series.slot % cells_per_page];
-  return cell.tag.load(std::memory_order_acquire) == series.tag ? &cell : nullptr;
+  return cell.tag.load(std::memory_order_acquire) == series.tag ? &cell : nullptr;  // pairs with claim()
 }
 
 /// Calls visit(slab, cell) for each thread's cell of the series.

@@ -75,6 +75,19 @@ class Gate {
   int entered_ = 0;
 };
 
+/// A check that does not come back before the gate is opened.
+HealthCheck waiting(const std::string& name, Gate& gate, std::chrono::milliseconds interval,
+                    std::chrono::milliseconds timeout, HealthResult result = {}) {
+  return {.name = name,
+          .check =
+              [&gate, result = std::move(result)] {
+                gate.pass();
+                return result;
+              },
+          .interval = interval,
+          .timeout = timeout};
+}
+
 /// A check that comes back at once, counted.
 HealthCheck counted(const std::string& name, std::atomic<int>& calls) {
   return {.name = name,
@@ -113,14 +126,7 @@ TEST_CASE("a component is unknown until its first check, which is called at once
   Gate gate;
   Health health({.version = "1.2.0"});
   const auto before = std::chrono::system_clock::now();
-  health.add({.name = "database",
-              .check =
-                  [&gate] {
-                    gate.pass();
-                    return HealthResult{.message = "ok", .details = {{"connections", 3}}};
-                  },
-              .interval = 1h,
-              .timeout = 1h});
+  health.add(waiting("database", gate, 1h, 1h, {.message = "ok", .details = {{"connections", 3}}}));
   CHECK(soon([&] { return gate.entered() == 1; }));
   HealthReport report = health.report();
   CHECK(report.status == HealthStatus::unknown);
@@ -251,14 +257,7 @@ TEST_CASE("a check that hangs has timed out, is not called again, and others go 
   std::atomic<int> after = 0;
   Health health;
   health.add(counted("before", before));
-  health.add({.name = "hangs",
-              .check =
-                  [&gate] {
-                    gate.pass();
-                    return HealthResult{.message = "too late"};
-                  },
-              .interval = 1ms,
-              .timeout = 250ms});
+  health.add(waiting("hangs", gate, 1ms, 250ms, {.message = "too late"}));
   health.add(counted("after", after));
   const auto start = std::chrono::system_clock::now();
   CHECK(soon([&] { return component(health, "hangs").status == HealthStatus::unhealthy; }));
@@ -283,16 +282,7 @@ TEST_CASE("checks do not wait for others that take long, but have not timed out"
   Gate gate;
   std::atomic<int> calls = 0;
   Health health;
-  for (const auto* const name : {"a", "b", "c"}) {
-    health.add({.name = name,
-                .check =
-                    [&gate] {
-                      gate.pass();
-                      return HealthResult{};
-                    },
-                .interval = 1h,
-                .timeout = 1h});
-  }
+  for (const auto* const name : {"a", "b", "c"}) health.add(waiting(name, gate, 1h, 1h));
   health.add(counted("other", calls));
   CHECK(soon([&] { return gate.entered() == 3 && calls > 10; }));
   CHECK(component(health, "a").status == HealthStatus::unknown);
@@ -342,16 +332,7 @@ TEST_CASE("several checks that hang keep a thread each, and give it back", "[hea
   std::atomic<int> calls = 0;
   {
     Health health;
-    for (const auto* const name : {"a", "b", "c"}) {
-      health.add({.name = name,
-                  .check =
-                      [&gate] {
-                        gate.pass();
-                        return HealthResult{};
-                      },
-                  .interval = 1ms,
-                  .timeout = 20ms});
-    }
+    for (const auto* const name : {"a", "b", "c"}) health.add(waiting(name, gate, 1ms, 20ms));
     health.add(counted("other", calls));
     for (const auto* const name : {"a", "b", "c"}) {
       CHECK(soon([&] { return component(health, name).status == HealthStatus::unhealthy; }));
@@ -709,13 +690,7 @@ TEST_CASE("a forked child reports nothing known, lets go of its Health, and the 
   std::optional<Health> health;
   health.emplace();
   health->add(counted("a", calls));
-  health->add({.name = "hangs",
-               .check =
-                   [&gate] {
-                     gate.pass();
-                     return HealthResult{};
-                   },
-               .timeout = 1ms});
+  health->add(waiting("hangs", gate, 10s, 1ms));
   auto registration = std::optional(health->expose(registry));
   auto routes = health->routes();
   CHECK(soon([&] { return gate.entered() == 1; }));
@@ -774,14 +749,7 @@ TEST_CASE("without a thread to be had, checks are called as well as can be, or r
           Gate gate;
           Health health;
           health.add(counted("a", calls));
-          health.add({.name = "hangs",
-                      .check =
-                          [&gate] {
-                            gate.pass();
-                            return HealthResult{};
-                          },
-                      .interval = 1ms,
-                      .timeout = 20ms});
+          health.add(waiting("hangs", gate, 1ms, 20ms));
           if (!soon([&] { return component(health, "hangs").status == HealthStatus::unhealthy; })) return 1;
           if (calls == 0 || component(health, "a").status != HealthStatus::healthy) return 2;
           gate.open();

@@ -203,8 +203,9 @@ class RegistryRecorder final : public RecorderBackend {
 /// thread writes leaves its lock taken in the child.
 class JsonRecorder final : public RecorderBackend {
  public:
-  /// To a stream, which stays where it is as long as this lives. While it is in use, only this writes to it. A line is
-  /// counted as dropped if the stream fails or has failed before; what has failed is the owner's to clear.
+  /// To a stream, which stays where it is as long as this lives. While it is in use, only this writes to it, and it
+  /// does not record here itself, as lines wait for each other. A line is counted as dropped if the stream fails or has
+  /// failed before; what has failed is the owner's to clear.
   explicit JsonRecorder(std::ostream& stream);
   /// To a function, which gets each line with its line feed, from several threads at once.
   explicit JsonRecorder(std::function<void(std::string_view line)> write);

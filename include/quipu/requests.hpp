@@ -66,6 +66,7 @@ class Requests {
   /// Registers them without labels, as a batch. Throws RegistrationError.
   explicit Requests(const Scope& scope, const RequestOptions& options = {})
       : Requests(batch<Requests>(scope, "", detail::RequestDefinitions(options))) {}
+  /// For batch().
   Requests(const Scope& scope, const detail::RequestDefinitions& definitions)
       : total_(scope.counter(definitions.total)),
         errors_(scope.counter(definitions.errors)),
@@ -178,6 +179,7 @@ class RequestFamily {
   RequestFamily(const Scope& scope, const RequestOptions& options,
                 typename detail::LabelNameFor<LabelTypes>::type... labels)
       : RequestFamily(batch<RequestFamily>(scope, "", detail::RequestDefinitions(options), labels...)) {}
+  /// For batch().
   RequestFamily(const Scope& scope, const detail::RequestDefinitions& definitions,
                 typename detail::LabelNameFor<LabelTypes>::type... labels)
       : total_(scope.counter<LabelTypes...>(definitions.total, labels...)),

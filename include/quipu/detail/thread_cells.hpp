@@ -128,7 +128,7 @@ class Guard {
     if (slab_ != &no_slab) [[likely]] {
       slab_->guards.store((before_ | 1) + (~before_ & 1), std::memory_order_release);
     } else {
-      strangers.fetch_sub(1, std::memory_order_release);
+      strangers.fetch_sub(1, std::memory_order_release);  // pairs with the load in quiesce()
     }
   }
 
