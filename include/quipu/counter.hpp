@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <limits>
 
-#include "quipu/detail/cells.hpp"
-#include "quipu/detail/exemplars.hpp"
+#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/exemplar.hpp"
 
 namespace quipu {

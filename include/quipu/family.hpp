@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "quipu/counter.hpp"
-#include "quipu/detail/series_table.hpp"
+#include "quipu/detail/family/series_table.hpp"
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
 #include "quipu/label.hpp"

@@ -3,7 +3,7 @@
 #include <chrono>
 #include <utility>
 
-#include "quipu/detail/cells.hpp"
+#include "quipu/detail/cells/cells.hpp"
 
 namespace quipu {
 

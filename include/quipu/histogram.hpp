@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "quipu/buckets.hpp"
-#include "quipu/detail/bucket_layout.hpp"
-#include "quipu/detail/cells.hpp"
-#include "quipu/detail/exemplars.hpp"
+#include "quipu/detail/cells/bucket_layout.hpp"
+#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/exemplar.hpp"
 
 namespace quipu {

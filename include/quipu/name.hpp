@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <string_view>
 
-#include "quipu/detail/utf8.hpp"
+#include "quipu/detail/base/utf8.hpp"
 
 namespace quipu {
 

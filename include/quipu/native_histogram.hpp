@@ -3,8 +3,8 @@
 #include <chrono>
 #include <type_traits>
 
-#include "quipu/detail/cells.hpp"
-#include "quipu/detail/native_cells.hpp"
+#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/native_cells.hpp"
 #include "quipu/histogram.hpp"
 
 namespace quipu {

@@ -13,12 +13,12 @@
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
 #include "quipu/label.hpp"
-#include "quipu/memory.hpp"
 #include "quipu/name.hpp"
 #include "quipu/native_histogram.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/stateset.hpp"
+#include "quipu/thread_cell_budget.hpp"
 #if QUIPU_HAS_HTTP
 #include "quipu/exposer.hpp"
 #endif

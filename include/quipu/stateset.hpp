@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "quipu/detail/cells.hpp"
+#include "quipu/detail/cells/cells.hpp"
 #include "quipu/label.hpp"
 
 namespace quipu {

@@ -1,0 +1,208 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/native_cells.hpp"
+#include "quipu/detail/family/label_key.hpp"
+#include "quipu/label.hpp"
+
+namespace quipu::detail {
+
+enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native };
+
+/// A series: its cell, then its key. All but the cell is written before the series is published and does not change
+/// while it can be found, or a guard is held under which it was found. Made by acquire_cell(), with room for the rest.
+struct Series : Cell {
+  std::uint32_t hash;
+  std::uint32_t slot;
+  std::uint32_t position;  // in SeriesTable::order_
+  std::uint32_t key_words : 31;
+  std::uint32_t is_plain : 1;  // no label value holds a character that an exposition format escapes
+
+  [[nodiscard]] std::span<const std::uint64_t> key() const noexcept {
+    return {reinterpret_cast<const std::uint64_t*>(this + 1), key_words};
+  }
+  /// For a series that has just been removed, a handle to nowhere.
+  [[nodiscard]] CellRef ref() noexcept {
+    const std::uint32_t own = tag.load(std::memory_order_acquire);
+    return own == 0 ? CellRef{} : CellRef{this, own, slot};
+  }
+};
+
+static_assert(alignof(Series) == 16);
+
+/// A series as it was when it was looked at: should it be removed, `ref` is not live any more.
+struct SeriesRef {
+  Series* series = nullptr;
+  CellRef ref;
+};
+
+/// The series of one family, found by their label values.
+///
+/// Lookups take no lock. The slots are an open-addressing hash table (linear probing, at most half full) that is
+/// published with release and read with acquire, under a guard. Whoever changes it holds the mutex. A change never
+/// leaves a reader with a wrong series, because the whole key is compared; at worst a reader misses a series that is
+/// being moved, and a miss is looked up again under the mutex. What is taken out, a series or a table that has become
+/// too small, is reused or freed only when all guards of that time have ended; where the system has no means for that,
+/// it is kept.
+class SeriesTable {
+ public:
+  static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
+
+  /// `layout` is given for histograms, `native` for native ones. `closed_size` is the number of combinations if every
+  /// label is a closed set, otherwise 0. From `max_series` on, new label values are counted in one overflow series.
+  /// `first_bits` is what the cell of a series begins with.
+  SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout, std::size_t closed_size,
+              std::size_t max_series, std::uint64_t first_bits, std::optional<NativeSpec> native = {});
+  SeriesTable(const SeriesTable&) = delete;
+  SeriesTable& operator=(const SeriesTable&) = delete;
+  ~SeriesTable();
+
+  /// The series with these label values; a handle to nowhere when there is none. Thread-safe. Takes no lock and does
+  /// not allocate.
+  template <class... Values>
+  [[nodiscard]] CellRef find(const Values&... values) const noexcept {
+    const std::uint32_t hash = hash_of(seed_, values...);
+    const Guard guard;
+    Series* series = find_if(hash, [&](const Series& met) { return is_key_of(met.key(), values...); });
+    return series == nullptr ? CellRef{} : series->ref();
+  }
+  /// The same where all labels are texts and the compiler does not know how many: `value(i)` is that of label i.
+  template <class Value>
+  [[nodiscard]] CellRef find_texts(std::size_t labels, Value value) const noexcept {
+    std::uint64_t hash = seed_.start;
+    for (std::size_t i = 0; i < labels; ++i) hash = hash_value(hash, seed_, std::string_view(value(i)));
+    const Guard guard;
+    Series* series = find_if(static_cast<std::uint32_t>(hash), [&](const Series& met) {
+      const auto key = met.key();
+      const char* next = reinterpret_cast<const char*>(key.data());
+      for (std::size_t i = 0; i < labels; ++i) {
+        if (key.empty() || !is_next(next, std::string_view(value(i)))) return false;
+      }
+      return true;
+    });
+    return series == nullptr ? CellRef{} : series->ref();
+  }
+  /// The same, made if there is none. Thread-safe; takes the lock. A handle to nowhere when memory ran out.
+  /// `index` numbers the combination, in a family of closed labels.
+  [[nodiscard]] CellRef find_or_create(LabelKey& key, std::size_t index = not_closed) noexcept;
+  /// The series of a combination of closed labels; a handle to nowhere when it was not made yet.
+  /// Thread-safe, takes no lock.
+  [[nodiscard]] CellRef closed(std::size_t index) const noexcept {
+    const Guard guard;
+    Series* series = closed_[index].load(std::memory_order_acquire);  // pairs with the release in publish()
+    return series == nullptr ? CellRef{} : series->ref();
+  }
+
+  /// Thread-safe. Whether there was such a series.
+  bool remove(LabelKey& key);
+  bool remove(const SeriesRef& series);
+  void clear();
+
+  /// Shows the series that there are when it begins, in a stable order, a batch at a time. A series that is removed and
+  /// made again meanwhile is not shown again: its tag is newer than the walk. Thread-compatible.
+  ///
+  /// A batch is pointers, copied under the lock, and then keys, copied under a guard that began while the lock was
+  /// held. So neither is held for longer than that takes, nor while a batch is used.
+  class Walk {
+   public:
+    struct Entry {
+      SeriesRef series;
+      std::span<const std::uint64_t> key;  // a copy
+      bool is_plain;
+      std::uint32_t state;  // of the cell, as it was
+    };
+
+    /// With `newest`, a tag that was the last one at an earlier time, it shows the series that there were then.
+    explicit Walk(const SeriesTable& table, std::optional<std::uint32_t> newest = {});
+    Walk(const Walk&) = delete;
+    Walk& operator=(const Walk&) = delete;
+
+    /// The next batch, empty at the end. It is good until the next call. Throws std::bad_alloc.
+    [[nodiscard]] std::span<const Entry> next();
+
+    static constexpr std::size_t max_batch = 64;
+
+   private:
+    [[nodiscard]] std::size_t copy_batch();
+
+    const SeriesTable& table_;
+    std::uint32_t last_tag_ = 0;  // of all series made before it began
+    std::size_t position_ = 0;
+    std::size_t end_ = 0;
+    std::array<Entry, max_batch> batch_;
+    std::unique_ptr<std::uint64_t[]> keys_;
+    std::size_t keys_size_ = 0;
+  };
+
+  [[nodiscard]] const BucketLayout* layout() const noexcept { return layout_; }
+  [[nodiscard]] std::size_t size() const;
+  /// Lookups that went to the overflow series because the table was full.
+  [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }
+
+ private:
+  /// A slot is 0, or a series' address with four bits of its hash in the place of those that are 0 in an address, which
+  /// tell most other series apart without looking at them.
+  struct Slots {
+    explicit Slots(std::size_t size) : mask(size - 1), slots(new std::atomic<std::uintptr_t>[size]()) {}
+    std::size_t mask;
+    std::unique_ptr<std::atomic<std::uintptr_t>[]> slots;
+  };
+  static constexpr std::uintptr_t hash_bits = alignof(Series) - 1;
+  [[nodiscard]] static std::uintptr_t bits_of(std::uint32_t hash) noexcept { return hash >> 28; }
+  [[nodiscard]] static Series* series_in(std::uintptr_t slot) noexcept {
+    return reinterpret_cast<Series*>(slot & ~hash_bits);
+  }
+
+  template <class Matches>
+  [[nodiscard]] Series* find_if(std::uint32_t hash, Matches matches) const noexcept {
+    const Slots& table = *slots_.load(std::memory_order_acquire);  // pairs with the release in grow()
+    for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
+      const std::uintptr_t slot = table.slots[i].load(std::memory_order_acquire);  // pairs with the release in insert()
+      if (slot == 0) return nullptr;
+      if ((slot & hash_bits) == bits_of(hash) && matches(*series_in(slot))) return series_in(slot);
+    }
+  }
+  [[nodiscard]] std::uint32_t hash(std::span<const std::uint64_t> key) const noexcept;
+  [[nodiscard]] Series* find_key(std::span<const std::uint64_t> key) const noexcept;
+  [[nodiscard]] std::size_t cells() const noexcept;
+  CellRef create(std::span<const std::uint64_t> key, std::size_t index);
+  Series& publish(std::span<const std::uint64_t> key, std::size_t index);
+  void insert(Slots& table, Series& series) noexcept;
+  void grow();
+  void take_out(Series& series);
+  void recycle(std::span<Series* const> removed) noexcept;
+
+  const CellKind kind_;
+  const std::vector<LabelColumn> columns_;
+  const BucketLayout* const layout_;
+  const std::optional<NativeSpec> native_;
+  const std::size_t closed_size_;
+  const std::size_t max_series_;
+  const std::uint64_t first_bits_;
+  const HashSeed seed_;
+  const bool has_plain_names_;  // of enumerations
+
+  std::atomic<Slots*> slots_;
+  std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
+  std::atomic<std::uint64_t> overflows_{0};
+
+  mutable std::mutex mutex_;                    // guards what follows, and changes to the slots
+  std::vector<std::unique_ptr<Slots>> tables_;  // the one in use is the last; the others could not be freed
+  std::deque<Series*> order_;                   // null where a series was removed
+  std::vector<std::uint32_t> free_positions_;   // for new series
+  std::size_t live_ = 0;
+  Series* overflow_ = nullptr;
+};
+
+}  // namespace quipu::detail

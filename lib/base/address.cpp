@@ -1,0 +1,51 @@
+#include "base/address.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <charconv>
+#include <stdexcept>
+#include <system_error>
+
+namespace quipu::detail {
+
+Address parse_address(std::string_view text) {
+  Address address;
+  const auto colon = text.rfind(':');
+  if (colon == text.npos || text.find('\0') != text.npos) throw std::runtime_error("expected HOST:PORT");
+  std::string_view host = text.substr(0, colon);
+  if (host.starts_with('[') || host.ends_with(']')) {
+    if (host.size() < 3 || !host.starts_with('[') || !host.ends_with(']')) {
+      throw std::runtime_error("expected [IPv6 address]:PORT");
+    }
+    host = host.substr(1, host.size() - 2);
+    address.is_ipv6_literal = true;
+  } else if (host.find(':') != host.npos) {
+    throw std::runtime_error("expected HOST:PORT, with brackets around an IPv6 address");
+  }
+  const std::string_view digits = text.substr(colon + 1);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), address.port);
+  if (error != std::errc{} || end != digits.data() + digits.size()) {
+    throw std::runtime_error("the port is a number from 0 to 65535");
+  }
+  address.host = host;
+  return address;
+}
+
+Resolved::Resolved(const Address& address, int socket_type, int flags) {
+  addrinfo hints{};
+  hints.ai_family = address.is_ipv6_literal ? AF_INET6 : AF_UNSPEC;
+  hints.ai_socktype = socket_type;
+  hints.ai_flags = flags | AI_NUMERICSERV | (address.is_ipv6_literal ? AI_NUMERICHOST : 0);
+  // "localhost" is this machine, whatever the resolver knows (RFC 6761, 6.3), and a bare one may not know it.
+  const std::string host = address.host == "localhost" ? "127.0.0.1" : address.host;
+  const int error = ::getaddrinfo(host.c_str(), std::to_string(address.port).c_str(), &hints, &first_);
+  if (error == EAI_SYSTEM) throw std::runtime_error(std::generic_category().message(errno));
+  if (error != 0) throw std::runtime_error(::gai_strerror(error));
+}
+
+Resolved::~Resolved() {
+  if (first_ != nullptr) ::freeaddrinfo(first_);
+}
+
+}  // namespace quipu::detail

@@ -1,0 +1,211 @@
+#include "quipu/detail/cells/exemplars.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "base/utf8.hpp"
+#include "quipu/name.hpp"
+
+namespace quipu {
+namespace detail {
+namespace {
+
+/// The usual ones (a trace id, a span id) are shorter, and any in ASCII are not longer.
+constexpr std::size_t usual_bytes = ExemplarCopy::max_code_points;
+
+struct Entry {
+  std::atomic<bool> is_busy{false};
+  // Stored by whoever has made it busy; the others look at them to learn whether it is worth it.
+  std::atomic<std::uint32_t> tag{0};   // of the series whose exemplar this is
+  std::atomic<std::int64_t> taken{0};  // when, by milliseconds_now()
+
+  // For whoever has made it busy.
+  WallTime time;
+  double value;
+  std::size_t labels;
+  std::array<std::uint16_t, 2 * Exemplar::max_labels> sizes;  // of each name and value, which stand behind each other
+  std::array<char, usual_bytes> usual_text;
+  std::unique_ptr<char[]> long_text;  // of max_bytes, once it was needed
+};
+
+using Place = std::atomic<Entry*>;
+struct Page {
+  Place places[2 * cells_per_page]{};
+};
+
+constinit std::atomic<Page*> pages[max_pages]{};
+constinit std::atomic<bool> has_entries{false};
+constinit std::atomic<std::int64_t> interval{1000};  // milliseconds
+
+/// By a clock that does not go back, and costs a few nanoseconds to read; it is a few milliseconds late.
+std::int64_t milliseconds_now() noexcept {
+#ifdef CLOCK_MONOTONIC_COARSE
+  timespec now{};
+  if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) == 0)
+    return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+#endif
+  const auto time = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+}
+
+/// Null if there is none yet.
+Entry* find_entry(CellRef series, std::size_t place) noexcept {
+  // Acquire, both: pair with publish().
+  Page* page = pages[series.slot / cells_per_page].load(std::memory_order_acquire);
+  if (page == nullptr) return nullptr;
+  return page->places[2 * (series.slot % cells_per_page) + place].load(std::memory_order_acquire);
+}
+
+/// What `pointer` points to, made if that is nothing; null when memory ran out.
+template <class T>
+T* publish(std::atomic<T*>& pointer) noexcept {
+  T* known = pointer.load(std::memory_order_acquire);  // pairs with the release below
+  if (known != nullptr) return known;
+  std::unique_ptr<T> made(new (std::nothrow) T);
+  if (made == nullptr) return nullptr;
+  // Release: pairs with the acquire of whoever finds it. Acquire: somebody else has been faster.
+  if (!pointer.compare_exchange_strong(known, made.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+    return known;
+  }
+  return made.release();
+}
+
+/// Under a guard, for a live series. Null when there is no room.
+Entry* make_entry(CellRef series, std::size_t place) noexcept {
+  if (series.slot == 0) return nullptr;
+  Page* page = publish(pages[series.slot / cells_per_page]);
+  if (page == nullptr) return nullptr;
+  Entry* entry = publish(page->places[2 * (series.slot % cells_per_page) + place]);
+  if (entry != nullptr) has_entries.store(true, std::memory_order_relaxed);
+  return entry;
+}
+
+bool is_due(const Entry& entry, std::uint32_t tag) noexcept {
+  if (entry.tag.load(std::memory_order_relaxed) != tag) return true;
+  const std::int64_t taken = entry.taken.load(std::memory_order_relaxed);
+  return milliseconds_now() - taken >= interval.load(std::memory_order_relaxed);
+}
+
+/// Makes the entry busy if it is not.
+bool try_lock(Entry& entry) noexcept {
+  // Acquire: pairs with unlock().
+  return !entry.is_busy.load(std::memory_order_relaxed) && !entry.is_busy.exchange(true, std::memory_order_acquire);
+}
+void unlock(Entry& entry) noexcept { entry.is_busy.store(false, std::memory_order_release); }  // pairs with try_lock()
+
+std::size_t code_points(std::string_view text) noexcept {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+std::optional<Dropped> what_is_wrong(const Exemplar& exemplar) noexcept {
+  if (exemplar.has_too_many_labels()) return Dropped::too_long;
+  const Labels labels = exemplar.labels();
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto& [name, value] = labels[i];
+    // First the size, as a bound on the work.
+    if (name.size() > ExemplarCopy::max_bytes || value.size() > ExemplarCopy::max_bytes) return Dropped::too_long;
+    const auto has_this_name = [&name = name](const Label& other) { return other.name == name; };
+    if (!is_label_name(name) || std::ranges::any_of(labels.first(i), has_this_name)) return Dropped::bad_label;
+    if (!is_utf8(value)) return Dropped::not_utf8;
+    total += name.size() + code_points(value);
+  }
+  if (total > ExemplarCopy::max_code_points) return Dropped::too_long;
+  return {};
+}
+
+/// False when memory ran out.
+bool write(Entry& entry, const Exemplar& exemplar) noexcept {
+  std::size_t size = 0;
+  for (const auto& [name, value] : exemplar.labels()) size += name.size() + value.size();
+  char* to = entry.usual_text.data();
+  if (size > usual_bytes) {
+    if (entry.long_text == nullptr) entry.long_text.reset(new (std::nothrow) char[ExemplarCopy::max_bytes]);
+    to = entry.long_text.get();
+    if (to == nullptr) return false;
+  }
+  std::size_t part = 0;
+  for (const auto& [name, value] : exemplar.labels()) {
+    for (const std::string_view text : {name, value}) {
+      to = std::ranges::copy(text, to).out;
+      entry.sizes[part++] = static_cast<std::uint16_t>(text.size());
+    }
+  }
+  entry.labels = part / 2;
+  return true;
+}
+
+}  // namespace
+
+bool is_exemplar_due(CellRef series, std::size_t place) noexcept {
+  if (!series.is_live()) return false;
+  const Entry* entry = find_entry(series, place);
+  return entry == nullptr || is_due(*entry, series.tag);
+}
+
+void keep_exemplar(CellRef series, std::size_t place, double value, const Exemplar& exemplar,
+                   bool only_if_due) noexcept {
+  if (exemplar.is_empty()) return;
+  const auto drop = [](Dropped why) {
+    dropped_exemplars[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+  };
+  if (const auto wrong = what_is_wrong(exemplar)) return drop(*wrong);
+  const Guard guard;  // the place stays this series'
+  if (!series.is_live()) return;
+  Entry* entry = make_entry(series, place);
+  if (entry == nullptr) return drop(Dropped::no_room);
+  if (!try_lock(*entry)) return drop(Dropped::busy);
+  // Two threads may have found that one is due.
+  if (!only_if_due || is_due(*entry, series.tag)) {
+    const bool is_whole = write(*entry, exemplar);
+    entry->value = value;
+    entry->time = std::chrono::system_clock::now();
+    entry->taken.store(milliseconds_now(), std::memory_order_relaxed);
+    entry->tag.store(is_whole ? series.tag : 0, std::memory_order_relaxed);
+    if (!is_whole) drop(Dropped::no_room);
+  }
+  unlock(*entry);
+}
+
+bool are_there_exemplars() noexcept { return has_entries.load(std::memory_order_relaxed); }
+
+bool read_exemplar(CellRef series, std::size_t place, ExemplarCopy& into) noexcept {
+  Entry* entry = find_entry(series, place);
+  if (entry == nullptr) return false;
+  // A writer is done in much less time, unless it was descheduled there, or left behind by a fork.
+  for (int attempts = 64; !try_lock(*entry); --attempts) {
+    if (attempts == 0) return false;
+    std::this_thread::yield();
+  }
+  const bool is_own = entry->tag.load(std::memory_order_relaxed) == series.tag;
+  if (is_own) {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < 2 * entry->labels; ++i) size += entry->sizes[i];
+    std::memcpy(into.text.data(), size > usual_bytes ? entry->long_text.get() : entry->usual_text.data(), size);
+    const char* text = into.text.data();
+    for (std::size_t i = 0; i < entry->labels; ++i) {
+      const auto next = [&](std::size_t part) { return std::string_view(std::exchange(text, text + part), part); };
+      into.labels[i].name = next(entry->sizes[2 * i]);
+      into.labels[i].value = next(entry->sizes[2 * i + 1]);
+    }
+    into.view = {Labels(into.labels).first(entry->labels), entry->value, entry->time};
+  }
+  unlock(*entry);
+  return is_own;
+}
+
+}  // namespace detail
+
+void set_exemplar_interval(std::chrono::milliseconds interval) noexcept {
+  detail::interval.store(interval.count(), std::memory_order_relaxed);
+}
+
+}  // namespace quipu

@@ -1,0 +1,355 @@
+#include "quipu/detail/cells/native_cells.hpp"
+
+#include <algorithm>
+#include <array>
+#include <new>
+
+#include "cells/native_cells.hpp"
+
+namespace quipu::detail {
+
+constinit std::mutex native_lock;
+
+namespace {
+
+/// How many counters a generation may have. With the cell before them, runs of these fill a page of cells without a
+/// rest. The first is for histograms as most are; one that needs more gets a generation of the next size.
+constexpr std::array<std::uint32_t, 5> sizes{30, 62, 126, 254, 510};
+static_assert(histogram_cells(sizes.front()) == 16 && histogram_cells(sizes.back()) == cells_per_page);
+
+/// What observe() asks of a layout is how many buckets there are.
+constexpr auto counters_of_size = [] {
+  std::array<BucketLayout, sizes.size()> layouts{};
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    layouts[i] = no_bounds;
+    layouts[i].count = sizes[i] - 1;
+  }
+  return layouts;
+}();
+
+constexpr std::int32_t coarsest = -4;
+
+NativeKey native_part(NativeKey key) noexcept { return key & ~native_classic; }
+
+/// In other resolutions some may be the same.
+void make_coarser(std::vector<NativeKey>& keys, const NativeResolution& from, const NativeResolution& to) noexcept {
+  for (NativeKey& key : keys) key = coarser(key, from, to);
+  std::erase_if(keys, is_native_zero);
+  std::ranges::sort(keys);
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+}
+
+/// Null when memory ran out. It has no counters yet.
+NativeGeneration* make_generation(const NativeResolution& resolution, const BucketLayout* classic,
+                                  std::uint32_t counters, std::uint64_t epoch, WallTime created) noexcept {
+  const auto size = std::ranges::lower_bound(sizes, counters) - sizes.begin();
+  const std::size_t entries = std::bit_ceil(std::size_t{2} * sizes[static_cast<std::size_t>(size)]);
+  void* memory = ::operator new (sizeof(NativeGeneration) + entries * sizeof(std::uint64_t),
+                                 std::align_val_t{alignof(NativeGeneration)}, std::nothrow);
+  if (memory == nullptr) return nullptr;
+  auto* made = new (memory) NativeGeneration{
+      .layout = native_layout(resolution),
+      .classic = classic,
+      .cells = {},
+      .counters = &counters_of_size[static_cast<std::size_t>(size)],
+      .hash_shift = static_cast<std::uint32_t>(std::countl_zero(static_cast<std::uint32_t>(entries - 1))),
+      .mask = static_cast<std::uint32_t>(entries - 1),
+      .cell = {},
+      .resolution = resolution,
+      .epoch = epoch,
+      .created = created,
+      .keys = {}};
+  new (made->entries()) std::atomic<std::uint64_t>[ entries ]();
+  try {
+    made->keys.reserve(made->counters->cells());
+  } catch (...) {
+    std::destroy_at(made);
+    ::operator delete (memory, std::align_val_t{alignof(NativeGeneration)});
+    return nullptr;
+  }
+  made->cells = begin_series(made->cell, histogram_cells(made->counters->cells()), 0);
+  return made;
+}
+
+/// Nobody observes in it any more.
+void recycle(NativeGeneration* generation) noexcept {
+  end_series(generation->cell);
+  recycle_series(generation->cell, generation->cells.slot, histogram_cells(generation->counters->cells()), true);
+  std::destroy_at(generation);
+  ::operator delete (generation, std::align_val_t{alignof(NativeGeneration)});
+}
+
+}  // namespace
+
+NativeCells::NativeCells(const NativeSpec& spec, const BucketLayout* classic)
+    : spec_(spec), classic_(classic), last_reset_(Clock::now()) {
+  oldest_ = make_generation(spec.initial, classic, sizes.front(), 0, std::chrono::system_clock::now());
+  if (oldest_ == nullptr) throw std::bad_alloc();
+  base_.resolution = spec.initial;
+  current_.store(oldest_, std::memory_order_relaxed);
+}
+
+NativeCells::~NativeCells() {
+  while (oldest_ != nullptr) recycle(std::exchange(oldest_, oldest_->newer));
+}
+
+void NativeCells::release() noexcept {
+  // Release and acquire: the last one has behind it what the others did.
+  if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+void NativeCells::observe_slowly(double value) noexcept {
+  for (;;) {
+    NativeGeneration& seen = current();
+    const NativeKey key = seen.key(value);
+    const std::uint32_t counter = seen.find(key);
+    if (counter != NativeGeneration::none) return observe(seen.cells, *seen.counters, counter, value);
+    const std::lock_guard held(native_lock);
+    if (!add(seen, key)) return;
+  }
+}
+
+/// Adds a counter for the key to the generation, if that is still the current one and has room; otherwise there is
+/// another one now. False when memory ran out.
+bool NativeCells::add(NativeGeneration& seen, NativeKey key) noexcept {
+  if (&seen != current_.load(std::memory_order_relaxed) || seen.find(key) != NativeGeneration::none) return true;
+  const NativeKey native = native_part(key);
+  if (!is_native_zero(key) && !std::ranges::binary_search(populated_, native)) {
+    try {
+      populated_.insert(std::ranges::upper_bound(populated_, native), native);
+    } catch (...) {
+      return false;
+    }
+    if (populated_.size() > spec_.max_buckets) {
+      if (!reduce()) return false;
+      if (&seen != current_.load(std::memory_order_relaxed)) return true;
+    }
+  }
+  const auto number = static_cast<std::uint32_t>(seen.keys.size());
+  const auto size = static_cast<std::uint32_t>(seen.counters->cells());
+  if (number == size) return size < sizes.back() && publish(seen.resolution, size + 1, seen.epoch);
+  seen.keys.push_back(key);
+  std::uint32_t i = seen.home(key);
+  while (seen.entries()[i].load(std::memory_order_relaxed) != 0) i = (i + 1) & seen.mask;
+  seen.entries()[i].store(std::uint64_t{key} << 32 | number, std::memory_order_release);  // pairs with find()
+  return true;
+}
+
+/// Makes the populated buckets no more than there may be: by a reset, if it is time for one; else by a wider zero
+/// bucket, as far as that may go; else by a lower schema, as far as there is one. False when memory ran out.
+bool NativeCells::reduce() noexcept {
+  // Without readers, who give back what is not needed any more, resets would pile up.
+  if (was_read_ && can_reset()) return reset();
+  is_reset_due_ = spec_.min_reset_interval.count() > 0;
+  const NativeGeneration& old = *current_.load(std::memory_order_relaxed);
+  NativeResolution resolution = old.resolution;
+  while (populated_.size() > spec_.max_buckets) {
+    const NativeResolution before = resolution;
+    const double closest = native_bound(native_index(populated_.front(), before.schema), before.schema);
+    if (closest <= spec_.max_zero_threshold) {
+      resolution.zero_threshold = closest;
+    } else if (before.schema > coarsest) {
+      --resolution.schema;
+    } else {
+      break;
+    }
+    make_coarser(populated_, before, resolution);
+  }
+  if (resolution == old.resolution) return true;
+  return publish(resolution, static_cast<std::uint32_t>(old.counters->cells()), old.epoch);
+}
+
+bool NativeCells::can_reset() const noexcept {
+  return spec_.min_reset_interval.count() > 0 && Clock::now() - last_reset_ >= spec_.min_reset_interval;
+}
+
+bool NativeCells::reset() noexcept {
+  if (!publish(spec_.initial, sizes.front(), current_.load(std::memory_order_relaxed)->epoch + 1)) return false;
+  populated_.clear();
+  is_reset_due_ = false;
+  was_read_ = false;
+  last_reset_ = Clock::now();
+  return true;
+}
+
+/// Makes a new generation the current one.
+bool NativeCells::publish(const NativeResolution& resolution, std::uint32_t counters, std::uint64_t epoch) noexcept {
+  NativeGeneration& old = *current_.load(std::memory_order_relaxed);
+  const WallTime created = epoch == old.epoch ? old.created : std::chrono::system_clock::now();
+  NativeGeneration* made = make_generation(resolution, classic_, counters, epoch, created);
+  if (made == nullptr) return false;
+  old.newer = made;
+  current_.store(made, std::memory_order_release);  // pairs with current()
+  return true;
+}
+
+// Reading.
+
+void NativeCells::Counts::merge() noexcept {
+  std::ranges::sort(by_key);
+  auto last = by_key.begin();
+  for (auto next = by_key.begin(); next != by_key.end(); ++next) {
+    if (last == next) continue;
+    if (last->first == next->first) {
+      last->second += next->second;
+    } else {
+      *++last = *next;
+    }
+  }
+  if (last != by_key.end()) by_key.erase(last + 1, by_key.end());
+}
+
+void NativeCells::Counts::make_coarser(const NativeResolution& to) noexcept {
+  if (to == resolution) return;
+  for (auto& [key, count] : by_key) key = coarser(key, resolution, to);
+  resolution = to;
+  merge();
+}
+
+void NativeCells::Counts::add(const NativeResolution& part, std::span<const NativeKey> keys,
+                              const HistogramSnapshot& counted) {
+  by_key.reserve(by_key.size() + keys.size());
+  make_coarser(part);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (counted.counts[i] > 0) by_key.emplace_back(keys[i], counted.counts[i]);
+  }
+  sum += counted.sum;
+  merge();
+}
+
+void NativeCells::Counts::show(NativeSnapshot& into) const {
+  into.schema = resolution.schema;
+  into.zero_threshold = resolution.zero_threshold;
+  into.zero_count = 0;
+  into.positive.clear();
+  into.negative.clear();
+  into.sum = sum;
+  for (const auto& [key, count] : by_key) {
+    into.counts[key & native_classic] += count;
+    if (is_native_zero(key)) {
+      into.zero_count += count;
+      continue;
+    }
+    auto& side = (key & native_sign) == 0 ? into.positive : into.negative;
+    const std::int32_t index = native_index(key, resolution.schema);
+    if (!side.empty() && side.back().index == index) {
+      side.back().count += count;  // the same with another classic bucket
+    } else {
+      side.push_back({index, count});
+    }
+  }
+}
+
+/// Puts a generation into the base, if it is of the epoch that counts.
+void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch) {
+  if (final_one.epoch != epoch) return;
+  HistogramSnapshot counted;
+  read_histogram(final_one.cells, *final_one.counters, counted);
+  if (base_.epoch != epoch) base_ = {.epoch = epoch, .resolution = final_one.resolution};
+  base_.add(final_one.resolution, final_one.keys, counted);
+}
+
+void NativeCells::read(NativeSnapshot& into) {
+  const std::lock_guard reading(reading_);
+  // What is shown is the epoch of `last`. If a reset is due, that is the one that ends with this reading: so what was
+  // counted before the reset has been shown, all of it.
+  NativeGeneration* last = nullptr;
+  NativeGeneration* in_use = nullptr;
+  {
+    const std::lock_guard held(native_lock);
+    last = current_.load(std::memory_order_relaxed);
+    was_read_ = true;
+    if (is_reset_due_ && can_reset()) static_cast<void>(reset());
+    in_use = current_.load(std::memory_order_relaxed);
+  }
+  const std::uint64_t epoch = last->epoch;
+  into.created = last->created;
+  if (oldest_ != in_use && quiesce()) {
+    while (oldest_ != in_use) {
+      fold(*oldest_, epoch);
+      recycle(std::exchange(oldest_, oldest_->newer));
+    }
+  }
+
+  Counts all;
+  if (base_.epoch == epoch) all = base_;
+  const NativeGeneration* newest = nullptr;
+  HistogramSnapshot counted;
+  std::vector<NativeKey> keys;
+  for (NativeGeneration* part = oldest_; part->epoch <= epoch; part = part->newer) {
+    if (part->epoch == epoch) {
+      newest = part;
+      read_histogram(part->cells, *part->counters, counted);
+      keys.reserve(part->counters->cells());
+      {
+        const std::lock_guard held(native_lock);  // after the counts, so that no key of theirs is missing
+        keys.assign(part->keys.begin(), part->keys.end());
+      }
+      all.add(part->resolution, keys, counted);
+    }
+    if (part == last) break;
+  }
+  if (newest != nullptr) {
+    // In the resolution that these buckets have become by now there are no more of them than there may be.
+    const std::lock_guard held(native_lock);
+    while (newest->newer != nullptr && newest->newer->epoch == epoch) newest = newest->newer;
+  }
+  if (newest != nullptr) all.make_coarser(newest->resolution);
+  into.counts.assign(classic_ == nullptr ? 1 : classic_->cells(), 0);
+  all.show(into);
+}
+
+namespace {
+
+/// Shares the ownership of a live series' histogram.
+class Shared {
+ public:
+  explicit Shared(CellRef series) noexcept {
+    const Guard guard;
+    if (!series.is_live()) return;
+    histogram_ = std::bit_cast<NativeCells*>(series.cell->bits.load(std::memory_order_relaxed));
+    histogram_->share();
+  }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  ~Shared() {
+    if (histogram_ != nullptr) histogram_->release();
+  }
+  [[nodiscard]] NativeCells* get() const noexcept { return histogram_; }
+
+ private:
+  NativeCells* histogram_ = nullptr;
+};
+
+}  // namespace
+
+std::size_t native_place(CellRef series, double value) noexcept {
+  const Guard guard;
+  if (!series.is_live()) return bucket_place(0);
+  // Relaxed, as in observe_native().
+  const auto* histogram = std::bit_cast<NativeCells*>(series.cell->bits.load(std::memory_order_relaxed));
+  return bucket_place(histogram->classic_bucket(value));
+}
+
+bool read_native(CellRef from, NativeSnapshot& into) {
+  const Shared histogram(from);
+  if (histogram.get() == nullptr) {
+    into = {};
+    into.counts.assign(1, 0);
+    return false;
+  }
+  histogram.get()->read(into);
+  return true;
+}
+
+// Relaxed, both: a series is found after it has begun, and not found any more when it is recycled.
+
+void begin_native(Cell& cell, NativeCells& histogram) noexcept {
+  cell.bits.store(std::bit_cast<std::uint64_t>(&histogram), std::memory_order_relaxed);
+}
+
+void recycle_native(Cell& cell) noexcept {
+  std::bit_cast<NativeCells*>(cell.bits.exchange(0, std::memory_order_relaxed))->release();
+}
+
+}  // namespace quipu::detail

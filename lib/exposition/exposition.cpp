@@ -1,0 +1,86 @@
+#include "quipu/exposition.hpp"
+
+#include <utility>
+
+#include "exposition/encoder.hpp"
+#include "quipu/registry.hpp"
+#include "registry/registry_core.hpp"
+#include "registry/scrape.hpp"
+
+namespace quipu {
+namespace {
+
+/// As large as what a socket takes at once, and small enough to stay in the processor's cache.
+constexpr std::size_t piece_size = std::size_t{64} * 1024;
+constexpr std::size_t beyond = piece_size / 4;  // what is shown last may go over the limit
+
+class RegistryPage final : public PageStream {
+ public:
+  RegistryPage(std::shared_ptr<detail::RegistryCore> registry, const ScrapeRequest& request)
+      : format_(detail::negotiate(request.accept, registry->formats())), scrape_(std::move(registry), request) {}
+
+  [[nodiscard]] std::string_view content_type() const noexcept override { return content_type_; }
+
+  [[nodiscard]] std::string_view next() override {
+    buffer_.clear();
+    while (!is_over_ && buffer_.size() < piece_size) {
+      if (scrape_.show_some(*encoder_)) continue;
+      encoder_->finish();
+      is_over_ = true;
+    }
+    return buffer_.view();
+  }
+
+ private:
+  const detail::Format format_;
+  detail::Scrape scrape_;
+  const std::string content_type_ = detail::content_type(format_);
+  detail::PageBuffer buffer_{piece_size + beyond};
+  const std::unique_ptr<detail::Encoder> encoder_ = detail::make_encoder(format_, buffer_);
+  bool is_over_ = false;
+};
+
+class WholePage final : public PageStream {
+ public:
+  explicit WholePage(Page page) : page_(std::move(page)) {}
+
+  [[nodiscard]] std::string_view content_type() const noexcept override { return page_.content_type; }
+  [[nodiscard]] std::string_view next() override {
+    return std::exchange(is_taken_, true) ? std::string_view() : std::string_view(page_.body);
+  }
+
+ private:
+  const Page page_;
+  bool is_taken_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<PageStream> open_page(const Registry& registry, const ScrapeRequest& request) {
+  return std::make_unique<RegistryPage>(registry.core(), request);
+}
+
+std::unique_ptr<PageStream> open_page(Page page) { return std::make_unique<WholePage>(std::move(page)); }
+
+void render(const Registry& registry, const ScrapeRequest& request, Page& into) {
+  const auto page = open_page(registry, request);
+  into.content_type = page->content_type();
+  into.body.clear();
+  for (auto piece = page->next(); !piece.empty(); piece = page->next()) into.body += piece;
+}
+
+Page render(const Registry& registry, const ScrapeRequest& request) {
+  Page page;
+  render(registry, request, page);
+  return page;
+}
+
+Page render(const Registry& registry, std::string_view accept) {
+  return render(registry, ScrapeRequest{.accept = accept});
+}
+
+PageSource page_source(const Registry& registry) {
+  return [registry](const ScrapeRequest& request) { return open_page(registry, request); };
+}
+
+}  // namespace quipu

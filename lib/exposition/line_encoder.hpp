@@ -1,0 +1,169 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "exposition/encoder.hpp"
+#include "exposition/page_buffer.hpp"
+#include "quipu/sample.hpp"
+
+namespace quipu::detail {
+
+/// As put(to, real), but what would look like a whole number has ".0" behind it.
+[[nodiscard]] inline char* put_with_point(char* to, double real) noexcept {
+  constexpr double limit = 1e6;  // from here on there is an exponent
+  to = put(to, real);
+  const bool is_whole = real > -limit && real < limit && real == static_cast<std::int32_t>(real);
+  return is_whole ? put(to, std::string_view(".0")) : to;
+}
+
+/// Adds `text` with the escapes of label values.
+void append_escaped(std::string& to, std::string_view text);
+/// A label's name as it stands before the equals sign, in quotes if it has to be.
+[[nodiscard]] std::string written_label_name(std::string_view name, Escaping escaping);
+
+/// What the formats have in common whose series are lines: a name, labels, and a number.
+///
+/// What the lines of a family have in common is put together once, so that a line is a few copies and a number.
+class LineEncoder : public Encoder {
+ protected:
+  /// Where doubles that happen to be whole are written as `1` or as `1.0`.
+  enum class Reals : std::uint8_t { shortest, with_point };
+
+  static constexpr std::size_t number_size = slack;
+  static constexpr char quote = '"';
+
+  LineEncoder(PageBuffer& page, Escaping escaping, Reals reals) : page_(page), escaping_(escaping), reals_(reals) {}
+
+  /// Prepares the lines of a family. Puts nothing.
+  void begin_family(const FamilyView& family);
+
+  [[nodiscard]] PageBuffer& page() noexcept { return page_; }
+  [[nodiscard]] Escaping escaping() const noexcept { return escaping_; }
+  /// The family's, as it is written, without the quotes that it may have. A suffix may be put behind it or taken off.
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+  /// What precedes the text of a HELP, TYPE or UNIT line.
+  void put_comment(std::string_view keyword, std::string_view name);
+
+  /// Makes `start` what the lines of series begin with that are called like the family, but for another end: all up to
+  /// the first label value that is not constant.
+  void set_start(std::string& start, std::string_view name, std::string_view suffix = {}) const;
+  /// From there to the number, at most, whether values need escapes or not.
+  [[nodiscard]] std::size_t size_of_labels(Labels labels) const noexcept;
+  [[nodiscard]] char* put_labels(char* to, Labels labels, bool is_plain) const noexcept;
+  [[nodiscard]] char* put_real(char* to, double real) const noexcept;
+  [[nodiscard]] char* put_number(char* to, Number number) const noexcept;
+
+  /// Puts a line of a series up to its number. Behind that there are `more` bytes for the rest.
+  template <class Series>
+  [[nodiscard]] char* begin_line(std::string_view start, const Series& series, std::size_t more);
+
+  /// Puts the lines of a histogram: buckets, and sum and count if `has_sum`. `put_more(to, i)` is called before the end
+  /// of bucket i's line; all that it puts is no more than `more` bytes.
+  template <class PutMore>
+  void put_histogram(const HistogramSample& sample, bool has_sum, std::size_t more, PutMore put_more);
+
+ private:
+  void prepare_buckets(std::span<const double> bounds);
+
+  PageBuffer& page_;
+  const Escaping escaping_;
+  const Reals reals_;
+
+  std::string name_;
+  bool is_quoted_ = false;
+  std::size_t const_labels_ = 0;
+  /// From the name to the first value that is not constant: `{env="prod",region="`. Behind a name that is in quotes,
+  /// and so in the braces, a comma is in the place of the brace.
+  std::string first_labels_;
+  std::vector<std::string> between_values_;  // of the labels that are not constant: `",path="`
+  std::string_view end_of_labels_;           // from the last value to the number
+  std::size_t fixed_size_ = 0;               // of these two
+  std::string bucket_start_;                 // of a histogram's lines
+  std::string sum_start_;
+  std::string count_start_;
+  std::vector<double> bounds_;
+  /// From the last value to the number in the lines of a histogram's buckets: `",le="0.5"} `. One for each bound, and
+  /// one for +Inf.
+  std::vector<std::string> bucket_ends_;
+};
+
+inline std::size_t LineEncoder::size_of_labels(Labels labels) const noexcept {
+  std::size_t size = fixed_size_;
+  for (const Label& label : labels.subspan(const_labels_)) size += 2 * label.value.size();
+  return size;
+}
+
+/// Up to the last value.
+inline char* LineEncoder::put_labels(char* to, Labels labels, bool is_plain) const noexcept {
+  const Labels own = labels.subspan(const_labels_);
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    if (i > 0) to = detail::put(to, between_values_[i - 1]);
+    to = is_plain ? detail::put(to, own[i].value) : put_escaped(to, own[i].value, quote);
+  }
+  return to;
+}
+
+inline char* LineEncoder::put_real(char* to, double real) const noexcept {
+  return reals_ == Reals::with_point ? put_with_point(to, real) : detail::put(to, real);
+}
+
+inline char* LineEncoder::put_number(char* to, Number number) const noexcept {
+  return number.is_whole() ? detail::put(to, number.whole()) : put_real(to, number.real());
+}
+
+template <class Series>
+inline char* LineEncoder::begin_line(std::string_view start, const Series& series, std::size_t more) {
+  char* to = page_.reserve(start.size() + size_of_labels(series.labels) + more);
+  to = detail::put(to, start);
+  to = put_labels(to, series.labels, series.is_plain);
+  return detail::put(to, end_of_labels_);
+}
+
+template <class PutMore>
+inline void LineEncoder::put_histogram(const HistogramSample& sample, bool has_sum, std::size_t more,
+                                       PutMore put_more) {
+  if (bucket_ends_.empty() || !std::ranges::equal(sample.bounds, bounds_)) prepare_buckets(sample.bounds);
+  constexpr std::size_t bound_size = 10 + number_size;
+  const std::size_t line_size =
+      bucket_start_.size() + size_of_labels(sample.labels) + bound_size + number_size;  // the longest start
+  char* to = page_.reserve((sample.counts.size() + 2) * line_size + more);
+
+  // The name and the labels are put together in the first line, and copied from there.
+  const char* line = to;
+  to = detail::put(to, bucket_start_);
+  const char* values_begin = to;
+  to = put_labels(to, sample.labels, sample.is_plain);
+  const std::string_view values(values_begin, static_cast<std::size_t>(to - values_begin));
+  const std::string_view start(line, static_cast<std::size_t>(to - line));
+
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < sample.counts.size(); ++i) {
+    count += sample.counts[i];
+    if (i > 0) to = detail::put(to, start);
+    to = detail::put(to, bucket_ends_[i]);
+    to = detail::put(to, count);
+    to = put_more(to, i);
+    *to++ = '\n';
+  }
+  const auto put_rest = [&](std::string_view rest_start, Number number) {
+    to = detail::put(to, rest_start);
+    to = detail::put(to, values);
+    to = detail::put(to, end_of_labels_);
+    to = put_number(to, number);
+    *to++ = '\n';
+  };
+  if (has_sum) {
+    put_rest(sum_start_, sample.sum);
+    put_rest(count_start_, count);
+  }
+  page_.end_at(to);
+}
+
+}  // namespace quipu::detail

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+
+#include "exposition/open_metrics_lines.hpp"
+
+namespace quipu::detail {
+
+/// Writes OpenMetrics 2.0.0-rc0: names are whole, a series is one line, histograms with native buckets included.
+/// https://github.com/prometheus/docs/blob/main/docs/specs/om/open_metrics_spec_2_0.md
+class OpenMetrics2Encoder final : public OpenMetricsLines {
+ public:
+  OpenMetrics2Encoder(PageBuffer& page, const Format& format) : OpenMetricsLines(page, format) {}
+
+  void family(const FamilyView& family) override;
+  void sample(const Sample& sample) override;
+  void histogram(const HistogramSample& sample) override;
+
+ private:
+  std::string start_;
+  std::string rest_;  // of the line at hand
+};
+
+}  // namespace quipu::detail

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+
+#include "exposition/line_encoder.hpp"
+
+namespace quipu::detail {
+
+/// Writes the Prometheus text exposition format, 0.0.4 and 1.0.0, which differ in what names may be.
+/// https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md
+class TextEncoder final : public LineEncoder {
+ public:
+  TextEncoder(PageBuffer& page, const Format& format) : LineEncoder(page, format.escaping, Reals::shortest) {}
+
+  void family(const FamilyView& family) override;
+  void sample(const Sample& sample) override;
+  void histogram(const HistogramSample& sample) override;
+
+ private:
+  std::string start_;
+};
+
+}  // namespace quipu::detail

@@ -1,0 +1,191 @@
+#include "family/definition.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <span>
+
+#include "base/utf8.hpp"
+#include "family/escaping.hpp"
+#include "quipu/error.hpp"
+#include "quipu/name.hpp"
+
+namespace quipu::detail {
+namespace {
+
+constexpr std::string_view total = "_total";
+constexpr std::string_view info = "_info";
+
+constexpr std::string_view metric_rule =
+    "a metric name is letters, digits, '_' or ':' and does not begin with a digit ([a-zA-Z_:][a-zA-Z0-9_:]*)";
+constexpr std::string_view label_rule =
+    "a label name is letters, digits or '_' and begins neither with a digit nor with \"__\" ([a-zA-Z_][a-zA-Z0-9_]*)";
+constexpr std::string_view utf8_hint = ", unless the registry takes any name in UTF-8 (RegistryOptions::utf8_names)";
+constexpr std::string_view utf8_metric_rule = "a metric name is not empty, and UTF-8";
+constexpr std::string_view utf8_label_rule = "a label name is UTF-8, not empty, and does not begin with \"__\"";
+
+std::string metric_rule_for(Names names) {
+  return names == Names::utf8 ? std::string(utf8_metric_rule) : fmt::format("{}{}", metric_rule, utf8_hint);
+}
+
+std::string label_rule_for(Names names) {
+  return names == Names::utf8 ? std::string(utf8_label_rule) : fmt::format("{}{}", label_rule, utf8_hint);
+}
+
+bool is_allowed_metric_name(std::string_view text, Names names) noexcept {
+  return names == Names::utf8 ? !text.empty() && is_utf8(text) : is_metric_name(text);
+}
+
+bool is_allowed_label_name(std::string_view text, Names names) noexcept {
+  return names == Names::utf8 ? !text.empty() && is_utf8(text) && !text.starts_with("__") : is_label_name(text);
+}
+
+/// Two names that are escaped to the same one, for labels of one series; "" if there are none.
+std::string what_clashes(std::span<const std::string_view> labels) {
+  for (const auto& [escaping, scheme] : escapings_of_names) {
+    std::map<std::string, std::string_view> known;
+    for (const std::string_view label : labels) {
+      const auto [other, is_new] = known.emplace(escape_label_name(label, escaping), label);
+      if (is_new || other->second == label) continue;
+      return fmt::format("labels \"{}\" and \"{}\" are both \"{}\" when names are escaped as {}; choose another name",
+                         other->second, label, other->first, scheme);
+    }
+  }
+  return "";
+}
+
+std::string_view to_string(const LabelColumn& column) noexcept {
+  if (!column.names.empty()) return "enum";
+  switch (column.type) {
+    case LabelType::text:
+      return "text";
+    case LabelType::signed_integer:
+      return "integer";
+    case LabelType::unsigned_integer:
+      return "unsigned";
+  }
+  return "?";
+}
+
+/// The name in the metadata of OpenMetrics: without what the kind adds to it.
+std::string_view base_name(const Definition& definition, std::string_view name) noexcept {
+  if (definition.kind == Kind::counter && name.ends_with(total)) name.remove_suffix(total.size());
+  if (definition.kind == Kind::info && name.ends_with(info)) name.remove_suffix(info.size());
+  return name;
+}
+
+[[noreturn]] void refuse(const Definition& definition, std::string_view why) {
+  throw RegistrationError(fmt::format("cannot register {}: {}", describe(definition), why));
+}
+
+}  // namespace
+
+std::string describe(const Definition& definition) {
+  std::string text = definition.kind == Kind::counter && definition.cells == CellKind::real ? "fractional " : "";
+  if (definition.native) text = "native ";
+  text += fmt::format("{} {}", to_string(definition.kind), definition.name);
+  if (!definition.label_names.empty()) {
+    text += '{';
+    for (std::size_t i = 0; i < definition.label_names.size(); ++i) {
+      text += fmt::format("{}{} {}", i > 0 ? ", " : "", definition.label_names[i], to_string(definition.columns[i]));
+    }
+    text += '}';
+  }
+  if (!definition.unit.empty()) text += fmt::format(" in {}", definition.unit);
+  if (definition.first_states != 0) {
+    const auto first = static_cast<std::size_t>(std::countr_zero(definition.first_states));
+    text += fmt::format(" beginning as {}", definition.columns.back().names[first]);
+  }
+  if (const auto& native = definition.native) {
+    text += fmt::format(" of schema {}, zero threshold {} to {}, at most {} buckets", native->initial.schema,
+                        native->initial.zero_threshold, native->max_zero_threshold, native->max_buckets);
+    if (native->min_reset_interval.count() > 0) {
+      text += fmt::format(", resets {} s apart", Seconds(native->min_reset_interval).count());
+    }
+  }
+  if (definition.kind == Kind::histogram && !(definition.native && definition.bounds.empty())) {
+    text += fmt::format(" with buckets {}", definition.bounds);
+  }
+  return text + fmt::format(" \"{}\"", definition.help);
+}
+
+std::vector<std::string> sample_names(const Definition& definition, Escaping escaping) {
+  const std::string name = escape_metric_name(definition.name, escaping);
+  const std::string base(base_name(definition, name));
+  switch (definition.kind) {
+    case Kind::histogram:
+      return {name, name + "_bucket", name + "_sum", name + "_count", name + "_created"};
+    case Kind::counter:
+      if (base != name) return {name, base, base + "_created"};
+      return {name};
+    case Kind::info:
+      return {name, base};
+    case Kind::gauge:
+    case Kind::stateset:
+      return {name};
+  }
+  return {};
+}
+
+void check(const Definition& definition, const OwnedLabels& const_labels, Names names) {
+  if (!is_allowed_metric_name(definition.name, names)) refuse(definition, metric_rule_for(names));
+  const auto& labels = definition.label_names;
+  for (auto label = labels.begin(); label != labels.end(); ++label) {
+    if (!is_allowed_label_name(*label, names)) {
+      refuse(definition, fmt::format("label \"{}\": {}", *label, label_rule_for(names)));
+    }
+    if (std::find(labels.begin(), label, *label) != label) {
+      refuse(definition, fmt::format("label \"{}\" is given twice", *label));
+    }
+    if (std::ranges::any_of(const_labels, [&](auto& const_label) { return const_label.first == *label; })) {
+      refuse(definition, fmt::format("label \"{}\" is a const label of the registry", *label));
+    }
+  }
+  if (names == Names::utf8) {
+    std::vector<std::string_view> all(labels.begin(), labels.end());
+    for (const auto& [name, value] : const_labels) all.push_back(name);
+    if (const std::string clash = what_clashes(all); !clash.empty()) refuse(definition, clash);
+  }
+  if (definition.kind == Kind::stateset && definition.name.find(':') != std::string::npos) {
+    refuse(definition, "a stateset has no ':' in its name, which is also that of a label");
+  }
+  if (definition.kind == Kind::histogram) {
+    const bool is_const = std::ranges::any_of(const_labels, [](auto& label) { return label.first == "le"; });
+    if (is_const || std::ranges::find(labels, "le") != labels.end()) {
+      refuse(definition, "label \"le\" is the bucket bound of a histogram; choose another name");
+    }
+  }
+  if (definition.kind == Kind::info && (!definition.name.ends_with(info) || definition.name.size() == info.size())) {
+    refuse(definition, "the name of an info ends in _info, with something before it");
+  }
+  if (!definition.unit.empty() && !base_name(definition, definition.name).ends_with("_" + definition.unit)) {
+    refuse(definition, fmt::format("its unit is {0}, so its name ends in _{0}{1}", definition.unit,
+                                   definition.kind == Kind::counter ? "_total" : ""));
+  }
+}
+
+void check(const OwnedLabels& const_labels, Names names) {
+  std::vector<std::string_view> all;
+  for (auto label = const_labels.begin(); label != const_labels.end(); ++label) {
+    all.push_back(label->first);
+    if (!is_allowed_label_name(label->first, names)) {
+      throw RegistrationError(fmt::format("const label \"{}\": {}", label->first, label_rule_for(names)));
+    }
+    if (std::any_of(const_labels.begin(), label, [&](auto& other) { return other.first == label->first; })) {
+      throw RegistrationError(fmt::format("const label \"{}\" is given twice", label->first));
+    }
+  }
+  if (names == Names::legacy) return;
+  if (const std::string clash = what_clashes(all); !clash.empty()) throw RegistrationError("const " + clash);
+}
+
+void check_prefix(std::string_view prefix, Names names) {
+  if (!prefix.empty() && !is_allowed_metric_name(prefix, names)) {
+    throw RegistrationError(fmt::format("prefix \"{}\": {}", prefix, metric_rule_for(names)));
+  }
+}
+
+}  // namespace quipu::detail

@@ -1,0 +1,319 @@
+#include "quipu/detail/family/series_table.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "base/utf8.hpp"
+
+namespace quipu::detail {
+namespace {
+
+constexpr std::size_t first_size = 8;
+
+bool has_valid_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
+  KeyCursor cursor(key);
+  for (const LabelColumn& column : columns) {
+    if (column.type != LabelType::text) {
+      static_cast<void>(cursor.number());
+    } else if (!is_utf8(cursor.text())) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void copy_as_valid_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key, LabelKey& to) {
+  KeyCursor cursor(key);
+  for (const LabelColumn& column : columns) {
+    if (column.type == LabelType::text) {
+      to.put(to_utf8(cursor.text()));
+    } else {
+      to.put(cursor.number());
+    }
+  }
+}
+
+/// Whether no exposition format escapes anything in it.
+bool is_plain(std::string_view text) noexcept { return text.find_first_of("\\\n\"") == text.npos; }
+
+bool has_plain_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
+  KeyCursor cursor(key);
+  return std::ranges::all_of(columns, [&](const LabelColumn& column) {
+    if (column.type == LabelType::text) return is_plain(cursor.text());
+    static_cast<void>(cursor.number());
+    return true;
+  });
+}
+
+/// Puts label values that are all shown as "overflow". False if there are none such; then the empty key, which is shown
+/// like that, is not shown like another series.
+bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
+  for (const LabelColumn& column : columns) {
+    const auto name = std::ranges::find(column.names, KeyReader::overflow);
+    if (column.type == LabelType::text) {
+      key.put(KeyReader::overflow);
+    } else if (name != column.names.end()) {
+      key.put(static_cast<std::uint64_t>(name - column.names.begin()));
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout,
+                         std::size_t closed_size, std::size_t max_series, std::uint64_t first_bits,
+                         std::optional<NativeSpec> native)
+    : kind_(kind),
+      columns_(std::move(columns)),
+      layout_(layout),
+      native_(std::move(native)),
+      closed_size_(closed_size),
+      max_series_(std::max<std::size_t>(max_series, 1)),
+      first_bits_(first_bits),
+      seed_(random_seed()),
+      has_plain_names_(std::ranges::all_of(
+          columns_, [](const LabelColumn& column) { return std::ranges::all_of(column.names, is_plain); })) {
+  if (closed_size > 0) closed_.reset(new std::atomic<Series*>[closed_size]());
+  tables_.push_back(std::make_unique<Slots>(first_size));
+  slots_.store(tables_.back().get(), std::memory_order_relaxed);
+}
+
+SeriesTable::~SeriesTable() {
+  std::erase(order_, nullptr);
+  const std::vector<Series*> removed(order_.begin(), order_.end());
+  for (Series* series : removed) end_series(*series);
+  recycle(removed);
+}
+
+std::uint32_t SeriesTable::hash(std::span<const std::uint64_t> key) const noexcept {
+  return hash_of_key(seed_, columns_, key);
+}
+
+Series* SeriesTable::find_key(std::span<const std::uint64_t> key) const noexcept {
+  return find_if(hash(key), [key](const Series& met) { return std::ranges::equal(met.key(), key); });
+}
+
+CellRef SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
+  try {
+    return create(key.finish(), index);
+  } catch (...) {
+    return {};
+  }
+}
+
+CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t index) {
+  LabelKey valid;
+  if (!has_valid_text(columns_, key)) {
+    copy_as_valid_text(columns_, key, valid);
+    key = valid.finish();
+  }
+
+  const std::lock_guard lock(mutex_);
+  if (Series* series = find_key(key)) return series->ref();
+  if (live_ < max_series_) return publish(key, index).ref();
+  overflows_.fetch_add(1, std::memory_order_relaxed);
+  if (overflow_ == nullptr) {
+    LabelKey named;
+    const bool is_nameable = put_overflow(columns_, named);
+    const auto words = is_nameable ? named.finish() : std::span<const std::uint64_t>();
+    overflow_ = find_key(words);
+    if (overflow_ == nullptr) overflow_ = &publish(words, not_closed);
+  }
+  return overflow_->ref();
+}
+
+std::size_t SeriesTable::cells() const noexcept {
+  switch (kind_) {
+    case CellKind::histogram:
+    case CellKind::native:  // whose generations have cells of their own: these are where its exemplars are
+      return histogram_cells(layout_->cells());
+    default:
+      return 1;
+  }
+}
+
+Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
+  if (live_ + 1 > (tables_.back()->mask + 1) / 2) grow();
+  const bool takes_free_position = !free_positions_.empty();
+  if (!takes_free_position) order_.push_back(nullptr);
+  const auto release = [](NativeCells* unused) { unused->release(); };
+  std::unique_ptr<NativeCells, decltype(release)> native;
+  if (native_) native.reset(new NativeCells(*native_, layout_->count == 0 ? nullptr : layout_));
+
+  auto* series = static_cast<Series*>(&acquire_cell(sizeof(Series) + key.size_bytes()));
+  series->hash = hash(key);
+  series->position = takes_free_position ? free_positions_.back() : static_cast<std::uint32_t>(order_.size() - 1);
+  series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
+  series->is_plain = has_plain_names_ && (key.empty() || has_plain_text(columns_, key));
+  std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
+  const std::uint32_t state = kind_ == CellKind::gauge ? std::uint32_t{GaugeState::counted} : seconds_now();
+  series->slot = begin_series(*series, cells(), state, first_bits_).slot;
+  if (native) begin_native(*series, *native.release());
+
+  if (takes_free_position) free_positions_.pop_back();
+  order_[series->position] = series;
+  ++live_;
+  insert(*tables_.back(), *series);
+  if (index != not_closed) closed_[index].store(series, std::memory_order_release);  // pairs with closed()
+  return *series;
+}
+
+void SeriesTable::insert(Slots& table, Series& series) noexcept {
+  std::size_t i = series.hash & table.mask;
+  while (table.slots[i].load(std::memory_order_relaxed) != 0) i = (i + 1) & table.mask;
+  const auto slot = reinterpret_cast<std::uintptr_t>(&series) | bits_of(series.hash);
+  table.slots[i].store(slot, std::memory_order_release);  // pairs with the acquire in find(): the key is there
+}
+
+void SeriesTable::grow() {
+  auto larger = std::make_unique<Slots>(2 * (tables_.back()->mask + 1));
+  for (Series* series : order_) {
+    if (series != nullptr) insert(*larger, *series);
+  }
+  tables_.push_back(std::move(larger));
+  slots_.store(tables_.back().get(), std::memory_order_release);  // pairs with the acquire in find()
+  if (quiesce()) tables_.erase(tables_.begin(), tables_.end() - 1);
+}
+
+bool SeriesTable::remove(LabelKey& key) {
+  auto words = key.finish();
+  LabelKey valid;
+  if (!has_valid_text(columns_, words)) {
+    copy_as_valid_text(columns_, words, valid);
+    words = valid.finish();
+  }
+  Series* series = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    series = find_key(words);
+    if (series != nullptr) take_out(*series);
+  }
+  if (series == nullptr) return false;
+  recycle({&series, 1});
+  return true;
+}
+
+bool SeriesTable::remove(const SeriesRef& removed) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!removed.ref.is_live()) return false;
+    take_out(*removed.series);
+  }
+  recycle({&removed.series, 1});
+  return true;
+}
+
+void SeriesTable::clear() {
+  std::vector<Series*> removed;
+  {
+    const std::lock_guard lock(mutex_);
+    std::ranges::copy_if(order_, std::back_inserter(removed), [](Series* series) { return series != nullptr; });
+    for (Series* series : removed) take_out(*series);
+  }
+  recycle(removed);
+}
+
+/// Makes the series unfindable, and its handles' writes go nowhere.
+void SeriesTable::take_out(Series& series) {
+  free_positions_.push_back(series.position);
+  end_series(series);
+  for (std::size_t i = 0; i < closed_size_; ++i) {
+    if (closed_[i].load(std::memory_order_relaxed) == &series) closed_[i].store(nullptr, std::memory_order_relaxed);
+  }
+  if (&series == overflow_) overflow_ = nullptr;
+  order_[series.position] = nullptr;
+  --live_;
+
+  // Closes the gap in the probe sequence: what could not stand where it belongs for lack of room moves up.
+  Slots& table = *tables_.back();
+  std::size_t gap = series.hash & table.mask;
+  while (series_in(table.slots[gap].load(std::memory_order_relaxed)) != &series) gap = (gap + 1) & table.mask;
+  for (std::size_t i = (gap + 1) & table.mask;; i = (i + 1) & table.mask) {
+    const std::uintptr_t next = table.slots[i].load(std::memory_order_relaxed);
+    if (next == 0) break;
+    const std::size_t home = series_in(next)->hash & table.mask;
+    if (((i - home) & table.mask) < ((i - gap) & table.mask)) continue;  // its home lies behind the gap
+    table.slots[gap].store(next, std::memory_order_release);             // pairs with the acquire in find()
+    gap = i;
+  }
+  table.slots[gap].store(0, std::memory_order_relaxed);
+}
+
+/// Gives back what was taken out. Without the lock: it waits for guards.
+void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
+  if (removed.empty() || !quiesce()) return;
+  for (Series* series : removed) {
+    if (kind_ == CellKind::native) recycle_native(*series);
+    recycle_series(*series, series->slot, cells(), kind_ == CellKind::histogram);
+    release_cell(*series, sizeof(Series) + series->key().size_bytes());
+  }
+}
+
+SeriesTable::Walk::Walk(const SeriesTable& table, std::optional<std::uint32_t> newest) : table_(table) {
+  const std::lock_guard lock(table_.mutex_);
+  last_tag_ = newest ? *newest : last_tag();
+  end_ = table_.order_.size();
+}
+
+std::span<const SeriesTable::Walk::Entry> SeriesTable::Walk::next() {
+  std::size_t count = 0;
+  while (count == 0 && position_ < end_) count = copy_batch();
+  return std::span(batch_).first(count);
+}
+
+/// Of the next places, as many series as there are: perhaps none.
+std::size_t SeriesTable::Walk::copy_batch() {
+  std::array<Series*, max_batch> found;
+  std::size_t count = 0;
+  std::uint32_t newer = 0;  // how many tags are newer than the walk
+  std::unique_lock lock(table_.mutex_);
+  const std::size_t stop = std::min(end_, position_ + found.size());
+  for (auto next = table_.order_.begin() + static_cast<std::ptrdiff_t>(position_); position_ < stop;
+       ++position_, ++next) {
+    if (*next != nullptr) found[count++] = *next;
+  }
+  newer = last_tag() - last_tag_;
+  const Guard guard;
+  lock.unlock();
+
+  std::size_t words = 0;
+  for (Series* series : std::span(found).first(count)) words += series->key_words;
+  if (words >= keys_size_) {
+    keys_size_ = 2 * words + 1;
+    keys_ = std::make_unique_for_overwrite<std::uint64_t[]>(keys_size_);
+  }
+  std::uint64_t* to = keys_.get();
+  std::size_t live = 0;
+  for (Series* series : std::span(found).first(count)) {
+    const std::uint32_t tag = series->tag.load(std::memory_order_acquire);  // pairs with the release in end_series()
+    if (tag == 0 || tag - last_tag_ - 1 < newer) continue;
+    // Field by field: compilers make a copy of the whole through memory, which takes longer than all the rest.
+    Entry& entry = batch_[live++];
+    entry.series.series = series;
+    entry.series.ref.cell = series;
+    entry.series.ref.tag = tag;
+    entry.series.ref.slot = series->slot;
+    const auto key = series->key();
+    entry.key = {to, key.size()};
+    entry.is_plain = series->is_plain != 0;
+    entry.state = series->state.load(std::memory_order_relaxed);
+    // In twos: there is room for an even number behind a series, as cells are aligned to that.
+    for (std::size_t i = 0; i < key.size(); i += 2) std::memcpy(to + i, key.data() + i, 2 * sizeof *to);
+    to += key.size();
+  }
+  return live;
+}
+
+std::size_t SeriesTable::size() const {
+  const std::lock_guard lock(mutex_);
+  return live_;
+}
+
+}  // namespace quipu::detail

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/descriptor.hpp"
+
+namespace quipu::http {
+
+/// A socket that clients can connect to.
+struct Listener {
+  Descriptor socket;
+  std::uint16_t port = 0;
+  std::string host;  // as in a URL; when listening everywhere, this is how the machine reaches itself
+};
+
+/// Listens at HOST:PORT, as ExposerOptions::listen says. Throws ListenError.
+[[nodiscard]] Listener listen_at(std::string_view text);
+
+}  // namespace quipu::http

@@ -1,0 +1,162 @@
+#include "http/response.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <stdexcept>
+#include <utility>
+
+namespace quipu::http {
+namespace {
+
+constexpr std::string_view plain_text = "text/plain; charset=utf-8";
+
+struct Status {
+  std::string_view reason;
+  std::string_view message;
+};
+
+Status describe(int status) {
+  switch (status) {
+    case 404:
+      return {"Not Found", "Not found.\n"};
+    case 405:
+      return {"Method Not Allowed", "Only GET and HEAD are allowed here.\n"};
+    case 414:
+      return {"URI Too Long", "The address is too long.\n"};
+    case 431:
+      return {"Request Header Fields Too Large", "The header is too long.\n"};
+    case 500:
+      return {"Internal Server Error", "The page could not be made.\n"};
+    default:
+      return {"Bad Request", "The request could not be understood.\n"};
+  }
+}
+
+/// For a program's own status. None is needed, but people like to read one.
+std::string_view reason_of(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 404:
+      return "Not Found";
+    case 429:
+      return "Too Many Requests";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "";
+  }
+}
+
+std::string_view connection(bool closes) { return closes ? "close" : "keep-alive"; }
+
+std::string short_answer(std::string_view status, std::string_view content_type, std::string_view more_fields,
+                         std::string_view body, const Request& request) {
+  return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: {}\r\n\r\n{}", status,
+                     content_type, more_fields, body.size(), connection(request.closes),
+                     request.is_head ? std::string_view() : body);
+}
+
+/// The paths that there may be hold nothing else that HTML reads otherwise.
+std::string without_ampersands(std::string_view path) {
+  std::string text;
+  for (const char c : path) {
+    if (c == '&') {
+      text += "&amp;";
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
+std::string link(std::string_view path, std::string_view name) {
+  return fmt::format("<p><a href=\"{}\">{}</a></p>", without_ampersands(path), without_ampersands(name));
+}
+
+}  // namespace
+
+std::string page_head(std::string_view content_type, bool is_gzip, std::optional<std::size_t> length, bool closes) {
+  const std::string framing = length ? fmt::format("Content-Length: {}", *length) : "Transfer-Encoding: chunked";
+  // Accept-Ranges, so that nobody tries to get a page in parts, which would be of different moments.
+  return fmt::format(
+      "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{}Vary: Accept, Accept-Encoding\r\nAccept-Ranges: none\r\n{}\r\n"
+      "Connection: {}\r\n\r\n",
+      content_type, is_gzip ? "Content-Encoding: gzip\r\n" : "", framing, connection(closes));
+}
+
+std::string landing_answer(std::string_view path, std::span<const Route> routes, const Request& request) {
+  std::string links = link(path, "Metrics");
+  for (const Route& route : routes) links += link(route.path, route.path);
+  const std::string body = fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head><title>Metrics</title></head>\n<body>{}</body>\n</html>\n", links);
+  return short_answer("200 OK", "text/html; charset=utf-8", "", body, request);
+}
+
+bool has_line_break(std::string_view text) { return text.find_first_of("\r\n") != text.npos; }
+
+std::string route_answer(const RouteAnswer& answer, const Request& request) {
+  const auto [status, content_type, body] = answer;
+  const bool has_no_text = status == 204 || status == 205 || status == 304;
+  if (status < 200 || status > 599 || has_no_text || has_line_break(content_type)) {
+    throw std::runtime_error("not an answer");
+  }
+  // It is of this moment.
+  return short_answer(fmt::format("{} {}", status, reason_of(status)), content_type, "Cache-Control: no-store\r\n",
+                      body, request);
+}
+
+std::string error_answer(int status, const Request& request) {
+  const auto [reason, message] = describe(status);
+  const std::string_view allow = status == 405 ? "Allow: GET, HEAD\r\n" : "";
+  return short_answer(fmt::format("{} {}", status, reason), plain_text, allow, message, request);
+}
+
+std::string chunk_head(std::size_t size) { return fmt::format("{:x}\r\n", size); }
+
+void Outgoing::put(Parts parts) noexcept {
+  parts_ = std::move(parts);
+  done_ = 0;
+}
+
+std::array<std::string_view, 4> Outgoing::parts() const noexcept {
+  return {parts_.front, parts_.whole ? std::string_view(*parts_.whole) : std::string_view(), parts_.piece, parts_.end};
+}
+
+Outgoing::Progress Outgoing::send_some(int socket) noexcept {
+  std::array<iovec, 4> left{};
+  std::size_t count = 0;
+  std::size_t size = 0;
+  std::size_t done = done_;
+  for (std::string_view part : parts()) {
+    const std::size_t passed = std::min(done, part.size());
+    done -= passed;
+    part.remove_prefix(passed);
+    if (part.empty()) continue;
+    // sendmsg() does not write, and takes no pointer to const.
+    left[count++] = {const_cast<char*>(part.data()), part.size()};
+    size += part.size();
+  }
+  if (size > 0) {
+    msghdr message{};
+    message.msg_iov = left.data();
+    message.msg_iovlen = count;
+    const ssize_t sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+    if (sent < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? Progress::later : Progress::failed;
+    done_ += static_cast<std::size_t>(sent);
+    taken_ += static_cast<std::size_t>(sent);
+    if (static_cast<std::size_t>(sent) < size) return Progress::later;
+  }
+  put({});
+  return Progress::done;
+}
+
+}  // namespace quipu::http

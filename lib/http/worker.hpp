@@ -1,0 +1,47 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "http/request.hpp"
+#include "http/work_queue.hpp"
+#include "quipu/exposition.hpp"
+#include "quipu/route.hpp"
+
+namespace quipu::http {
+
+/// What there is to see. The same for every worker.
+struct Site {
+  PageSource source;
+  std::string path;
+  bool gzip = false;
+  std::vector<Route> routes;
+};
+
+/// Makes answers and sends them for as long as their clients take them. It never waits for a client: one that takes no
+/// more for now goes back to the reception with what is left, and comes again when it is worth it. So a page goes out
+/// while it is made, to a client that keeps up without a handover, and takes the memory of a piece.
+class Worker {
+ public:
+  Worker(const Site& site, Desk& desk) : site_(site), desk_(desk) {}
+
+  /// httplib makes tables at its first request. They are made here, before there are threads, as a thread sanitizer
+  /// cannot see that a library which is not compiled for it makes them safely.
+  void warm_up() { static_cast<void>(reader_.read("GET / HTTP/1.1")); }
+
+  /// Until the desk is closed.
+  void run() noexcept;
+
+ private:
+  void answer(Connections& at_hand) noexcept;
+  void answer_with_page(Connections& at_hand, const Target& target);
+  void begin(Connection& connection, Outgoing::Parts parts, std::unique_ptr<PageStream> rest = nullptr) noexcept;
+  void go_on(Connection& connection) noexcept;
+
+  const Site& site_;
+  Desk& desk_;
+  TargetReader reader_;
+};
+
+}  // namespace quipu::http

@@ -1,0 +1,370 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <mutex>
+#include <span>
+#include <utility>
+
+#include "quipu/detail/family/label_key.hpp"
+#include "quipu/detail/family/series_table.hpp"
+#include "quipu/error.hpp"
+#include "quipu/family.hpp"
+#include "quipu/name.hpp"
+#include "quipu/recorder.hpp"
+#include "quipu/registry.hpp"
+#include "registry/registry_core.hpp"
+
+namespace quipu {
+namespace {
+
+using detail::CellRef;
+using detail::FamilyCore;
+
+constexpr std::size_t most_names = 1'000'000;
+
+enum class Recording : std::uint8_t { increment, gauge, histogram, time };
+
+/// A scope that takes families whose labels the compiler does not know.
+class OpenScope : public Scope {
+ public:
+  explicit OpenScope(const Scope& scope) : Scope(scope) {}
+
+  [[nodiscard]] std::shared_ptr<FamilyCore> add(detail::Definition definition, std::size_t max_series) const {
+    return add_family(std::move(definition), {}, 0, max_series);
+  }
+  /// One of the library's own, whose name stands without the registry's prefix.
+  [[nodiscard]] std::shared_ptr<FamilyCore> add_own(detail::Definition definition) const {
+    return core()->add_family(std::move(definition), 0, 100, nullptr);
+  }
+};
+
+std::string legal(std::string_view name) {
+  std::string result(name);
+  for (char& c : result) {
+    if (!detail::is_letter(c) && !detail::is_digit(c)) c = '_';
+  }
+  if (result.empty() || detail::is_digit(result.front())) result.insert(0, 1, '_');
+  return result;
+}
+
+std::string legal_label(std::string_view name) {
+  std::string result = legal(name);
+  if (result.starts_with("__")) result.erase(0, std::min(result.find_first_not_of('_'), result.size()) - 1);
+  return result;
+}
+
+std::string with_suffix(std::string name, std::string_view suffix) {
+  if (!name.ends_with(suffix)) name += suffix;
+  return name;
+}
+
+/// The value of the first label of that name; empty if there is none.
+std::string_view value_of(Labels labels, std::string_view name) noexcept {
+  const auto found = std::ranges::find(labels, name, &Label::name);
+  return found == labels.end() ? std::string_view() : found->value;
+}
+
+/// A name that was recorded. Nothing of it changes once it is published.
+class KnownName {
+ public:
+  /// Its labels are those of its first recording, each name once.
+  KnownName(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) : hash_(hash), kind_(kind) {
+    detail::LabelKey key;
+    key.put(name);
+    std::size_t count = 0;
+    for (auto label = labels.begin(); label != labels.end(); ++label) {
+      const bool is_new = std::none_of(labels.begin(), label, [&](const Label& l) { return l.name == label->name; });
+      if (is_new) key.put(label->name), ++count;
+    }
+    const auto words = key.finish();
+    key_.assign(words.begin(), words.end());
+    detail::KeyCursor cursor(key_);
+    text_ = cursor.text();
+    while (label_names_.size() < count) label_names_.push_back(cursor.text());
+  }
+  KnownName(const KnownName&) = delete;
+  KnownName& operator=(const KnownName&) = delete;
+
+  [[nodiscard]] std::uint32_t hash() const noexcept { return hash_; }
+  [[nodiscard]] Recording kind() const noexcept { return kind_; }
+  [[nodiscard]] std::string_view text() const noexcept { return text_; }
+  [[nodiscard]] std::span<const std::string_view> label_names() const noexcept { return label_names_; }
+
+  [[nodiscard]] bool is(std::uint32_t hash, Recording kind, std::string_view name) const noexcept {
+    const char* next = reinterpret_cast<const char*>(key_.data());
+    return hash_ == hash && kind_ == kind && detail::is_next(next, name);
+  }
+  /// Whether these are its labels, in their order.
+  [[nodiscard]] bool has_labels(Labels labels) const noexcept {
+    if (labels.size() != label_names_.size()) return false;
+    const char* next = text_.data() + text_.size();
+    for (const Label& label : labels) {
+      if (!detail::is_next(next, label.name)) return false;
+    }
+    return true;
+  }
+
+  // Set before it is published.
+  std::shared_ptr<FamilyCore> family{};  // null if the registry refused it
+  CellRef only{};                        // of a name without labels
+  bool is_published = false;             // guarded by the lock of the names
+
+ private:
+  const std::uint32_t hash_;
+  const Recording kind_;
+  std::vector<std::uint64_t> key_;  // as a LabelKey: the name, then those of the labels; where the views below point
+  std::string_view text_;
+  std::vector<std::string_view> label_names_;
+};
+
+}  // namespace
+
+/// The names that were recorded.
+///
+/// Look-ups take no lock. The slots are an open-addressing hash table (linear probing, at most half full, as there are
+/// never more than `max_names`) to which names are only added: a slot goes from null to a name that is complete, once,
+/// with release, and is read with acquire. So a look-up finds a name whole or not at all; one that misses is repeated
+/// under the lock, unless all names there may ever be are published already.
+///
+/// A name is first claimed, under the lock, with the labels of its first recording. Then it is registered without the
+/// lock, as that calls functions of the program. All threads that find it claimed register the same definition, which
+/// gives all of them the same family or the same refusal; the first to come back publishes it.
+class RegistryRecorder::Names {
+ public:
+  Names(const Scope& scope, RegistryRecorderOptions options)
+      : scope_(scope), options_(std::move(options)), mask_(std::bit_ceil(2 * checked_max_names()) - 1) {
+    for (const RecordedMetric& metric : options_.metrics) {
+      if (described_.emplace(metric.name, metric).second) continue;
+      throw RegistrationError(
+          fmt::format("recorded metric \"{}\" is described twice; leave one of the two in "
+                      "RegistryRecorderOptions::metrics",
+                      metric.name));
+    }
+    slots_.reset(new std::atomic<const KnownName*>[mask_ + 1]());
+    const Family<Counter, std::string_view> dropped(
+        scope_.add_own({.kind = Kind::counter,
+                        .cells = detail::CellKind::whole,
+                        .name = "quipu_recorder_dropped_total",
+                        .help = "What recorders could not put on this page: recordings, and labels of recordings.",
+                        .label_names = {"reason"},
+                        .columns = {{detail::LabelType::text}}}));
+    dropped_labels_ = dropped("label");
+    refused_ = dropped("refused");
+    too_many_names_ = dropped("too_many_names");
+  }
+
+  template <class Instrument, class Record>
+  void record(Recording kind, std::string_view name, Labels labels, Record record) {
+    const auto hash =
+        static_cast<std::uint32_t>(detail::hash_value(seed_.start + static_cast<std::uint64_t>(kind), seed_, name));
+    const KnownName* known = find(hash, kind, name);
+    if (known == nullptr) [[unlikely]] {
+      known = learn(hash, kind, name, labels);
+      if (known == nullptr) return too_many_names_.inc();
+    }
+    if (known->family == nullptr) [[unlikely]] {
+      return refused_.inc();
+    }
+    record(detail::Access::make<Instrument>(series(*known, labels), known->family->series));
+  }
+
+  [[nodiscard]] std::uint64_t dropped() const noexcept {
+    return dropped_labels_.value() + refused_.value() + too_many_names_.value();
+  }
+
+ private:
+  [[nodiscard]] std::size_t checked_max_names() const {
+    if (options_.max_names >= 1 && options_.max_names <= most_names) return options_.max_names;
+    throw RegistrationError(fmt::format("RegistryRecorderOptions::max_names is {}, and must be from 1 to {}",
+                                        options_.max_names, most_names));
+  }
+
+  [[nodiscard]] const KnownName* find(std::uint32_t hash, Recording kind, std::string_view name) const noexcept {
+    for (std::size_t i = hash & mask_;; i = (i + 1) & mask_) {
+      const KnownName* met = slots_[i].load(std::memory_order_acquire);  // pairs with the release in publish()
+      if (met == nullptr || met->is(hash, kind, name)) return met;
+    }
+  }
+
+  /// With the loops unrolled for the usual numbers of labels, which takes a tenth off the whole.
+  [[nodiscard]] static CellRef find(const detail::SeriesTable& table, Labels labels) noexcept {
+    const auto value = [labels](std::size_t i) { return labels[i].value; };
+    switch (labels.size()) {
+      case 1:
+        return table.find(value(0));
+      case 2:
+        return table.find(value(0), value(1));
+      case 3:
+        return table.find(value(0), value(1), value(2));
+      case 4:
+        return table.find(value(0), value(1), value(2), value(3));
+      default:
+        return table.find_texts(labels.size(), value);
+    }
+  }
+
+  [[nodiscard]] CellRef series(const KnownName& known, Labels labels) {
+    if (known.has_labels(labels)) [[likely]] {
+      if (labels.empty()) return known.only;
+      const CellRef found = find(known.family->series, labels);
+      if (found != CellRef{}) [[likely]] {
+        return found;
+      }
+    }
+    return series_by_name(known, labels);
+  }
+
+  /// Of any labels in any order, made if there is none.
+  [[gnu::noinline]] CellRef series_by_name(const KnownName& known, Labels labels) {
+    const auto names = known.label_names();
+    std::size_t surplus = 0;
+    for (auto label = labels.begin(); label != labels.end(); ++label) {
+      const bool is_first = std::none_of(labels.begin(), label, [&](const Label& l) { return l.name == label->name; });
+      surplus += static_cast<std::size_t>(!is_first || std::ranges::find(names, label->name) == names.end());
+    }
+    dropped_labels_.inc(surplus);
+    if (names.empty()) return known.only;
+    detail::SeriesTable& table = known.family->series;
+    const CellRef found = table.find_texts(names.size(), [&](std::size_t i) { return value_of(labels, names[i]); });
+    if (found != CellRef{}) return found;
+    detail::LabelKey key;
+    for (const std::string_view label : names) key.put(value_of(labels, label));
+    return table.find_or_create(key);
+  }
+
+  /// Null if there are too many already.
+  [[gnu::noinline]] const KnownName* learn(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) {
+    if (is_full_.load(std::memory_order_acquire)) {  // pairs with the release in publish()
+      const KnownName* known = find(hash, kind, name);
+      if (known == nullptr) tell_that_it_is_full(name);
+      return known;
+    }
+    KnownName* claimed = claim(hash, kind, name, labels);
+    if (claimed == nullptr) {
+      tell_that_it_is_full(name);
+      return nullptr;
+    }
+    if (const KnownName* known = find(hash, kind, name)) return known;  // published meanwhile
+    std::shared_ptr<FamilyCore> family;
+    CellRef only;
+    std::string refusal;
+    try {
+      family = scope_.add(definition(*claimed), claimed->label_names().empty() ? 1 : options_.max_series);
+      if (claimed->label_names().empty()) only = family->the_only_series();
+    } catch (const RegistrationError& error) {
+      refusal = fmt::format("cannot record \"{}\": {}", name, error.what());
+    }
+    if (publish(*claimed, std::move(family), only) && !refusal.empty()) tell(name, refusal);
+    return claimed;
+  }
+
+  [[nodiscard]] KnownName* claim(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) {
+    const std::lock_guard lock(mutex_);
+    std::pair<Recording, std::string> key(kind, name);
+    const auto known = names_.find(key);
+    if (known != names_.end()) return &known->second;
+    if (names_.size() == options_.max_names) return nullptr;
+    return &names_.try_emplace(std::move(key), hash, kind, name, labels).first->second;
+  }
+
+  /// Whether it was not yet.
+  bool publish(KnownName& name, std::shared_ptr<FamilyCore> family, CellRef only) {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(name.is_published, true)) return false;
+    name.family = std::move(family);
+    name.only = only;
+    std::size_t i = name.hash() & mask_;
+    while (slots_[i].load(std::memory_order_relaxed) != nullptr) i = (i + 1) & mask_;
+    slots_[i].store(&name, std::memory_order_release);  // pairs with the acquire in find()
+    // Release: pairs with the acquire in learn(), which then finds every name that there is.
+    if (++published_ == options_.max_names) is_full_.store(true, std::memory_order_release);
+    return true;
+  }
+
+  [[nodiscard]] detail::Definition definition(const KnownName& known) const {
+    const std::string recorded(known.text());
+    detail::Definition made{.name = legal(recorded), .help = fmt::format("Recorded as \"{}\".", recorded)};
+    const auto described = described_.find(recorded);
+    const RecordedMetric* metric = described == described_.end() ? nullptr : &described->second;
+    if (metric != nullptr && !metric->help.empty()) made.help = metric->help;
+    for (const std::string_view label : known.label_names()) made.label_names.push_back(legal_label(label));
+    made.columns.resize(made.label_names.size(), {detail::LabelType::text});
+    const auto make_histogram = [&](const Buckets& usual) {
+      const Buckets& buckets = metric != nullptr && metric->buckets ? *metric->buckets : usual;
+      made.kind = Kind::histogram;
+      made.cells = detail::CellKind::histogram;
+      made.bounds.assign(buckets.bounds().begin(), buckets.bounds().end());
+    };
+    switch (known.kind()) {
+      case Recording::increment:
+        made.name = with_suffix(std::move(made.name), "_total");
+        break;
+      case Recording::gauge:
+        made.kind = Kind::gauge;
+        made.cells = detail::CellKind::gauge;
+        break;
+      case Recording::histogram:
+        make_histogram(options_.value_buckets);
+        break;
+      case Recording::time:
+        made.name = with_suffix(std::move(made.name), "_seconds");
+        make_histogram(options_.time_buckets);
+        break;
+    }
+    return made;
+  }
+
+  void tell_that_it_is_full(std::string_view name) {
+    if (has_told_.exchange(true, std::memory_order_relaxed)) return;
+    tell(name, fmt::format("cannot record \"{}\": {} names are recorded already; raise "
+                           "RegistryRecorderOptions::max_names, or make a label of the part that differs",
+                           name, options_.max_names));
+  }
+
+  void tell(std::string_view name, std::string_view why) const {
+    if (options_.on_error) options_.on_error(name, why);
+  }
+
+  const OpenScope scope_;
+  const RegistryRecorderOptions options_;
+  const detail::HashSeed seed_ = detail::random_seed();
+  const std::size_t mask_;
+  std::unique_ptr<std::atomic<const KnownName*>[]> slots_;
+  std::map<std::string, RecordedMetric> described_;
+  Counter dropped_labels_;
+  Counter refused_;
+  Counter too_many_names_;
+  std::atomic<bool> is_full_{false};   // all names there may ever be are in the slots
+  std::atomic<bool> has_told_{false};  // that it is full
+
+  std::mutex mutex_;  // guards what follows, and changes to the slots; not held while anything is registered
+  std::map<std::pair<Recording, std::string>, KnownName> names_;
+  std::size_t published_ = 0;
+};
+
+RegistryRecorder::RegistryRecorder(const Scope& scope, RegistryRecorderOptions options)
+    : names_(std::make_unique<Names>(scope, std::move(options))) {}
+RegistryRecorder::~RegistryRecorder() = default;
+
+void RegistryRecorder::increment(std::string_view name, std::uint64_t step, Labels labels) {
+  names_->record<Counter>(Recording::increment, name, labels, [step](Counter counter) { counter.inc(step); });
+}
+
+void RegistryRecorder::gauge(std::string_view name, double value, Labels labels) {
+  names_->record<Gauge>(Recording::gauge, name, labels, [value](Gauge gauge) { gauge.set(value); });
+}
+
+void RegistryRecorder::histogram(std::string_view name, double value, Labels labels) {
+  names_->record<Histogram>(Recording::histogram, name, labels,
+                            [value](Histogram histogram) { histogram.observe(value); });
+}
+
+void RegistryRecorder::time(std::string_view name, std::chrono::nanoseconds time, Labels labels) {
+  names_->record<Histogram>(Recording::time, name, labels, [time](Histogram histogram) { histogram.observe(time); });
+}
+
+std::uint64_t RegistryRecorder::dropped() const noexcept { return names_->dropped(); }
+
+}  // namespace quipu

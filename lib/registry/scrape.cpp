@@ -1,0 +1,224 @@
+#include "registry/scrape.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <utility>
+
+namespace quipu::detail {
+namespace {
+
+void begin_labels(const Definition& definition, std::vector<Label>& labels, std::size_t const_labels) {
+  labels.resize(const_labels);
+  for (const std::string& name : definition.label_names) labels.push_back({name, {}});
+}
+
+FamilyView view(const Definition& definition, Labels labels, std::size_t const_labels) {
+  return {.name = definition.name,
+          .help = definition.help,
+          .unit = definition.unit,
+          .kind = definition.kind,
+          .const_labels = labels.first(const_labels),
+          .label_names = definition.label_names};
+}
+
+/// Of a series that is no gauge.
+WallTime created(const SeriesTable::Walk::Entry& series) noexcept {
+  return WallTime(std::chrono::seconds(series.state));
+}
+
+}  // namespace
+
+InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag)
+    : family_(family),
+      labels_(labels),
+      const_labels_(labels.size()),
+      reader_(family.definition.key_columns()),
+      walk_(family.series, family.definition.kind == Kind::info ? std::optional(last_tag) : std::nullopt) {
+  begin_labels(family.definition, labels, const_labels_);
+}
+
+bool InstrumentWalk::show_some(Visitor& visitor) {
+  if (batch_.empty()) batch_ = walk_.next();
+  if (batch_.empty()) return false;
+  const auto of_batch = [&](std::size_t i) { return std::pair(batch_[i].series.ref, counter_place); };
+  switch (family_.definition.cells) {
+    case CellKind::whole: {
+      if (family_.definition.kind == Kind::info) {
+        show_batch(visitor, [](std::size_t) { return Number(std::uint64_t{1}); });
+        break;
+      }
+      read_exemplars(batch_.size(), of_batch);
+      constexpr std::size_t most = SeriesTable::Walk::max_batch;
+      std::array<CellRef, most> refs;
+      std::array<std::uint64_t, most> values;
+      for (std::size_t i = 0; i < batch_.size(); ++i) refs[i] = batch_[i].series.ref;
+      read_whole(std::span(refs).first(batch_.size()), values.data());
+      show_batch(visitor, [&](std::size_t i) { return Number(values[i]); });
+      break;
+    }
+    case CellKind::real:
+      read_exemplars(batch_.size(), of_batch);
+      show_batch(visitor, [&](std::size_t i) { return Number(read_real(batch_[i].series.ref)); });
+      break;
+    case CellKind::gauge:
+      show_batch(visitor, [&](std::size_t i) { return Number(read_gauge(batch_[i].series.ref)); });
+      break;
+    case CellKind::states: {
+      const Entry& next = batch_.front();
+      batch_ = batch_.subspan(1);
+      const std::uint64_t states = read_states(next.series.ref);
+      if (!is_shown(next, visitor)) break;
+      const auto names = family_.definition.columns.back().names;
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        labels_.back().value = names[i];
+        // Not marked as plain: the series knows nothing of the names of its states.
+        visitor.sample({.labels = labels_, .value = Number((states >> i) & 1)});
+      }
+      break;
+    }
+    case CellKind::histogram: {
+      const Entry& next = batch_.front();
+      batch_ = batch_.subspan(1);
+      read_exemplars(family_.series.layout()->cells(),
+                     [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
+      read_histogram(next.series.ref, *family_.series.layout(), snapshot_);
+      if (!is_shown(next, visitor)) break;
+      visitor.histogram({.labels = labels_,
+                         .bounds = family_.definition.bounds,
+                         .counts = snapshot_.counts,
+                         .sum = snapshot_.sum,
+                         .is_plain = next.is_plain,
+                         .created = created(next),
+                         .exemplars = exemplars_});
+      break;
+    }
+    case CellKind::native: {
+      const Entry& next = batch_.front();
+      batch_ = batch_.subspan(1);
+      read_exemplars(family_.series.layout()->cells(),
+                     [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
+      read_native(next.series.ref, native_);
+      if (!is_shown(next, visitor)) break;
+      const NativeBuckets buckets = native_.buckets();
+      visitor.histogram({.labels = labels_,
+                         .bounds = family_.definition.bounds,
+                         .counts = native_.counts,
+                         .sum = native_.sum,
+                         .is_plain = next.is_plain,
+                         .created = native_.created,
+                         .exemplars = exemplars_,
+                         .native = &buckets});
+      break;
+    }
+  }
+  return true;
+}
+
+/// Shows the batch, with the value that read(i) returns for series i.
+template <class Read>
+void InstrumentWalk::show_batch(Visitor& visitor, Read read) {
+  const bool is_counter = family_.definition.kind == Kind::counter;
+  for (std::size_t i = 0; i < batch_.size(); ++i) {
+    Sample sample{.labels = labels_, .value = read(i), .is_plain = batch_[i].is_plain};
+    if (is_counter) sample.created = created(batch_[i]);
+    if (!exemplars_.empty()) sample.exemplar = exemplars_[i];
+    if (is_shown(batch_[i], visitor)) visitor.sample(sample);
+  }
+  batch_ = {};
+}
+
+// Exemplars are read before the values. What they are examples of was counted before they were kept, so that it is in
+// the values.
+
+/// Of each of `count`, where at(i) says.
+template <class At>
+void InstrumentWalk::read_exemplars(std::size_t count, At at) {
+  exemplars_.clear();
+  if (!are_there_exemplars()) return;
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (found == exemplar_copies_.size()) exemplar_copies_.emplace_back();
+    const auto [series, place] = at(i);
+    if (!read_exemplar(series, place, exemplar_copies_[found])) continue;
+    exemplars_.resize(count);
+    exemplars_[i] = &exemplar_copies_[found++].view;
+  }
+}
+
+/// Makes all ready to show a series whose value was just read; false if it was removed, and what was read is nothing.
+inline bool InstrumentWalk::is_shown(const Entry& series, Visitor& visitor) {
+  if (!series.series.ref.is_live()) return false;
+  Label* labels = labels_.data() + const_labels_;
+  reader_.read(series.key, [labels](std::size_t i, std::string_view text) { labels[i].value = text; });
+  if (!is_begun_) [[unlikely]] {
+    is_begun_ = true;
+    visitor.family(view(family_.definition, labels_, const_labels_));
+  }
+  return true;
+}
+
+CollectedWalk::CollectedWalk(const RegistryCore::Entry& family, const Collected& collected, std::vector<Label>& labels,
+                             CollectorErrors& errors)
+    : definition_(*family.definition), labels_(labels), const_labels_(labels.size()) {
+  const auto by_labels = [](const CollectedSeries* a, const CollectedSeries* b) {
+    return a->label_values < b->label_values;
+  };
+  std::set<const CollectedSeries*, decltype(by_labels)> known(by_labels);
+  for (const auto& source : family.sources) {
+    const auto found = collected.find(source.get());
+    if (found == collected.end()) continue;
+    for (const CollectedFamily& part : found->second) {
+      if (part.definition->name != definition_.name) continue;
+      for (const CollectedSeries& series : part.series) {
+        if (known.insert(&series).second) {
+          series_.push_back(&series);
+        } else {
+          errors.duplicates.fetch_add(1, std::memory_order_relaxed);
+        }
+      }
+    }
+  }
+  begin_labels(definition_, labels, const_labels_);
+}
+
+bool CollectedWalk::show_some(Visitor& visitor) {
+  if (shown_ == series_.size()) return false;
+  if (shown_ == 0) visitor.family(view(definition_, labels_, const_labels_));
+  const std::size_t end = std::min(series_.size(), shown_ + SeriesTable::Walk::max_batch);
+  for (; shown_ < end; ++shown_) {
+    const CollectedSeries& series = *series_[shown_];
+    for (std::size_t i = 0; i < series.label_values.size(); ++i) {
+      labels_[const_labels_ + i].value = series.label_values[i];
+    }
+    visitor.sample({labels_, series.value});
+  }
+  return true;
+}
+
+Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request)
+    : registry_(std::move(registry)),
+      beginning_(registry_->begin(request.families)),
+      collected_(collect(beginning_.sources, request.deadline, registry_->errors(), registry_->helpers())),
+      families_(registry_->entries_of(request.families, beginning_)) {
+  for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
+}
+
+bool Scrape::show_some(Visitor& visitor) {
+  for (;;) {
+    if (instruments_ && instruments_->show_some(visitor)) return true;
+    if (collection_ && collection_->show_some(visitor)) return true;
+    instruments_.reset();
+    collection_.reset();
+    if (next_family_ == families_.size()) return false;
+    const RegistryCore::Entry& family = families_[next_family_++];
+    labels_.resize(registry_->const_labels().size());
+    if (family.instruments != nullptr) {
+      instruments_.emplace(*family.instruments, labels_, beginning_.last_tag);
+    } else {
+      collection_.emplace(family, collected_, labels_, registry_->errors());
+    }
+  }
+}
+
+}  // namespace quipu::detail

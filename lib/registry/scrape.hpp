@@ -1,0 +1,95 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quipu/detail/cells/exemplars.hpp"
+#include "quipu/exposition.hpp"
+#include "quipu/family.hpp"
+#include "quipu/sample.hpp"
+#include "registry/registered_collector.hpp"
+#include "registry/registry_core.hpp"
+
+namespace quipu::detail {
+
+/// Shows the series of one family that its instruments write.
+class InstrumentWalk {
+ public:
+  /// `labels` holds the const labels, and gets those of each series behind them. Of infos, those up to `last_tag` are
+  /// shown.
+  InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag);
+
+  /// Shows some more: few enough that a reader with a limit can stop in between. False when there was no more to show.
+  bool show_some(Visitor& visitor);
+
+ private:
+  using Entry = SeriesTable::Walk::Entry;
+
+  template <class Read>
+  void show_batch(Visitor& visitor, Read read);
+  [[nodiscard]] bool is_shown(const Entry& series, Visitor& visitor);
+  template <class At>
+  void read_exemplars(std::size_t count, At at);
+
+  const FamilyCore& family_;
+  std::vector<Label>& labels_;
+  const std::size_t const_labels_;
+  bool is_begun_ = false;
+  KeyReader reader_;
+  SeriesTable::Walk walk_;
+  std::span<const SeriesTable::Walk::Entry> batch_;  // what is left of it
+  HistogramSnapshot snapshot_;
+
+  // Of each counter of the batch, or each bucket of the histogram; empty if there are none.
+  std::vector<const ExemplarView*> exemplars_;
+  std::deque<ExemplarCopy> exemplar_copies_;  // what they point to; some more
+  NativeSnapshot native_;
+};
+
+/// Shows the series of one family that collectors showed.
+class CollectedWalk {
+ public:
+  /// `labels` as above. Of a series that is there twice, the first is shown.
+  CollectedWalk(const RegistryCore::Entry& family, const Collected& collected, std::vector<Label>& labels,
+                CollectorErrors& errors);
+
+  bool show_some(Visitor& visitor);
+
+ private:
+  const Definition& definition_;
+  std::vector<Label>& labels_;
+  const std::size_t const_labels_;
+  std::vector<const CollectedSeries*> series_;
+  std::size_t shown_ = 0;
+};
+
+/// One scrape of a registry, which shows a few series at a time and may rest in between. It holds no lock meanwhile,
+/// and copies no series beyond those few, but for what collectors show, which it takes when it begins.
+class Scrape {
+ public:
+  Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request);
+  Scrape(const Scrape&) = delete;
+  Scrape& operator=(const Scrape&) = delete;
+
+  /// Shows some more. False when there was no more to show.
+  bool show_some(Visitor& visitor);
+
+ private:
+  const std::shared_ptr<RegistryCore> registry_;
+  RegistryCore::Beginning beginning_;
+  Collected collected_;
+  std::vector<RegistryCore::Entry> families_;
+  std::size_t next_family_ = 0;
+  std::vector<Label> labels_;
+  std::optional<InstrumentWalk> instruments_;  // of the family at hand, or
+  std::optional<CollectedWalk> collection_;
+};
+
+}  // namespace quipu::detail

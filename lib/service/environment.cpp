@@ -1,0 +1,233 @@
+#include "quipu/environment.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+
+#include "base/address.hpp"
+#include "family/definition.hpp"
+#include "http/exposer.hpp"
+
+namespace quipu {
+namespace {
+
+constexpr std::string_view prefix_of_all = "QUIPU_";
+
+std::map<std::string, std::string> own_variables() {
+  std::map<std::string, std::string> variables;
+  for (char** variable = ::environ; variable != nullptr && *variable != nullptr; ++variable) {
+    const std::string_view text = *variable;
+    if (!text.starts_with(prefix_of_all)) continue;
+    const auto equals = text.find('=');
+    if (equals != text.npos) variables.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return variables;
+}
+
+/// Takes variables one after the other, and gathers what is wrong with them.
+class Variables {
+ public:
+  explicit Variables(const std::map<std::string, std::string>& variables) : variables_(variables) {}
+
+  /// Calls take(value) if there is one. What it throws as an Error is reported.
+  template <class Take>
+  void read(std::string_view name, Take take) {
+    known_.emplace_back(name);
+    const auto found = variables_.find(known_.back());
+    if (found == variables_.end() || found->second.empty()) return;
+    try {
+      take(found->second);
+    } catch (const Error& error) {
+      wrong_ += fmt::format("{}{}: {}", wrong_.empty() ? "" : "\n", name, error.what());
+    }
+  }
+
+  void check() const {
+    if (!wrong_.empty()) throw EnvironmentError(wrong_);
+  }
+
+  [[nodiscard]] std::vector<std::string> unknown() const {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : variables_) {
+      if (name.starts_with(prefix_of_all) && std::ranges::find(known_, name) == known_.end()) names.push_back(name);
+    }
+    return names;
+  }
+
+ private:
+  const std::map<std::string, std::string>& variables_;
+  std::vector<std::string> known_;
+  std::string wrong_;
+};
+
+void check_address(std::string_view text) {
+  try {
+    static_cast<void>(detail::parse_address(text));
+  } catch (const std::runtime_error& error) {
+    throw EnvironmentError(fmt::format("\"{}\": {}", text, error.what()));
+  }
+}
+
+bool to_bool(std::string_view text) {
+  if (text == "true" || text == "on" || text == "1") return true;
+  if (text == "false" || text == "off" || text == "0") return false;
+  throw EnvironmentError(fmt::format("\"{}\": expected true, on, 1, false, off or 0", text));
+}
+
+std::size_t to_max_scrapes(std::string_view text) {
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < 1 || number > http::max_max_scrapes) {
+    throw EnvironmentError(fmt::format("\"{}\": expected a number from 1 to {}", text, http::max_max_scrapes));
+  }
+  return number;
+}
+
+/// Reads `name=value, name="value"`.
+class LabelParser {
+ public:
+  explicit LabelParser(std::string_view text) noexcept : text_(text) {}
+
+  [[nodiscard]] detail::OwnedLabels parse() {
+    detail::OwnedLabels labels;
+    for (;;) {
+      std::string name = take_until("=,\"");
+      if (name.empty()) fail("a label's name");
+      if (!is_next('=')) fail("'='");
+      ++at_;
+      skip_blanks();
+      labels.emplace_back(std::move(name), is_next('"') ? take_quoted() : take_bare());
+      skip_blanks();
+      if (at_ == text_.size()) return labels;
+      if (!is_next(',')) fail("',' or the end");
+      ++at_;
+    }
+  }
+
+ private:
+  [[noreturn]] void fail(std::string_view expected) const {
+    throw EnvironmentError(fmt::format("\"{}\": at character {}: expected {}", text_, at_ + 1, expected));
+  }
+
+  [[nodiscard]] bool is_next(char c) const noexcept { return at_ < text_.size() && text_[at_] == c; }
+
+  void skip_blanks() noexcept {
+    while (is_next(' ') || is_next('\t')) ++at_;
+  }
+
+  /// Without the blanks around it.
+  std::string take_until(std::string_view ends) {
+    skip_blanks();
+    auto text = text_.substr(at_, text_.find_first_of(ends, at_) - at_);
+    at_ += text.size();
+    while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
+    return std::string(text);
+  }
+
+  std::string take_bare() {
+    std::string text = take_until(",\"");
+    if (text.empty()) fail("a value, or \"\" for an empty one");
+    return text;
+  }
+
+  std::string take_quoted() {
+    std::string text;
+    for (++at_; !is_next('"'); ++at_) {
+      const bool is_escaped = is_next('\\');
+      if (is_escaped) ++at_;
+      if (at_ >= text_.size()) fail("a closing quote");
+      const char c = text_[at_];
+      if (is_escaped && c != '\\' && c != '"' && c != 'n') fail("'\\', '\"' or 'n' after a backslash");
+      text += is_escaped && c == 'n' ? '\n' : c;
+    }
+    ++at_;
+    return text;
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+};
+
+template <class Value>
+void replace(Value& option, const std::optional<Value>& value) {
+  if (value) option = *value;
+}
+
+}  // namespace
+
+Environment::Environment() : Environment(own_variables()) {}
+
+Environment::Environment(const std::map<std::string, std::string>& given) {
+  Variables variables(given);
+  const auto read_bool = [&variables](std::string_view name, std::optional<bool>& option) {
+    variables.read(name, [&option](std::string_view value) { option = to_bool(value); });
+  };
+  read_bool("QUIPU_UTF8_NAMES", utf8_names_);
+  const auto names = utf8_names_.value_or(false) ? detail::Names::utf8 : detail::Names::legacy;
+  variables.read("QUIPU_PREFIX", [&](const std::string& value) {
+    detail::check_prefix(value, names);
+    prefix_ = value;
+  });
+  variables.read("QUIPU_CONST_LABELS", [&](std::string_view value) {
+    const_labels_ = LabelParser(value).parse();
+    detail::check(const_labels_, names);
+  });
+  read_bool("QUIPU_PROCESS_METRICS", process_metrics_);
+  read_bool("QUIPU_SELF_METRICS", self_metrics_);
+  read_bool("QUIPU_RUNTIME_METRICS", runtime_metrics_);
+  read_bool("QUIPU_CREATED_LINES", created_lines_);
+  read_bool("QUIPU_OPEN_METRICS_2", open_metrics_2_);
+  variables.read("QUIPU_LISTEN", [&](const std::string& value) {
+    check_address(value);
+    listen_ = value;
+  });
+  variables.read("QUIPU_PATH", [&](const std::string& value) {
+#if QUIPU_HAS_HTTP
+    http::check_path(value);
+#endif
+    path_ = value;
+  });
+  variables.read("QUIPU_MAX_CONCURRENT_SCRAPES",
+                 [&](std::string_view value) { max_concurrent_scrapes_ = to_max_scrapes(value); });
+  read_bool("QUIPU_GZIP", gzip_);
+  variables.check();
+  unknown_ = variables.unknown();
+}
+
+RegistryOptions Environment::registry(RegistryOptions options) const {
+  if (prefix_) options.prefix = runtime(*prefix_);
+  for (const auto& [name, value] : const_labels_) {
+    const ConstLabel label{runtime(name), value};
+    const auto known = std::ranges::find_if(
+        options.const_labels, [&label](const ConstLabel& other) { return other.name.text() == label.name.text(); });
+    if (known == options.const_labels.end()) {
+      options.const_labels.push_back(label);
+    } else {
+      *known = label;
+    }
+  }
+  replace(options.utf8_names, utf8_names_);
+  replace(options.created_lines, created_lines_);
+  replace(options.open_metrics_2, open_metrics_2_);
+  replace(options.process_metrics, process_metrics_);
+  replace(options.self_metrics, self_metrics_);
+  replace(options.runtime_metrics, runtime_metrics_);
+  return options;
+}
+
+#if QUIPU_HAS_HTTP
+ExposerOptions Environment::exposer(ExposerOptions options) const {
+  if (listen_) options.listen = *listen_;
+  if (path_) options.path = *path_;
+  replace(options.max_concurrent_scrapes, max_concurrent_scrapes_);
+  replace(options.gzip, gzip_);
+  return options;
+}
+#endif
+
+}  // namespace quipu

@@ -1,0 +1,304 @@
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch.hpp"
+#include "quipu/exposer.hpp"
+#include "quipu/health.hpp"
+#include "quipu/registry.hpp"
+#include "support/http_client.hpp"
+
+// Answers of the program's own beside the page.
+
+namespace {
+
+using quipu::Exposer;
+using quipu::Route;
+using quipu::RouteAnswer;
+using namespace http_client;
+using namespace std::chrono_literals;
+
+Route constant(const std::string& path, const RouteAnswer& answer) {
+  return {.path = path, .answer = [answer] { return answer; }};
+}
+
+Route hello(const std::string& path = "/hello") { return constant(path, {.body = "hello\n"}); }
+
+TEST_CASE("a route answers with its status, content type and body", "[exposer][route]") {
+  const Exposer exposer(
+      pages(small_page),
+      {.listen = any_port,
+       .routes = {hello(), constant("/a/b", {.status = 503, .content_type = "application/json", .body = "{}"}),
+                  constant("/odd", {.status = 299, .body = {}})}});
+  CHECK(ask(exposer, "GET /hello").raw ==
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: 6\r\n"
+        "Connection: close\r\n\r\nhello\n");
+  const Answer unavailable = ask(exposer, "GET /a/b");
+  CHECK(unavailable.raw.rfind("HTTP/1.1 503 Service Unavailable\r\n", 0) == 0);
+  CHECK(unavailable.header("Content-Type") == "application/json");
+  CHECK(unavailable.body == "{}");
+  const Answer odd = ask(exposer, "GET /odd");
+  CHECK(odd.raw.rfind("HTTP/1.1 299 \r\n", 0) == 0);
+  CHECK(odd.is_whole);
+  CHECK(ask(exposer, "GET /metrics").body == "up 1\n");
+}
+
+TEST_CASE("a route is found by its exact path, and a query is ignored", "[exposer][route]") {
+  const Exposer exposer(pages(small_page), {.listen = any_port, .routes = {hello(), hello("/hello/there")}});
+  for (const auto* const target : {"/hello", "/hello?", "/hello?verbose=1&x=/y", "/hello/there"}) {
+    CAPTURE(target);
+    CHECK(ask(exposer, std::string("GET ") + target).body == "hello\n");
+  }
+  for (const auto* const target : {"/hello/", "/hell", "/helloo", "/Hello", "//hello", "/%68ello", "/hello/there/x"}) {
+    CAPTURE(target);
+    CHECK(ask(exposer, std::string("GET ") + target).status == 404);
+  }
+  CHECK(ask(exposer, "GET /hello?a b").status == 400);
+  CHECK(Client(exposer.port()).send("GET /hello\r\n\r\n").receive().rfind("HTTP/1.1 400 ", 0) == 0);
+  CHECK(parse(Client(exposer.port()).send("GET /hello HTTP/1.0\r\n\r\n").receive()).body == "hello\n");
+}
+
+TEST_CASE("HEAD of a route has the headers of GET and no body", "[exposer][route]") {
+  const Exposer exposer(pages(small_page), {.listen = any_port, .routes = {hello()}});
+  const Answer head = ask(exposer, "HEAD /hello");
+  CHECK(head.is_whole);
+  CHECK(head.headers == ask(exposer, "GET /hello").headers);
+}
+
+TEST_CASE("other methods are not allowed at a route", "[exposer][route]") {
+  const Exposer exposer(pages(small_page), {.listen = any_port, .routes = {hello(), hello("/")}});
+  for (const auto* const method : {"POST", "PUT", "DELETE", "OPTIONS"}) {
+    CAPTURE(method);
+    const Answer answer = ask(exposer, std::string(method) + " /hello");
+    CHECK(answer.status == 405);
+    CHECK(answer.header("Allow") == "GET, HEAD");
+  }
+}
+
+TEST_CASE("a route that throws, or answers what cannot be sent, gives 500 and no detail", "[exposer][route]") {
+  const Exposer exposer(
+      pages(small_page),
+      {.listen = any_port,
+       .routes = {{.path = "/throws", .answer = []() -> RouteAnswer { throw std::runtime_error("the secret"); }},
+                  {.path = "/int", .answer = []() -> RouteAnswer { throw 1; }},
+                  constant("/line", {.content_type = "text/plain\r\nthe: secret"}),
+                  constant("/100", {.status = 100}),
+                  constant("/204", {.status = 204}),
+                  constant("/304", {.status = 304}),
+                  constant("/600", {.status = 600}),
+                  hello()}});
+  for (const auto* const path : {"/throws", "/int", "/line", "/100", "/204", "/304", "/600"}) {
+    CAPTURE(path);
+    const Answer answer = ask(exposer, std::string("GET ") + path);
+    CHECK(answer.status == 500);
+    CHECK(answer.raw.find("secret") == std::string::npos);
+  }
+  CHECK(ask(exposer, "GET /hello").status == 200);
+}
+
+TEST_CASE("the landing page links the routes, unless it is one", "[exposer][route]") {
+  const Exposer linking(pages(small_page), {.listen = any_port, .routes = {hello(), hello("/a&b")}});
+  const std::string body = ask(linking, "GET /").body;
+  for (const auto* const link :
+       {"<a href=\"/metrics\">Metrics</a>", "<a href=\"/hello\">/hello</a>", "<a href=\"/a&amp;b\">/a&amp;b</a>"}) {
+    CHECK_THAT(body, Catch::Matchers::ContainsSubstring(link));
+  }
+  const Exposer replacing(pages(small_page), {.listen = any_port, .routes = {hello("/")}});
+  CHECK(ask(replacing, "GET /").body == "hello\n");
+  CHECK(ask(replacing, "GET /?x").body == "hello\n");
+  CHECK(ask(replacing, "POST /").status == 405);
+}
+
+TEST_CASE("routes that cannot be are reported", "[exposer][route]") {
+  const auto refusal = [](const std::vector<Route>& routes) {
+    try {
+      const Exposer exposer(pages(small_page), {.listen = any_port, .routes = routes});
+      return std::string("no error");
+    } catch (const quipu::ListenError& error) {
+      return std::string(error.what());
+    }
+  };
+  for (const auto* const path : {"", "hello", "/a b", "/a?b", "/%41", "/a\nb", "/<b>"}) {
+    CAPTURE(path);
+    CHECK(refusal({hello(path)}) ==
+          "route \"" + std::string(path) +
+              "\": expected '/' and then letters, digits or other characters of URL paths, without '%'");
+  }
+  CHECK(refusal({hello("/metrics")}) ==
+        "route \"/metrics\": the metrics are there; choose another path for one of them");
+  CHECK(refusal({hello(), hello("/b"), hello()}) ==
+        "route \"/hello\": it is there twice; give each route a path of its own");
+  CHECK(refusal({{.path = "/none", .answer = {}}}) == "route \"/none\": it has no function that answers");
+}
+
+TEST_CASE("answers of routes and pages go over one connection, in order", "[exposer][route]") {
+  const Exposer exposer(pages(small_page), {.listen = any_port, .routes = {hello()}});
+  Client client(exposer.port());
+  const std::string route = "GET /hello HTTP/1.1\r\n\r\n";
+  const std::string page = "GET /metrics HTTP/1.1\r\n\r\n";
+  client.send(route + page + route + "HEAD /hello HTTP/1.1\r\n\r\n" + page);
+  CHECK(client.answer().body == "hello\n");
+  CHECK(client.answer().body == "up 1\n");
+  CHECK(client.answer().body == "hello\n");
+  CHECK(client.answer(true).header("Content-Length") == "6");
+  CHECK(client.answer().body == "up 1\n");
+  CHECK(client.send(route).answer().header("Connection") == "keep-alive");
+}
+
+TEST_CASE("a long answer arrives whole, also at a client that reads it late", "[exposer][route]") {
+  const std::string body(std::size_t{8} << 20, 'x');
+  const Exposer exposer(pages(small_page),
+                        {.listen = any_port, .routes = {constant("/long", {.body = body}), hello()}});
+  Client client(exposer.port(), AF_INET, 4096);
+  client.send("GET /long HTTP/1.1\r\nConnection: close\r\n\r\n");
+  CHECK(ask(exposer, "GET /hello").status == 200);
+  CHECK(parse(client.receive()).body == body);
+}
+
+TEST_CASE("each request for a route has an answer of its own", "[exposer][route]") {
+  std::atomic<int> calls = 0;
+  const Exposer exposer(
+      pages(small_page),
+      {.listen = any_port, .routes = {{.path = "/count", .answer = [&calls] {
+                                         std::this_thread::sleep_for(20ms);  // so that the others wait together
+                                         return RouteAnswer{.body = std::to_string(++calls)};
+                                       }}}});
+  std::vector<Client> clients;
+  for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /count HTTP/1.1\r\n\r\n");
+  std::vector<std::string> bodies;
+  for (Client& client : clients) bodies.push_back(client.answer().body);
+  std::sort(bodies.begin(), bodies.end());
+  CHECK(std::adjacent_find(bodies.begin(), bodies.end()) == bodies.end());
+  CHECK(calls == 10);
+}
+
+/// Where threads wait until they are let go.
+class Gate {
+ public:
+  void pass() {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    opened_.wait(lock, [this] { return is_open_; });
+    --waiting_;
+  }
+  void open() {
+    const std::lock_guard lock(mutex_);
+    is_open_ = true;
+    opened_.notify_all();
+  }
+  int waiting() {
+    const std::lock_guard lock(mutex_);
+    return waiting_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable opened_;
+  bool is_open_ = false;
+  int waiting_ = 0;
+};
+
+TEST_CASE("routes are answered while every place for scrapes is taken by one that hangs", "[exposer][route]") {
+  Gate gate;
+  const quipu::Registry registry({.process_metrics = false, .self_metrics = false});
+  auto hanging = registry.gauge_callback({.name = "hangs"}, [&gate] {
+    gate.pass();
+    return 1.0;
+  });
+  constexpr int places = 8;
+  const Exposer exposer(registry, {.listen = any_port, .max_concurrent_scrapes = places, .routes = {hello()}});
+  std::vector<Client> scrapers;
+  for (int i = 0; i < places; ++i) {
+    // Each asks for something else, so that none gets the page of another one.
+    scrapers.emplace_back(exposer.port()).send("GET /metrics?x=" + std::to_string(i) + " HTTP/1.1\r\n\r\n");
+  }
+  CHECK(soon([&] { return gate.waiting() > 0; }));
+  // Not even for a moment is there a place: a scrape would get 503.
+  CHECK(soon([&] { return ask(exposer, "GET /metrics?x=more").status == 503; }));
+  const auto start = Clock::now();
+  for (int i = 0; i < 20; ++i) CHECK(ask(exposer, "GET /hello").body == "hello\n");
+  // The scrapes hang for nine seconds yet.
+  CHECK(Clock::now() - start < 5s);
+  CHECK(ask(exposer, "GET /metrics?x=more").status == 503);
+  gate.open();
+  for (Client& scraper : scrapers) CHECK(scraper.answer().status == 200);
+}
+
+TEST_CASE("probes are answered while a check hangs and every scrape does", "[exposer][route][health]") {
+  Gate gate;
+  const quipu::Registry registry({.process_metrics = false, .self_metrics = false});
+  const auto hang = [&gate] {
+    gate.pass();
+    return 1.0;
+  };
+  const auto hanging = registry.gauge_callback({.name = "hangs"}, hang);
+  quipu::Health health;
+  health.add({.name = "check",
+              .check =
+                  [&hang] {
+                    hang();
+                    return quipu::HealthResult{};
+                  },
+              .timeout = 10ms});
+  const Exposer exposer(registry, {.listen = any_port, .max_concurrent_scrapes = 4, .routes = health.routes()});
+  std::vector<Client> scrapers;
+  for (int i = 0; i < 4; ++i) {
+    scrapers.emplace_back(exposer.port()).send("GET /metrics?x=" + std::to_string(i) + " HTTP/1.1\r\n\r\n");
+  }
+  CHECK(soon([&] { return gate.waiting() >= 2; }));
+  const auto start = Clock::now();
+  CHECK(soon([&] { return ask(exposer, "GET /health").body.find("timed out after 0.01 s") != std::string::npos; }));
+  CHECK(ask(exposer, "GET /health").status == 503);
+  CHECK(ask(exposer, "GET /-/ready").status == 503);
+  CHECK(ask(exposer, "GET /health/ready?verbose").status == 503);
+  CHECK(ask(exposer, "GET /-/healthy").status == 200);
+  CHECK(ask(exposer, "HEAD /health/live").status == 200);
+  CHECK(Clock::now() - start < 5s);
+  gate.open();
+  for (Client& scraper : scrapers) CHECK(scraper.answer().status == 200);
+}
+
+TEST_CASE("pages are made while a route hangs, and requests for routes beyond its places are told to come again",
+          "[exposer][route]") {
+  Gate gate;
+  const Exposer exposer(pages(small_page), {.listen = any_port, .routes = {{.path = "/hangs", .answer = [&gate] {
+                                                                              gate.pass();
+                                                                              return RouteAnswer{.body = "at last"};
+                                                                            }}}});
+  std::vector<Client> probes;
+  for (int i = 0; i < 16; ++i) probes.emplace_back(exposer.port()).send("GET /hangs HTTP/1.1\r\n\r\n");
+  CHECK(soon([&] { return gate.waiting() == 1; }));
+  const Answer refused = ask(exposer, "GET /hangs");
+  CHECK(refused.status == 503);
+  CHECK(refused.header("Retry-After") == "1");
+  CHECK(ask(exposer, "GET /metrics").body == "up 1\n");
+  gate.open();
+  for (Client& probe : probes) CHECK(probe.answer().body == "at last");
+}
+
+TEST_CASE("a route that hangs delays stop until it answers, and its client gets that", "[exposer][route]") {
+  Gate gate;
+  Exposer exposer(pages(small_page), {.listen = any_port, .routes = {{.path = "/hangs", .answer = [&gate] {
+                                                                        gate.pass();
+                                                                        return RouteAnswer{.body = "at last"};
+                                                                      }}}});
+  Client client(exposer.port());
+  client.send("GET /hangs HTTP/1.1\r\n\r\n");
+  CHECK(soon([&] { return gate.waiting() == 1; }));
+  std::thread opener([&gate] {
+    std::this_thread::sleep_for(50ms);
+    gate.open();
+  });
+  exposer.stop();
+  CHECK(gate.waiting() == 0);
+  CHECK(client.answer().body == "at last");
+  opener.join();
+}
+
+}  // namespace

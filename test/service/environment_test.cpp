@@ -1,0 +1,223 @@
+#include "quipu/environment.hpp"
+
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+#include "quipu/config.hpp"
+#include "quipu/registry.hpp"
+#include "support/page.hpp"
+
+namespace {
+
+using page::missing;
+using quipu::Environment;
+using Lines = std::vector<std::string>;
+using Texts = std::vector<std::pair<std::string, std::string>>;
+
+/// What is said of these variables.
+std::string complaint(const std::map<std::string, std::string>& variables) {
+  try {
+    const Environment environment(variables);
+  } catch (const quipu::EnvironmentError& error) {
+    return error.what();
+  }
+  return "(nothing)";
+}
+
+Texts const_labels(const std::string& text, const quipu::RegistryOptions& options = {}) {
+  Texts result;
+  const Environment environment({{"QUIPU_CONST_LABELS", text}});
+  for (const auto& [name, value] : environment.registry(options).const_labels) result.emplace_back(name.text(), value);
+  return result;
+}
+
+/// Sets variables of this process until the end of the scope.
+class Set {
+ public:
+  explicit Set(std::map<std::string, std::string> variables) : variables_(std::move(variables)) {
+    for (const auto& [name, value] : variables_) ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  Set(const Set&) = delete;
+  Set& operator=(const Set&) = delete;
+  ~Set() {
+    for (const auto& [name, value] : variables_) ::unsetenv(name.c_str());
+  }
+
+ private:
+  std::map<std::string, std::string> variables_;
+};
+
+}  // namespace
+
+TEST_CASE("variables that are not set, or empty, change nothing") {
+  for (const auto& environment :
+       {Environment(), Environment(std::map<std::string, std::string>()),
+        Environment(
+            {{"QUIPU_PREFIX", ""}, {"QUIPU_CONST_LABELS", ""}, {"QUIPU_SELF_METRICS", ""}, {"QUIPU_LISTEN", ""}})}) {
+    const auto options = environment.registry(
+        {.prefix = "shop", .const_labels = {{"env", "test"}}, .process_metrics = false, .self_metrics = false});
+    CHECK(options.prefix.text() == "shop");
+    CHECK(options.const_labels.size() == 1);
+    CHECK_FALSE(options.self_metrics);
+    CHECK(environment.registry().self_metrics);
+#if QUIPU_HAS_HTTP
+    CHECK(environment.exposer({.listen = "localhost:1"}).listen == "localhost:1");
+    CHECK(environment.exposer().path == "/metrics");
+#endif
+    CHECK(environment.unknown().empty());
+  }
+}
+
+TEST_CASE("the environment of the process is read when an Environment is made, and only then") {
+  const Environment before;
+  const Set set({{"QUIPU_PREFIX", "depot"}, {"QUIPU_PREFIXX", "a"}, {"NOT_QUIPU_PREFIX", "b"}});
+  CHECK(before.registry().prefix.text().empty());
+  const Environment environment;
+  ::setenv("QUIPU_PREFIX", "later", 1);
+  CHECK(environment.registry({.prefix = "shop"}).prefix.text() == "depot");
+  CHECK(environment.unknown() == Lines{"QUIPU_PREFIXX"});
+}
+
+TEST_CASE("what a variable says comes before what the program says") {
+  const Environment environment({{"QUIPU_PREFIX", "depot"},
+                                 {"QUIPU_CONST_LABELS", "env=prod,region=\"eu, west\""},
+                                 {"QUIPU_PROCESS_METRICS", "off"},
+                                 {"QUIPU_SELF_METRICS", "false"},
+                                 {"QUIPU_RUNTIME_METRICS", "0"}});
+  const quipu::Registry registry(environment.registry(
+      {.prefix = "shop", .const_labels = {{"env", "test"}, {"zone", "b"}}, .runtime_metrics = true}));
+  registry.gauge({.name = "x"}).set(1);
+  CHECK(page::samples(registry) == Lines{R"(depot_x{env="prod",zone="b",region="eu, west"} 1)"});
+}
+
+TEST_CASE("every option that is yes or no may be switched on and off") {
+  using Options = quipu::RegistryOptions;
+  const std::vector<std::pair<std::string, bool Options::*>> options{
+      {"QUIPU_PROCESS_METRICS", &Options::process_metrics}, {"QUIPU_SELF_METRICS", &Options::self_metrics},
+      {"QUIPU_RUNTIME_METRICS", &Options::runtime_metrics}, {"QUIPU_CREATED_LINES", &Options::created_lines},
+      {"QUIPU_OPEN_METRICS_2", &Options::open_metrics_2},   {"QUIPU_UTF8_NAMES", &Options::utf8_names}};
+  for (const auto& [name, option] : options) {
+    INFO(name);
+    for (const bool before : {false, true}) {
+      Options program;
+      program.*option = before;
+      for (const char* const yes : {"true", "on", "1"}) CHECK(Environment({{name, yes}}).registry(program).*option);
+      for (const char* const no : {"false", "off", "0"})
+        CHECK_FALSE(Environment({{name, no}}).registry(program).*option);
+    }
+    for (const char* const wrong : {"maybe", "TRUE", "2", " on", "yes"}) {
+      CHECK(complaint({{name, wrong}}) == name + ": \"" + wrong + "\": expected true, on, 1, false, off or 0");
+    }
+  }
+}
+
+TEST_CASE("const labels are pairs of name and value, with quotes where they are needed") {
+  CHECK(const_labels("env=prod") == Texts{{"env", "prod"}});
+  CHECK(const_labels("env=prod,region=eu") == Texts{{"env", "prod"}, {"region", "eu"}});
+  CHECK(const_labels(" env = prod ,\tregion =\"eu\" ") == Texts{{"env", "prod"}, {"region", "eu"}});
+  CHECK(const_labels(R"(a="va,lue with \" and \\ and \n",b=2)") ==
+        Texts{{"a", "va,lue with \" and \\ and \n"}, {"b", "2"}});
+  CHECK(const_labels(R"(a="",b=" c ",c=two words,d=a\b,e=x=y)") ==
+        Texts{{"a", ""}, {"b", " c "}, {"c", "two words"}, {"d", "a\\b"}, {"e", "x=y"}});
+  CHECK(const_labels("b=2,a=1", {.const_labels = {{"a", "0"}, {"c", "3"}}}) ==
+        Texts{{"a", "1"}, {"c", "3"}, {"b", "2"}});
+}
+
+TEST_CASE("wrong const labels are refused with the place and what was expected there") {
+  const auto expect = [](const std::string& text, std::string_view where, std::string_view what) {
+    CHECK(missing(complaint({{"QUIPU_CONST_LABELS", text}}), {"QUIPU_CONST_LABELS: ", where, what}) == "");
+  };
+  expect("env", "\"env\": at character 4:", "expected '='");
+  expect("env,a=b", "at character 4:", "expected '='");
+  expect("env=", "at character 5:", "expected a value");
+  expect("env=,a=b", "at character 5:", "expected a value");
+  expect("=prod", "at character 1:", "expected a label's name");
+  expect("a=b,", "at character 5:", "expected a label's name");
+  expect("a=b,,c=d", "at character 5:", "expected a label's name");
+  expect(",", "at character 1:", "expected a label's name");
+  expect(" ", "at character 2:", "expected a label's name");
+  expect("a=\"b", "at character 5:", "expected a closing quote");
+  expect("a=\"b\\", "at character 6:", "expected a closing quote");
+  expect("a=\"b\\\"", "at character 7:", "expected a closing quote");
+  expect("a=\"\\t\"", "at character 5:", "after a backslash");
+  expect("a=\"b\"c", "at character 6:", "expected ',' or the end");
+  expect("a=b\"c\"", "at character 4:", "expected ',' or the end");
+  expect("\"a\"=b", "at character 1:", "expected a label's name");
+  expect("a-b=c", "const label \"a-b\"", "[a-zA-Z_]");
+  expect("__a=c", "const label \"__a\"", "[a-zA-Z_]");
+  expect("a=b,a=c", "const label \"a\"", "given twice");
+}
+
+TEST_CASE("names in the environment follow the rules of the registry") {
+  CHECK(missing(complaint({{"QUIPU_PREFIX", "1 shop"}}), {"QUIPU_PREFIX: prefix \"1 shop\"", "[a-zA-Z_:]"}).empty());
+  CHECK(missing(complaint({{"QUIPU_PREFIX", "my.shop"}, {"QUIPU_UTF8_NAMES", "off"}}), {"my.shop"}).empty());
+  CHECK(complaint({{"QUIPU_PREFIX", "my.shop"}, {"QUIPU_UTF8_NAMES", "on"}}) == "(nothing)");
+  const Environment environment(
+      {{"QUIPU_PREFIX", "my.shop"}, {"QUIPU_UTF8_NAMES", "on"}, {"QUIPU_CONST_LABELS", "k8s.pod=a"}});
+  CHECK_NOTHROW(quipu::Registry(environment.registry()));
+  CHECK(missing(complaint({{"QUIPU_UTF8_NAMES", "on"}, {"QUIPU_CONST_LABELS", "a.b=1,a-b=2"}}), {"\"a.b\"", "\"a-b\""})
+            .empty());
+  CHECK(missing(complaint({{"QUIPU_UTF8_NAMES", "on"}, {"QUIPU_PREFIX", "\xFF"}}), {"QUIPU_PREFIX", "UTF-8"}).empty());
+}
+
+TEST_CASE("all variables that are wrong are reported at once, a line for each") {
+  const auto message = complaint({{"QUIPU_PREFIX", "1"},
+                                  {"QUIPU_CONST_LABELS", "env"},
+                                  {"QUIPU_SELF_METRICS", "maybe"},
+                                  {"QUIPU_RUNTIME_METRICS", "on"},
+                                  {"QUIPU_MAX_CONCURRENT_SCRAPES", "many"}});
+  CHECK(missing(message, {"QUIPU_PREFIX: ", "\nQUIPU_CONST_LABELS: ", "\nQUIPU_SELF_METRICS: ",
+                          "\nQUIPU_MAX_CONCURRENT_SCRAPES: "})
+            .empty());
+  CHECK(page::lines(message).size() == 4);
+}
+
+TEST_CASE("variables that nobody knows are told") {
+  const Environment environment({{"QUIPU_LISTENS", "x"}, {"QUIPU_ADDRESS", ""}, {"HOME", "/"}, {"QUIPU_PREFIX", "a"}});
+  CHECK(environment.unknown() == Lines{"QUIPU_ADDRESS", "QUIPU_LISTENS"});
+}
+
+TEST_CASE("a copy of an Environment has its own texts") {
+  auto options = [] {
+    auto first = std::make_unique<Environment>(std::map<std::string, std::string>{{"QUIPU_PREFIX", "a"}});
+    return Environment(*first);
+  }();
+  CHECK(options.registry().prefix.text() == "a");
+}
+
+#if QUIPU_HAS_HTTP
+
+TEST_CASE("the endpoint's options may come from the environment") {
+  const Environment environment({{"QUIPU_LISTEN", "localhost:0"},
+                                 {"QUIPU_PATH", "/numbers"},
+                                 {"QUIPU_MAX_CONCURRENT_SCRAPES", "7"},
+                                 {"QUIPU_GZIP", "off"}});
+  const auto options = environment.exposer({.listen = "nonsense", .path = "nonsense"});
+  CHECK(options.listen == "localhost:0");
+  CHECK(options.path == "/numbers");
+  CHECK(options.max_concurrent_scrapes == 7);
+  CHECK_FALSE(options.gzip);
+  const quipu::Exposer endpoint(page::empty_registry(), environment.exposer());
+  CHECK(endpoint.url().ends_with("/numbers"));
+}
+
+TEST_CASE("wrong options of the endpoint are refused when they are read") {
+  for (const char* const wrong : {"nonsense", "127.0.0.1:x", "127.0.0.1:65536", "::1:80", "[]:80"}) {
+    CHECK(missing(complaint({{"QUIPU_LISTEN", wrong}}), {"QUIPU_LISTEN: ", wrong}).empty());
+  }
+  for (const char* const wrong : {"metrics", "/", "/a%20b", "/a b", "/a?b"}) {
+    CHECK(missing(complaint({{"QUIPU_PATH", wrong}}), {"QUIPU_PATH: ", wrong, "expected '/'"}).empty());
+  }
+  for (const char* const wrong : {"0", "1001", "-1", "many", "1.5", "1 "}) {
+    CHECK(complaint({{"QUIPU_MAX_CONCURRENT_SCRAPES", wrong}}) ==
+          "QUIPU_MAX_CONCURRENT_SCRAPES: \"" + std::string(wrong) + "\": expected a number from 1 to 1000");
+  }
+}
+
+#endif
