@@ -50,7 +50,7 @@ class OpenBatch {
 /// all, and no scrape has seen any of it; handles that are left record nowhere. Otherwise a scrape that begins later
 /// shows all of it, and one that began before, nothing. Not taken back are families that were there before, or that
 /// something outside registered too meanwhile, with the series that they have been given. Names are taken meanwhile,
-/// and RegistryOptions::on_advice is called at once, whatever comes of the batch. An info that there is no memory for
+/// and RegistryOptions::on_lint is called at once, whatever comes of the batch. An info that there is no memory for
 /// at the end is missing.
 ///
 /// Thread-safe. Its end holds the registry's lock for a look at every family (0.3 ms for 10,000). Throws what making

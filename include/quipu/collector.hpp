@@ -22,7 +22,7 @@ struct CollectedFamily;
 struct FamilyDescription {
   std::string name;
   std::string help = {};
-  Kind kind = Kind::gauge;  // counter or gauge
+  MetricType type = MetricType::gauge;  // counter or gauge
   std::vector<std::string> labels = {};
   std::string unit = {};
 };

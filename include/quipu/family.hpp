@@ -26,7 +26,7 @@ namespace detail {
 
 /// What makes a family the same family when it is registered again.
 struct Definition {
-  Kind kind = Kind::counter;
+  MetricType type = MetricType::counter;
   CellKind cells = CellKind::whole;
   std::string name{};  // with its prefix
   std::string help{};
@@ -39,7 +39,7 @@ struct Definition {
 
   /// Of the labels that series are told apart by: not the last one of a stateset, whose states share a cell.
   [[nodiscard]] std::span<const LabelColumn> key_columns() const noexcept {
-    return std::span(columns).first(columns.size() - (kind == Kind::stateset ? 1 : 0));
+    return std::span(columns).first(columns.size() - (type == MetricType::stateset ? 1 : 0));
   }
 
   friend bool operator==(const Definition&, const Definition&) = default;

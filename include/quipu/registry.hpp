@@ -125,7 +125,7 @@ struct RegistryOptions {
   bool open_metrics_2 = false;
   /// Called for each family that is registered and does not follow Prometheus' advice on names, with what promtool
   /// would say of it: no unit, no "_total", no help. Without a lock, on the thread that registers. It must not throw.
-  std::function<void(std::string_view family, std::string_view advice)> on_advice = {};
+  std::function<void(std::string_view family, std::string_view advice)> on_lint = {};
   /// Whether the page shows process_cpu_seconds_total, process_resident_memory_bytes and their like (Linux).
   bool process_metrics = true;
   /// Whether the page shows quipu_rejected_recordings_total and what else the library counts of itself.
@@ -278,19 +278,19 @@ class Scope {
   /// by several threads at once if there are several scrapes at once; what it throws costs its own series on that page.
   /// Several callbacks may share a family if their labels have the same names and different values.
   [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::function<double()> read) const {
-    return callback(Kind::gauge, options, {}, std::move(read));
+    return callback(MetricType::gauge, options, {}, std::move(read));
   }
   [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
                                             std::function<double()> read) const {
-    return callback(Kind::gauge, options, labels, std::move(read));
+    return callback(MetricType::gauge, options, labels, std::move(read));
   }
   /// The same for a total that something else counts; it must never go down.
   [[nodiscard]] Registration counter_callback(const MetricOptions& options, std::function<double()> read) const {
-    return callback(Kind::counter, options, {}, std::move(read));
+    return callback(MetricType::counter, options, {}, std::move(read));
   }
   [[nodiscard]] Registration counter_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
                                               std::function<double()> read) const {
-    return callback(Kind::counter, options, labels, std::move(read));
+    return callback(MetricType::counter, options, labels, std::move(read));
   }
 
   /// Reads `collector` at each scrape, until the registration ends. The registration must end before the collector
@@ -339,16 +339,16 @@ class Scope {
     if constexpr (requires { options.first; }) {
       define_states(made, options);
     } else if constexpr (std::is_same_v<Instrument, Histogram>) {
-      made.kind = Kind::histogram;
+      made.type = MetricType::histogram;
       made.cells = detail::CellKind::histogram;
       made.bounds.assign(options.buckets.bounds().begin(), options.buckets.bounds().end());
     } else if constexpr (std::is_same_v<Instrument, NativeHistogram>) {
-      made.kind = Kind::histogram;
+      made.type = MetricType::histogram;
       made.cells = detail::CellKind::native;
       made.native = detail::native_spec(options);
       if (options.buckets) made.bounds.assign(options.buckets->bounds().begin(), options.buckets->bounds().end());
     } else {
-      made.kind = std::is_same_v<Instrument, Gauge> ? Kind::gauge : Kind::counter;
+      made.type = std::is_same_v<Instrument, Gauge> ? MetricType::gauge : MetricType::counter;
       made.cells = std::is_same_v<Instrument, Counter> ? detail::CellKind::whole
                    : std::is_same_v<Instrument, Gauge> ? detail::CellKind::gauge
                                                        : detail::CellKind::real;
@@ -358,7 +358,7 @@ class Scope {
 
   template <class State>
   static void define_states(detail::Definition& made, const StateSetOptions<State>& options) {
-    made.kind = Kind::stateset;
+    made.type = MetricType::stateset;
     made.cells = detail::CellKind::states;
     made.columns = {detail::LabelTraits<State>::column};
     if (!options.first) return;
@@ -370,7 +370,7 @@ class Scope {
     made.first_states = std::uint64_t{1} << first;
   }
 
-  [[nodiscard]] Registration callback(Kind kind, const MetricOptions& options,
+  [[nodiscard]] Registration callback(MetricType type, const MetricOptions& options,
                                       std::initializer_list<CallbackLabel> labels, std::function<double()> read) const;
 
   std::shared_ptr<detail::RegistryCore> core_;

@@ -22,19 +22,19 @@ using Labels = std::span<const Label>;
 
 /// A series of an info family is always 1: what it says is in its labels. A stateset family has one series for each
 /// state, which is 0 or 1; the last label, whose name is that of the family, says which state it is.
-enum class Kind : std::uint8_t { counter, gauge, histogram, info, stateset };
+enum class MetricType : std::uint8_t { counter, gauge, histogram, info, stateset };
 
-[[nodiscard]] constexpr std::string_view to_string(Kind kind) noexcept {
-  switch (kind) {
-    case Kind::counter:
+[[nodiscard]] constexpr std::string_view to_string(MetricType type) noexcept {
+  switch (type) {
+    case MetricType::counter:
       return "counter";
-    case Kind::gauge:
+    case MetricType::gauge:
       return "gauge";
-    case Kind::histogram:
+    case MetricType::histogram:
       return "histogram";
-    case Kind::info:
+    case MetricType::info:
       return "info";
-    case Kind::stateset:
+    case MetricType::stateset:
       return "stateset";
   }
   return "untyped";
@@ -90,7 +90,7 @@ struct FamilyView {
   std::string_view name;  // a legacy name, or any valid UTF-8 where the registry allows that
   std::string_view help;  // valid UTF-8, may hold line feeds; empty when there is none
   std::string_view unit;  // empty when there is none
-  Kind kind;
+  MetricType type;
   Labels const_labels = {};                       // the first labels of every series
   std::span<const std::string> label_names = {};  // of the labels after them
 };
@@ -100,7 +100,7 @@ struct Sample {
   Labels labels;  // const labels first, then the family's in their order
   Number value;
   /// No label value but those of const labels holds a backslash, a quote or a line feed: none needs an escape.
-  bool is_plain = false;
+  bool needs_no_escaping = false;
   /// When counting began, if that is known. Only of counters.
   std::optional<WallTime> created = {};
   /// Only of counters; null if there is none.
@@ -114,7 +114,7 @@ struct HistogramSample {
   std::span<const double> bounds;         // finite upper bounds, increasing
   std::span<const std::uint64_t> counts;  // one for each bound and one for +Inf; not cumulative
   double sum;
-  bool is_plain = false;                                // as in Sample
+  bool needs_no_escaping = false;                       // as in Sample
   std::optional<WallTime> created = {};                 // as in Sample
   std::span<const ExemplarView* const> exemplars = {};  // null where a bucket has none; no more than there are counts
   const NativeBuckets* native = nullptr;                // adds up to the same count; null for a classic histogram

@@ -6,7 +6,7 @@
 namespace quipu::detail {
 
 /// Waits for another thread to get on. First it yields; then it sleeps, as the other one may have a lower priority.
-class Patience {
+class Backoff {
  public:
   void wait() {
     if (++waits_ < yields) return std::this_thread::yield();
@@ -14,7 +14,7 @@ class Patience {
   }
 
   /// Whether it has waited for a second or two: the other thread may have ended where no thread should.
-  [[nodiscard]] bool is_at_its_end() const noexcept { return waits_ >= most_waits; }
+  [[nodiscard]] bool is_exhausted() const noexcept { return waits_ >= most_waits; }
 
  private:
   static constexpr int yields = 64;

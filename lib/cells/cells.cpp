@@ -143,14 +143,14 @@ void add_gauge_slowly(CellRef to, double step) noexcept {
 double read_gauge(CellRef from) noexcept {
   const Guard guard;
   const std::atomic<std::uint32_t>& state = from.cell->state;
-  for (Patience patience;; patience.wait()) {
+  for (Backoff backoff;; backoff.wait()) {
     if (!from.is_live()) return 0;
     const std::uint32_t before = state.load(std::memory_order_acquire);  // pairs with the release in set_gauge_slowly()
     // Acquire: pairs with the release in add_gauge_slowly().
     const double shared = std::bit_cast<double>(from.cell->bits.load(std::memory_order_acquire));
     if (before == GaugeState::set) return shared;
     if (before == GaugeState::being_set) {
-      if (patience.is_at_its_end()) return shared;
+      if (backoff.is_exhausted()) return shared;
       continue;
     }
     std::uint64_t tracked = 0;
@@ -229,10 +229,10 @@ class ThreadHistogramReader {
     const std::uint64_t request = (std::uint64_t{++slab_.requests} << 32) | slot_;
     slab_.wanted_words.store(buckets_ + 1, std::memory_order_relaxed);
     slab_.wanted.store(request, std::memory_order_release);  // pairs with serve_reader()
-    for (Patience patience;; patience.wait()) {
+    for (Backoff backoff;; backoff.wait()) {
       if (slab_.served.load(std::memory_order_acquire) == request) return take_copy();  // pairs with serve_reader()
       // At the end of its patience it takes the cells as they are: of one observation, the sum may be missing.
-      if (try_cells() || patience.is_at_its_end()) break;
+      if (try_cells() || backoff.is_exhausted()) break;
     }
     slab_.wanted.store(0, std::memory_order_relaxed);
   }
@@ -321,7 +321,7 @@ void SharedHistogram::add_to(HistogramSnapshot& into) {
   Half& cold = halves_[ticket >> 63];
   Half& hot = halves_[1 - (ticket >> 63)];
   // Acquire: pairs with the release that ends each observation.
-  for (Patience patience; cold.ended.load(std::memory_order_acquire) != (ticket & ~top); patience.wait()) {
+  for (Backoff backoff; cold.ended.load(std::memory_order_acquire) != (ticket & ~top); backoff.wait()) {
   }
   for (std::size_t i = 0; i < cold.buckets.size(); ++i) {
     const std::uint64_t count = cold.buckets[i].exchange(0, std::memory_order_relaxed);

@@ -23,7 +23,7 @@ namespace quipu::detail {
 
 constinit Slab no_slab;
 constinit thread_local Slab* own_slab = &no_slab;
-constinit std::atomic<std::uint64_t> Guard::strangers{0};
+constinit std::atomic<std::uint64_t> Guard::without_slab{0};
 
 namespace {
 
@@ -78,7 +78,7 @@ void after_fork_in_child() {
       slab->owner.store(Slab::Owner::lost, std::memory_order_relaxed);
     }
   }
-  Guard::strangers.store(0, std::memory_order_relaxed);
+  Guard::without_slab.store(0, std::memory_order_relaxed);
   after_fork_in_parent();
 }
 
@@ -228,11 +228,11 @@ bool quiesce() noexcept {
     // Acquire, both: pair with the end of the guard, and with the beginning of the next.
     const std::uint64_t held = slab->guards.load(std::memory_order_acquire);
     if (held % 2 == 0) continue;
-    for (Patience patience; slab->guards.load(std::memory_order_acquire) == held; patience.wait()) {
+    for (Backoff backoff; slab->guards.load(std::memory_order_acquire) == held; backoff.wait()) {
     }
   }
   // Seq_cst: pairs with the addition, likewise seq_cst, that begins the guard of a thread without a slab.
-  for (Patience patience; Guard::strangers.load(std::memory_order_seq_cst) != 0; patience.wait()) {
+  for (Backoff backoff; Guard::without_slab.load(std::memory_order_seq_cst) != 0; backoff.wait()) {
   }
   return true;
 }

@@ -99,20 +99,21 @@ class ProcessCollector final : public Collector {
   explicit ProcessCollector(std::string root) noexcept : root_(std::move(root)) {}
 
   [[nodiscard]] std::vector<FamilyDescription> describe() const override {
-    const auto family = [](std::string_view name, std::string_view help, Kind kind) {
-      return FamilyDescription{.name = std::string(name), .help = std::string(help), .kind = kind};
+    const auto family = [](std::string_view name, std::string_view help, MetricType type) {
+      return FamilyDescription{.name = std::string(name), .help = std::string(help), .type = type};
     };
     return {
-        family(cpu_seconds, "CPU time that the process has used, user and system, in seconds.", Kind::counter),
-        family(open_fds, "File descriptors that are open.", Kind::gauge),
-        family(max_fds, "File descriptors that may be open at most.", Kind::gauge),
-        family(virtual_memory, "Size of the virtual memory, in bytes.", Kind::gauge),
-        family(max_virtual_memory, "Size that the virtual memory may have at most, in bytes.", Kind::gauge),
-        family(resident_memory, "Size of the resident memory, in bytes.", Kind::gauge),
-        family(start_time, "When the process started, in seconds since the Unix epoch.", Kind::gauge),
+        family(cpu_seconds, "CPU time that the process has used, user and system, in seconds.", MetricType::counter),
+        family(open_fds, "File descriptors that are open.", MetricType::gauge),
+        family(max_fds, "File descriptors that may be open at most.", MetricType::gauge),
+        family(virtual_memory, "Size of the virtual memory, in bytes.", MetricType::gauge),
+        family(max_virtual_memory, "Size that the virtual memory may have at most, in bytes.", MetricType::gauge),
+        family(resident_memory, "Size of the resident memory, in bytes.", MetricType::gauge),
+        family(start_time, "When the process started, in seconds since the Unix epoch.", MetricType::gauge),
         family(received_bytes, "Bytes received over the network, in the network namespace of the process.",
-               Kind::counter),
-        family(sent_bytes, "Bytes sent over the network, in the network namespace of the process.", Kind::counter),
+               MetricType::counter),
+        family(sent_bytes, "Bytes sent over the network, in the network namespace of the process.",
+               MetricType::counter),
     };
   }
 

@@ -44,7 +44,7 @@ class RuntimeCollector final : public Collector {
          .help = "The part of the memory in use that is mapped for one allocation each, in bytes."},
         {.name = std::string(cpu_seconds),
          .help = "CPU time that the process has used, in seconds.",
-         .kind = Kind::counter,
+         .type = MetricType::counter,
          .labels = {"mode"}},
         {.name = std::string(threads), .help = "Threads of the process."},
     };

@@ -60,7 +60,7 @@ void LineEncoder::begin_family(const FamilyView& family) {
   }
   fixed_size_ = end_of_labels_.size();
   for (const std::string& part : between_values_) fixed_size_ += part.size();
-  if (family.kind == Kind::histogram) {
+  if (family.type == MetricType::histogram) {
     set_start(bucket_start_, name_, "_bucket");
     set_start(sum_start_, name_, "_sum");
     set_start(count_start_, name_, "_count");

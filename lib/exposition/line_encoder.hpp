@@ -56,7 +56,7 @@ class LineEncoder : public Encoder {
   void set_start(std::string& start, std::string_view name, std::string_view suffix = {}) const;
   /// From there to the number, at most, whether values need escapes or not.
   [[nodiscard]] std::size_t size_of_labels(Labels labels) const noexcept;
-  [[nodiscard]] char* put_labels(char* to, Labels labels, bool is_plain) const noexcept;
+  [[nodiscard]] char* put_labels(char* to, Labels labels, bool needs_no_escaping) const noexcept;
   [[nodiscard]] char* put_real(char* to, double real) const noexcept;
   [[nodiscard]] char* put_number(char* to, Number number) const noexcept;
 
@@ -101,11 +101,11 @@ inline std::size_t LineEncoder::size_of_labels(Labels labels) const noexcept {
 }
 
 /// Up to the last value.
-inline char* LineEncoder::put_labels(char* to, Labels labels, bool is_plain) const noexcept {
+inline char* LineEncoder::put_labels(char* to, Labels labels, bool needs_no_escaping) const noexcept {
   const Labels own = labels.subspan(const_labels_);
   for (std::size_t i = 0; i < own.size(); ++i) {
     if (i > 0) to = detail::put(to, between_values_[i - 1]);
-    to = is_plain ? detail::put(to, own[i].value) : put_escaped(to, own[i].value, quote);
+    to = needs_no_escaping ? detail::put(to, own[i].value) : put_escaped(to, own[i].value, quote);
   }
   return to;
 }
@@ -122,7 +122,7 @@ template <class Series>
 inline char* LineEncoder::begin_line(std::string_view start, const Series& series, std::size_t more) {
   char* to = page_.reserve(start.size() + size_of_labels(series.labels) + more);
   to = detail::put(to, start);
-  to = put_labels(to, series.labels, series.is_plain);
+  to = put_labels(to, series.labels, series.needs_no_escaping);
   return detail::put(to, end_of_labels_);
 }
 
@@ -139,7 +139,7 @@ inline void LineEncoder::put_histogram(const HistogramSample& sample, bool has_s
   const char* line = to;
   to = detail::put(to, bucket_start_);
   const char* values_begin = to;
-  to = put_labels(to, sample.labels, sample.is_plain);
+  to = put_labels(to, sample.labels, sample.needs_no_escaping);
   const std::string_view values(values_begin, static_cast<std::size_t>(to - values_begin));
   const std::string_view start(line, static_cast<std::size_t>(to - line));
 

@@ -30,16 +30,16 @@ std::string_view OpenMetricsLines::name_without(std::string_view suffix) const n
 }
 
 OpenMetricsLines::Type OpenMetricsLines::possible_type(const FamilyView& family) const {
-  switch (family.kind) {
-    case Kind::counter:
+  switch (family.type) {
+    case MetricType::counter:
       return Type::counter;
-    case Kind::gauge:
+    case MetricType::gauge:
       return Type::gauge;
-    case Kind::histogram:
+    case MetricType::histogram:
       return Type::histogram;
-    case Kind::info:
+    case MetricType::info:
       return has_suffix(info) ? Type::info : Type::gauge;
-    case Kind::stateset: {
+    case MetricType::stateset: {
       // The label that says the state is called like the family.
       const bool is_stateset =
           !family.label_names.empty() && family.label_names.back() == family.name &&

@@ -31,7 +31,7 @@ struct MetricFamily {
   static constexpr char unit = key(5, Wire::length);
 };
 
-struct MetricType {
+struct WireType {
   static constexpr std::uint64_t counter = 0;
   static constexpr std::uint64_t gauge = 1;
   static constexpr std::uint64_t histogram = 4;
@@ -174,13 +174,13 @@ void ProtobufEncoder::family(const FamilyView& family) {
   message_.clear();
   put_text(message_, MetricFamily::name, escape_metric_name(family.name, escaping_));
   if (!family.help.empty()) put_text(message_, MetricFamily::help, family.help);
-  std::uint64_t type = MetricType::gauge;
-  if (family.kind == Kind::counter) type = MetricType::counter;
-  if (family.kind == Kind::histogram) type = MetricType::histogram;
+  std::uint64_t type = WireType::gauge;
+  if (family.type == MetricType::counter) type = WireType::counter;
+  if (family.type == MetricType::histogram) type = WireType::histogram;
   message_.end_at(put_varint(message_.reserve(2), MetricFamily::type, type));
   if (!family.unit.empty()) put_text(message_, MetricFamily::unit, family.unit);
   header_size_ = message_.size();
-  is_counter_ = family.kind == Kind::counter;
+  is_counter_ = family.type == MetricType::counter;
 
   const_labels_ = family.const_labels.size();
   const_pairs_.clear();

@@ -6,8 +6,8 @@ namespace {
 constexpr char no_quote = '\n';  // in help texts quotes stand as they are
 
 /// A type that the format does not know makes a server refuse the whole page.
-std::string_view type_of(Kind kind) noexcept {
-  return kind == Kind::info || kind == Kind::stateset ? to_string(Kind::gauge) : to_string(kind);
+std::string_view type_of(MetricType type) noexcept {
+  return type == MetricType::info || type == MetricType::stateset ? to_string(MetricType::gauge) : to_string(type);
 }
 
 }  // namespace
@@ -20,7 +20,7 @@ void TextEncoder::family(const FamilyView& family) {
     page().put("\n");
   }
   put_comment("TYPE", name());
-  page().put(type_of(family.kind));
+  page().put(type_of(family.type));
   page().put("\n");
   set_start(start_, name());
 }

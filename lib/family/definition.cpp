@@ -72,8 +72,8 @@ std::string_view to_string(const LabelColumn& column) noexcept {
 
 /// The name in the metadata of OpenMetrics: without what the kind adds to it.
 std::string_view base_name(const Definition& definition, std::string_view name) noexcept {
-  if (definition.kind == Kind::counter && name.ends_with(total)) name.remove_suffix(total.size());
-  if (definition.kind == Kind::info && name.ends_with(info)) name.remove_suffix(info.size());
+  if (definition.type == MetricType::counter && name.ends_with(total)) name.remove_suffix(total.size());
+  if (definition.type == MetricType::info && name.ends_with(info)) name.remove_suffix(info.size());
   return name;
 }
 
@@ -84,9 +84,9 @@ std::string_view base_name(const Definition& definition, std::string_view name) 
 }  // namespace
 
 std::string describe(const Definition& definition) {
-  std::string text = definition.kind == Kind::counter && definition.cells == CellKind::real ? "fractional " : "";
+  std::string text = definition.type == MetricType::counter && definition.cells == CellKind::real ? "fractional " : "";
   if (definition.native) text = "native ";
-  text += fmt::format("{} {}", to_string(definition.kind), definition.name);
+  text += fmt::format("{} {}", to_string(definition.type), definition.name);
   if (!definition.label_names.empty()) {
     text += '{';
     for (std::size_t i = 0; i < definition.label_names.size(); ++i) {
@@ -106,7 +106,7 @@ std::string describe(const Definition& definition) {
       text += fmt::format(", resets {} s apart", Seconds(native->min_reset_interval).count());
     }
   }
-  if (definition.kind == Kind::histogram && !(definition.native && definition.bounds.empty())) {
+  if (definition.type == MetricType::histogram && !(definition.native && definition.bounds.empty())) {
     text += fmt::format(" with buckets {}", definition.bounds);
   }
   return text + fmt::format(" \"{}\"", definition.help);
@@ -115,16 +115,16 @@ std::string describe(const Definition& definition) {
 std::vector<std::string> sample_names(const Definition& definition, Escaping escaping) {
   const std::string name = escape_metric_name(definition.name, escaping);
   const std::string base(base_name(definition, name));
-  switch (definition.kind) {
-    case Kind::histogram:
+  switch (definition.type) {
+    case MetricType::histogram:
       return {name, name + "_bucket", name + "_sum", name + "_count", name + "_created"};
-    case Kind::counter:
+    case MetricType::counter:
       if (base != name) return {name, base, base + "_created"};
       return {name};
-    case Kind::info:
+    case MetricType::info:
       return {name, base};
-    case Kind::gauge:
-    case Kind::stateset:
+    case MetricType::gauge:
+    case MetricType::stateset:
       return {name};
   }
   return {};
@@ -149,21 +149,22 @@ void check(const Definition& definition, const OwnedLabels& const_labels, Names 
     for (const auto& [name, value] : const_labels) all.push_back(name);
     if (const std::string clash = what_clashes(all); !clash.empty()) refuse(definition, clash);
   }
-  if (definition.kind == Kind::stateset && definition.name.find(':') != std::string::npos) {
+  if (definition.type == MetricType::stateset && definition.name.find(':') != std::string::npos) {
     refuse(definition, "a stateset has no ':' in its name, which is also that of a label");
   }
-  if (definition.kind == Kind::histogram) {
+  if (definition.type == MetricType::histogram) {
     const bool is_const = std::ranges::any_of(const_labels, [](auto& label) { return label.first == "le"; });
     if (is_const || std::ranges::find(labels, "le") != labels.end()) {
       refuse(definition, "label \"le\" is the bucket bound of a histogram; choose another name");
     }
   }
-  if (definition.kind == Kind::info && (!definition.name.ends_with(info) || definition.name.size() == info.size())) {
+  if (definition.type == MetricType::info &&
+      (!definition.name.ends_with(info) || definition.name.size() == info.size())) {
     refuse(definition, "the name of an info ends in _info, with something before it");
   }
   if (!definition.unit.empty() && !base_name(definition, definition.name).ends_with("_" + definition.unit)) {
     refuse(definition, fmt::format("its unit is {0}, so its name ends in _{0}{1}", definition.unit,
-                                   definition.kind == Kind::counter ? "_total" : ""));
+                                   definition.type == MetricType::counter ? "_total" : ""));
   }
 }
 

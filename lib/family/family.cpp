@@ -8,8 +8,8 @@ namespace quipu::detail {
 FamilyCore::FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series)
     : definition(std::move(made)),
       series(definition.cells, {definition.key_columns().begin(), definition.key_columns().end()},
-             definition.kind == Kind::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size, max_series,
-             definition.first_states, definition.native) {}
+             definition.type == MetricType::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
+             max_series, definition.first_states, definition.native) {}
 
 CellRef FamilyCore::the_only_series() {
   LabelKey key;

@@ -38,12 +38,12 @@ void copy_as_valid_text(std::span<const LabelColumn> columns, std::span<const st
 }
 
 /// Whether no exposition format escapes anything in it.
-bool is_plain(std::string_view text) noexcept { return text.find_first_of("\\\n\"") == text.npos; }
+bool needs_no_escaping(std::string_view text) noexcept { return text.find_first_of("\\\n\"") == text.npos; }
 
-bool has_plain_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
+bool needs_no_escaping_in_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
   KeyCursor cursor(key);
   return std::ranges::all_of(columns, [&](const LabelColumn& column) {
-    if (column.type == LabelType::text) return is_plain(cursor.text());
+    if (column.type == LabelType::text) return needs_no_escaping(cursor.text());
     static_cast<void>(cursor.number());
     return true;
   });
@@ -78,8 +78,8 @@ SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const 
       max_series_(std::max<std::size_t>(max_series, 1)),
       first_bits_(first_bits),
       seed_(random_seed()),
-      has_plain_names_(std::ranges::all_of(
-          columns_, [](const LabelColumn& column) { return std::ranges::all_of(column.names, is_plain); })) {
+      names_need_no_escaping_(std::ranges::all_of(
+          columns_, [](const LabelColumn& column) { return std::ranges::all_of(column.names, needs_no_escaping); })) {
   if (closed_size > 0) closed_.reset(new std::atomic<Series*>[closed_size]());
   tables_.push_back(std::make_unique<Slots>(first_size));
   slots_.store(tables_.back().get(), std::memory_order_relaxed);
@@ -151,7 +151,7 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   series->hash = hash(key);
   series->position = takes_free_position ? free_positions_.back() : static_cast<std::uint32_t>(order_.size() - 1);
   series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
-  series->is_plain = has_plain_names_ && (key.empty() || has_plain_text(columns_, key));
+  series->needs_no_escaping = names_need_no_escaping_ && (key.empty() || needs_no_escaping_in_text(columns_, key));
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
   const std::uint32_t state = kind_ == CellKind::gauge ? std::uint32_t{GaugeState::counted} : seconds_now();
   series->slot = begin_series(*series, cells(), state, first_bits_).slot;
@@ -302,7 +302,7 @@ std::size_t SeriesTable::Walk::copy_batch() {
     entry.series.ref.slot = series->slot;
     const auto key = series->key();
     entry.key = {to, key.size()};
-    entry.is_plain = series->is_plain != 0;
+    entry.needs_no_escaping = series->needs_no_escaping != 0;
     entry.state = series->state.load(std::memory_order_relaxed);
     // In twos: there is room for an even number behind a series, as cells are aligned to that.
     for (std::size_t i = 0; i < key.size(); i += 2) std::memcpy(to + i, key.data() + i, 2 * sizeof *to);

@@ -105,7 +105,7 @@ class Exposer::Server {
         url_(fmt::format("http://{}:{}{}", listener_.host, listener_.port, site_.path)) {
     try {
       wake_pipe_.open();
-      start_threads(std::clamp<std::size_t>(options.max_concurrent_scrapes, 1, http::max_max_scrapes));
+      start_threads(std::clamp<std::size_t>(options.max_concurrent_scrapes, 1, http::scrape_limit));
     } catch (const std::system_error& error) {
       stop();
       throw ListenError(fmt::format("cannot listen on \"{}\": {}", options.listen, error.code().message()));

@@ -6,7 +6,7 @@
 namespace quipu::http {
 
 /// More than so many at a time would need more descriptors than programs have.
-inline constexpr std::size_t max_max_scrapes = 1000;
+inline constexpr std::size_t scrape_limit = 1000;
 
 /// Throws ListenError if it cannot be ExposerOptions::path.
 void check_path(std::string_view path);

@@ -144,7 +144,7 @@ class RegistryRecorder::Names {
     }
     slots_.reset(new std::atomic<const KnownName*>[mask_ + 1]());
     const Family<Counter, std::string_view> dropped(
-        scope_.add_own({.kind = Kind::counter,
+        scope_.add_own({.type = MetricType::counter,
                         .cells = detail::CellKind::whole,
                         .name = "quipu_recorder_dropped_total",
                         .help = "What recorders could not put on this page: recordings, and labels of recordings.",
@@ -293,7 +293,7 @@ class RegistryRecorder::Names {
     made.columns.resize(made.label_names.size(), {detail::LabelType::text});
     const auto make_histogram = [&](const Buckets& usual) {
       const Buckets& buckets = metric != nullptr && metric->buckets ? *metric->buckets : usual;
-      made.kind = Kind::histogram;
+      made.type = MetricType::histogram;
       made.cells = detail::CellKind::histogram;
       made.bounds.assign(buckets.bounds().begin(), buckets.bounds().end());
     };
@@ -302,7 +302,7 @@ class RegistryRecorder::Names {
         made.name = with_suffix(std::move(made.name), "_total");
         break;
       case Recording::gauge:
-        made.kind = Kind::gauge;
+        made.type = MetricType::gauge;
         made.cells = detail::CellKind::gauge;
         break;
       case Recording::histogram:

@@ -75,15 +75,15 @@ class Stats final : public Collector {
   }
 
   std::vector<FamilyDescription> describe() const override {
-    return {{.name = "statsd_sent_datagrams_total", .help = "Datagrams sent to StatsD.", .kind = Kind::counter},
-            {.name = "statsd_sent_bytes_total", .help = "Bytes sent to StatsD.", .kind = Kind::counter},
+    return {{.name = "statsd_sent_datagrams_total", .help = "Datagrams sent to StatsD.", .type = MetricType::counter},
+            {.name = "statsd_sent_bytes_total", .help = "Bytes sent to StatsD.", .type = MetricType::counter},
             {.name = "statsd_failed_datagrams_total",
              .help = "Datagrams for StatsD that the socket did not take.",
-             .kind = Kind::counter,
+             .type = MetricType::counter,
              .labels = {"reason"}},
             {.name = "statsd_dropped_lines_total",
              .help = "Lines for StatsD that will never be sent.",
-             .kind = Kind::counter,
+             .type = MetricType::counter,
              .labels = {"reason"}}};
   }
   void collect(Samples& samples) override {

@@ -32,20 +32,20 @@ class SelfCollector final : public Collector {
     return {
         {.name = "quipu_rejected_recordings_total",
          .help = "Recordings in this process that made no sense and were not counted.",
-         .kind = Kind::counter,
+         .type = MetricType::counter,
          .labels = {"reason"}},
         {.name = "quipu_dropped_exemplars_total",
          .help = "Exemplars in this process that were not kept; what they were examples of was counted.",
-         .kind = Kind::counter,
+         .type = MetricType::counter,
          .labels = {"reason"}},
         {.name = "quipu_thread_cell_bytes", .help = "Memory of this process in which threads count, out of a budget."},
         {.name = "quipu_overflowed_lookups_total",
          .help = "Lookups of new label values in a family that was full.",
-         .kind = Kind::counter,
+         .type = MetricType::counter,
          .labels = {"family"}},
         {.name = "quipu_collector_errors_total",
          .help = "Collectors and callbacks that failed during a scrape.",
-         .kind = Kind::counter,
+         .type = MetricType::counter,
          .labels = {"reason"}}};
   }
   void collect(Samples& samples) override { registry_.show_self(samples); }
@@ -62,7 +62,7 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, Names names, const Registry
     : const_labels_(std::move(const_labels)),
       names_(names),
       formats_{.open_metrics_2 = options.open_metrics_2, .created_lines = options.created_lines},
-      on_advice_(options.on_advice) {}
+      on_lint_(options.on_lint) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
                                                      std::size_t max_series, Batch* batch) {
@@ -86,19 +86,19 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   claim(made);
   entries_.emplace(made.name, std::move(entry));
   lock.unlock();
-  advise(made);
+  report_lint(made);
   return family;
 }
 
 /// Without the lock. The family is registered, whatever is said of it.
-void RegistryCore::advise(const Definition& definition) const {
-  if (!on_advice_) return;
+void RegistryCore::report_lint(const Definition& definition) const {
+  if (!on_lint_) return;
   const FamilyView family{.name = definition.name,
                           .help = definition.help,
                           .unit = definition.unit,
-                          .kind = definition.kind,
+                          .type = definition.type,
                           .label_names = definition.label_names};
-  for (const std::string& advice : lint(family)) on_advice_(definition.name, advice);
+  for (const std::string& advice : lint(family)) on_lint_(definition.name, advice);
 }
 
 void RegistryCore::refuse_second(const Definition& definition, const Entry& first) const {
@@ -136,14 +136,14 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
                                                  std::shared_ptr<Collector> owned, Batch* batch) {
   std::vector<CollectedFamily> families;
   for (FamilyDescription& described : collector.describe()) {
-    auto definition = std::make_shared<Definition>(Definition{.kind = described.kind,
+    auto definition = std::make_shared<Definition>(Definition{.type = described.type,
                                                               .cells = CellKind::real,
                                                               .name = prefix + described.name,
                                                               .help = to_utf8(described.help),
                                                               .unit = std::move(described.unit),
                                                               .label_names = std::move(described.labels)});
     definition->columns.resize(definition->label_names.size(), {LabelType::text});
-    if (described.kind != Kind::counter && described.kind != Kind::gauge) {
+    if (described.type != MetricType::counter && described.type != MetricType::gauge) {
       throw RegistrationError(
           fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
     }
@@ -167,7 +167,7 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
   readers_.push_back({source, nearest_open(batch)});
   source->belong_to(weak_from_this(), std::move(owned));
   lock.unlock();
-  for (const CollectedFamily& family : source->families()) advise(*family.definition);
+  for (const CollectedFamily& family : source->families()) report_lint(*family.definition);
   return source;
 }
 
@@ -371,13 +371,13 @@ std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definit
   definition.name.insert(0, prefix_);
   definition.help = detail::to_utf8(definition.help);
   for (const LabelName& label : labels) definition.label_names.emplace_back(label.text());
-  if (definition.kind == Kind::stateset) definition.label_names.push_back(definition.name);
+  if (definition.type == MetricType::stateset) definition.label_names.push_back(definition.name);
   return core_->add_family(std::move(definition), closed_size, max_series, batch_.get());
 }
 
 void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) const {
   detail::Definition definition{
-      .kind = Kind::info, .name = std::string(options.name.text()), .help = std::string(options.help)};
+      .type = MetricType::info, .name = std::string(options.name.text()), .help = std::string(options.help)};
   std::list<detail::Info> info(1);
   for (const auto& [name, value] : labels) {
     definition.label_names.emplace_back(name.text());
@@ -388,11 +388,11 @@ void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) 
   core_->add_info(std::move(info), batch_.get());
 }
 
-Registration Scope::callback(Kind kind, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+Registration Scope::callback(MetricType type, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
                              std::function<double()> read) const {
   FamilyDescription family{.name = std::string(options.name.text()),
                            .help = std::string(options.help),
-                           .kind = kind,
+                           .type = type,
                            .unit = std::string(options.unit)};
   std::vector<std::string> values;
   for (auto& [name, value] : owned(std::span(labels.begin(), labels.size()))) {

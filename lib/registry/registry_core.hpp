@@ -86,13 +86,13 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   void unclaim(const Definition& definition);
   void add_to_entry(const std::shared_ptr<const Definition>& definition, const std::shared_ptr<Source>& source);
   void remove_from_entries(const Source& source, std::size_t families);
-  void advise(const Definition& definition) const;
+  void report_lint(const Definition& definition) const;
   [[noreturn]] void refuse_second(const Definition& definition, const Entry& first) const;
 
   const OwnedLabels const_labels_;
   const Names names_;
   const FormatOptions formats_;
-  const std::function<void(std::string_view, std::string_view)> on_advice_;
+  const std::function<void(std::string_view, std::string_view)> on_lint_;
   CollectorErrors errors_;
   Helpers helpers_;
 

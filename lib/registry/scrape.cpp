@@ -17,7 +17,7 @@ FamilyView view(const Definition& definition, Labels labels, std::size_t const_l
   return {.name = definition.name,
           .help = definition.help,
           .unit = definition.unit,
-          .kind = definition.kind,
+          .type = definition.type,
           .const_labels = labels.first(const_labels),
           .label_names = definition.label_names};
 }
@@ -34,7 +34,7 @@ InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& lab
       labels_(labels),
       const_labels_(labels.size()),
       reader_(family.definition.key_columns()),
-      walk_(family.series, family.definition.kind == Kind::info ? std::optional(last_tag) : std::nullopt) {
+      walk_(family.series, family.definition.type == MetricType::info ? std::optional(last_tag) : std::nullopt) {
   begin_labels(family.definition, labels, const_labels_);
 }
 
@@ -44,7 +44,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
   const auto of_batch = [&](std::size_t i) { return std::pair(batch_[i].series.ref, counter_place); };
   switch (family_.definition.cells) {
     case CellKind::whole: {
-      if (family_.definition.kind == Kind::info) {
+      if (family_.definition.type == MetricType::info) {
         show_batch(visitor, [](std::size_t) { return Number(std::uint64_t{1}); });
         break;
       }
@@ -88,7 +88,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
                          .bounds = family_.definition.bounds,
                          .counts = snapshot_.counts,
                          .sum = snapshot_.sum,
-                         .is_plain = next.is_plain,
+                         .needs_no_escaping = next.needs_no_escaping,
                          .created = created(next),
                          .exemplars = exemplars_});
       break;
@@ -105,7 +105,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
                          .bounds = family_.definition.bounds,
                          .counts = native_.counts,
                          .sum = native_.sum,
-                         .is_plain = next.is_plain,
+                         .needs_no_escaping = next.needs_no_escaping,
                          .created = native_.created,
                          .exemplars = exemplars_,
                          .native = &buckets});
@@ -118,9 +118,9 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
 /// Shows the batch, with the value that read(i) returns for series i.
 template <class Read>
 void InstrumentWalk::show_batch(Visitor& visitor, Read read) {
-  const bool is_counter = family_.definition.kind == Kind::counter;
+  const bool is_counter = family_.definition.type == MetricType::counter;
   for (std::size_t i = 0; i < batch_.size(); ++i) {
-    Sample sample{.labels = labels_, .value = read(i), .is_plain = batch_[i].is_plain};
+    Sample sample{.labels = labels_, .value = read(i), .needs_no_escaping = batch_[i].needs_no_escaping};
     if (is_counter) sample.created = created(batch_[i]);
     if (!exemplars_.empty()) sample.exemplar = exemplars_[i];
     if (is_shown(batch_[i], visitor)) visitor.sample(sample);

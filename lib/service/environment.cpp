@@ -79,11 +79,11 @@ bool to_bool(std::string_view text) {
   throw EnvironmentError(fmt::format("\"{}\": expected true, on, 1, false, off or 0", text));
 }
 
-std::size_t to_max_scrapes(std::string_view text) {
+std::size_t to_scrape_limit(std::string_view text) {
   std::size_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < 1 || number > http::max_max_scrapes) {
-    throw EnvironmentError(fmt::format("\"{}\": expected a number from 1 to {}", text, http::max_max_scrapes));
+  if (error != std::errc() || end != text.data() + text.size() || number < 1 || number > http::scrape_limit) {
+    throw EnvironmentError(fmt::format("\"{}\": expected a number from 1 to {}", text, http::scrape_limit));
   }
   return number;
 }
@@ -193,7 +193,7 @@ Environment::Environment(const std::map<std::string, std::string>& given) {
     path_ = value;
   });
   variables.read("QUIPU_MAX_CONCURRENT_SCRAPES",
-                 [&](std::string_view value) { max_concurrent_scrapes_ = to_max_scrapes(value); });
+                 [&](std::string_view value) { max_concurrent_scrapes_ = to_scrape_limit(value); });
   read_bool("QUIPU_GZIP", gzip_);
   variables.check();
   unknown_ = variables.unknown();

@@ -29,7 +29,7 @@
 
 namespace {
 
-using quipu::Kind;
+using quipu::MetricType;
 
 /// The samples of the process collector, by their family's name.
 class Values : public quipu::Visitor {
@@ -147,22 +147,22 @@ void use_cpu() {
 }  // namespace
 
 TEST_CASE("the process collector describes the standard families") {
-  std::map<std::string, Kind> kinds;
+  std::map<std::string, MetricType> kinds;
   for (const auto& family : quipu::detail::make_process_collector()->describe()) {
     CHECK_FALSE(family.help.empty());
     CHECK(family.labels.empty());
-    CHECK(kinds.emplace(family.name, family.kind).second);
+    CHECK(kinds.emplace(family.name, family.type).second);
   }
-  CHECK(kinds == std::map<std::string, Kind>{
-                     {"process_cpu_seconds_total", Kind::counter},
-                     {"process_open_fds", Kind::gauge},
-                     {"process_max_fds", Kind::gauge},
-                     {"process_virtual_memory_bytes", Kind::gauge},
-                     {"process_virtual_memory_max_bytes", Kind::gauge},
-                     {"process_resident_memory_bytes", Kind::gauge},
-                     {"process_start_time_seconds", Kind::gauge},
-                     {"process_network_receive_bytes_total", Kind::counter},
-                     {"process_network_transmit_bytes_total", Kind::counter},
+  CHECK(kinds == std::map<std::string, MetricType>{
+                     {"process_cpu_seconds_total", MetricType::counter},
+                     {"process_open_fds", MetricType::gauge},
+                     {"process_max_fds", MetricType::gauge},
+                     {"process_virtual_memory_bytes", MetricType::gauge},
+                     {"process_virtual_memory_max_bytes", MetricType::gauge},
+                     {"process_resident_memory_bytes", MetricType::gauge},
+                     {"process_start_time_seconds", MetricType::gauge},
+                     {"process_network_receive_bytes_total", MetricType::counter},
+                     {"process_network_transmit_bytes_total", MetricType::counter},
                  });
 }
 

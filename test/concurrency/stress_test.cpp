@@ -78,7 +78,7 @@ class Watcher : public quipu::Visitor {
 
   void family(const quipu::FamilyView& family) override {
     name_ = family.name;
-    is_counter_ = family.kind == quipu::Kind::counter;
+    is_counter_ = family.type == quipu::MetricType::counter;
   }
   void sample(const quipu::Sample& sample) override {
     auto& last = see(sample.labels, 1);

@@ -17,8 +17,8 @@
 
 using quipu::ExemplarView;
 using quipu::HistogramSample;
-using quipu::Kind;
 using quipu::Label;
+using quipu::MetricType;
 using quipu::NativeBuckets;
 using quipu::Visitor;
 using quipu::WallTime;
@@ -88,18 +88,19 @@ void show_everything(Visitor& visitor) {
   visitor.family({.name = "build_info",
                   .help = "What runs.",
                   .unit = "",
-                  .kind = Kind::info,
+                  .type = MetricType::info,
                   .const_labels = const_labels,
                   .label_names = info_labels});
   const std::vector<Label> build = {const_labels[0], {"version", "1.2.3"}, {"compiler", "g++ \"12\""}};
   visitor.sample({.labels = build, .value = std::uint64_t{1}});
 
-  visitor.family({.name = "cpu_seconds_total", .help = "CPU \"time\".\n", .unit = "seconds", .kind = Kind::counter});
+  visitor.family(
+      {.name = "cpu_seconds_total", .help = "CPU \"time\".\n", .unit = "seconds", .type = MetricType::counter});
   visitor.sample({.labels = {}, .value = 12.0, .created = at(1'789'999'999'999), .exemplar = &slow});
 
   const std::vector<std::string> method = {"method"};
   visitor.family(
-      {.name = "requests_total", .help = "Requests.", .unit = "", .kind = Kind::counter, .label_names = method});
+      {.name = "requests_total", .help = "Requests.", .unit = "", .type = MetricType::counter, .label_names = method});
   const std::vector<Label> get = {{"method", "get"}};
   const std::vector<Label> post = {{"method", "po\nst"}};
   visitor.sample({.labels = get, .value = std::uint64_t{1'000'000}, .created = at(5), .exemplar = &without_labels});
@@ -108,8 +109,11 @@ void show_everything(Visitor& visitor) {
   const std::vector<double> bounds = {0.25, 1, 2.5};
   const std::vector<std::uint64_t> counts = {0, 2, 0, 1};
   const std::vector<const ExemplarView*> exemplars = {nullptr, &slow, nullptr, &slower};
-  visitor.family(
-      {.name = "wait_seconds", .help = "Waits.", .unit = "seconds", .kind = Kind::histogram, .label_names = method});
+  visitor.family({.name = "wait_seconds",
+                  .help = "Waits.",
+                  .unit = "seconds",
+                  .type = MetricType::histogram,
+                  .label_names = method});
   visitor.histogram({.labels = get,
                      .bounds = bounds,
                      .counts = counts,
@@ -118,17 +122,18 @@ void show_everything(Visitor& visitor) {
                      .exemplars = exemplars});
   visitor.histogram({.labels = post, .bounds = bounds, .counts = counts, .sum = 4.5});
 
-  visitor.family({.name = "size_bytes", .help = "", .unit = "bytes", .kind = Kind::gauge});
+  visitor.family({.name = "size_bytes", .help = "", .unit = "bytes", .type = MetricType::gauge});
   visitor.sample({.labels = {}, .value = 1e6});
 
   const std::vector<std::string> states = {"engine", "state"};
-  visitor.family({.name = "state", .help = "What it does.", .unit = "", .kind = Kind::stateset, .label_names = states});
+  visitor.family(
+      {.name = "state", .help = "What it does.", .unit = "", .type = MetricType::stateset, .label_names = states});
   const std::vector<Label> on = {{"engine", "left"}, {"state", "on"}};
   const std::vector<Label> off = {{"engine", "left"}, {"state", "off"}};
   visitor.sample({.labels = on, .value = std::uint64_t{1}});
   visitor.sample({.labels = off, .value = std::uint64_t{0}});
 
-  visitor.family({.name = "visits", .help = "No total.", .unit = "", .kind = Kind::counter});
+  visitor.family({.name = "visits", .help = "No total.", .unit = "", .type = MetricType::counter});
   visitor.sample({.labels = {}, .value = std::uint64_t{5}, .created = at(5), .exemplar = &slow});
 }
 
@@ -140,39 +145,39 @@ void show_names(Visitor& visitor) {
   visitor.family({.name = "my.requests_total",
                   .help = "All.",
                   .unit = "requests",
-                  .kind = Kind::counter,
+                  .type = MetricType::counter,
                   .const_labels = const_labels,
                   .label_names = labels});
   visitor.sample({.labels = own, .value = std::uint64_t{3}, .created = at(1500), .exemplar = &slow});
 
-  visitor.family({.name = "say \"hi\"\\", .help = "", .unit = "", .kind = Kind::gauge});
+  visitor.family({.name = "say \"hi\"\\", .help = "", .unit = "", .type = MetricType::gauge});
   visitor.sample({.labels = {}, .value = 4.0});
 
   const std::vector<double> bounds = {1};
   const std::vector<std::uint64_t> counts = {1, 1};
-  visitor.family({.name = "my.wait_seconds", .help = "", .unit = "seconds", .kind = Kind::histogram});
+  visitor.family({.name = "my.wait_seconds", .help = "", .unit = "seconds", .type = MetricType::histogram});
   visitor.histogram({.labels = {}, .bounds = bounds, .counts = counts, .sum = 3});
   visitor.family({.name = "my.size",
                   .help = "",
                   .unit = "",
-                  .kind = Kind::histogram,
+                  .type = MetricType::histogram,
                   .const_labels = const_labels,
                   .label_names = {}});
   visitor.histogram({.labels = const_labels, .bounds = bounds, .counts = counts, .sum = 3});
 
   const std::vector<std::string> target = {"host.name"};
   const std::vector<Label> host = {{"host.name", "a"}};
-  visitor.family({.name = "target.of_info", .help = "", .unit = "", .kind = Kind::info, .label_names = target});
+  visitor.family({.name = "target.of_info", .help = "", .unit = "", .type = MetricType::info, .label_names = target});
   visitor.sample({.labels = host, .value = std::uint64_t{1}});
 
   const std::vector<std::string> state = {"my.state"};
   const std::vector<Label> on = {{"my.state", "on"}};
-  visitor.family({.name = "my.state", .help = "", .unit = "", .kind = Kind::stateset, .label_names = state});
+  visitor.family({.name = "my.state", .help = "", .unit = "", .type = MetricType::stateset, .label_names = state});
   visitor.sample({.labels = on, .value = std::uint64_t{1}});
 
-  visitor.family({.name = "legacy:name", .help = "", .unit = "", .kind = Kind::gauge, .label_names = target});
+  visitor.family({.name = "legacy:name", .help = "", .unit = "", .type = MetricType::gauge, .label_names = target});
   visitor.sample({.labels = host, .value = 0.5});
-  visitor.family({.name = "legacy", .help = "", .unit = "", .kind = Kind::gauge});
+  visitor.family({.name = "legacy", .help = "", .unit = "", .type = MetricType::gauge});
   visitor.sample({.labels = {}, .value = 0.5});
 }
 
@@ -252,7 +257,7 @@ TEST_CASE("names are escaped in the four schemes") {
 
 TEST_CASE("in OpenMetrics a double is never mistaken for a whole number") {
   const auto value_of = [](double real) {
-    const std::string page = page_of(open_metrics, {.name = "x", .help = "", .unit = "", .kind = Kind::gauge},
+    const std::string page = page_of(open_metrics, {.name = "x", .help = "", .unit = "", .type = MetricType::gauge},
                                      quipu::Sample{.labels = {}, .value = real});
     return page::lines(page)[1].substr(2);
   };
@@ -281,8 +286,8 @@ TEST_CASE("in OpenMetrics a double is never mistaken for a whole number") {
 }
 
 TEST_CASE("a value that its type may not have is left out of an OpenMetrics page") {
-  const quipu::FamilyView counter{.name = "x_total", .help = "", .unit = "", .kind = Kind::counter};
-  const quipu::FamilyView info{.name = "x_info", .help = "", .unit = "", .kind = Kind::info};
+  const quipu::FamilyView counter{.name = "x_total", .help = "", .unit = "", .type = MetricType::counter};
+  const quipu::FamilyView info{.name = "x_info", .help = "", .unit = "", .type = MetricType::info};
   for (const Format& format : {with_created, open_metrics_2}) {
     for (const double value : {golden::not_a_number, -1.0, -golden::infinity, -1e-300}) {
       const quipu::Sample sample{.labels = {}, .value = value, .created = at(1), .exemplar = &slow};
@@ -297,51 +302,52 @@ TEST_CASE("a value that its type may not have is left out of an OpenMetrics page
         "# TYPE x counter\nx_total +Inf\n# EOF\n");
   const std::vector<std::string> labels = {"x"};
   const std::vector<Label> on = {{"x", "on"}};
-  const quipu::FamilyView states{.name = "x", .help = "", .unit = "", .kind = Kind::stateset, .label_names = labels};
+  const quipu::FamilyView states{
+      .name = "x", .help = "", .unit = "", .type = MetricType::stateset, .label_names = labels};
   CHECK(page_of(open_metrics, states, quipu::Sample{.labels = on, .value = 0.5}) == "# TYPE x stateset\n# EOF\n");
 }
 
 TEST_CASE("what breaks the rules of its type has a plainer one in OpenMetrics") {
-  const auto type_of = [](std::string_view name, Kind kind, const std::vector<std::string>& labels = {}) {
+  const auto type_of = [](std::string_view name, MetricType type, const std::vector<std::string>& labels = {}) {
     return encoded(open_metrics, [&](Visitor& visitor) {
-      visitor.family({.name = name, .help = "", .unit = "", .kind = kind, .label_names = labels});
+      visitor.family({.name = name, .help = "", .unit = "", .type = type, .label_names = labels});
     });
   };
-  CHECK(type_of("x_total", Kind::counter) == "# TYPE x counter\n# EOF\n");
-  CHECK(type_of("x", Kind::counter) == "# TYPE x unknown\n# EOF\n");
-  CHECK(type_of("_total", Kind::counter) == "# TYPE _total unknown\n# EOF\n");
-  CHECK(type_of("x_total", Kind::gauge) == "# TYPE x_total gauge\n# EOF\n");
-  CHECK(type_of("x_info", Kind::info) == "# TYPE x info\n# EOF\n");
-  CHECK(type_of("x", Kind::info) == "# TYPE x gauge\n# EOF\n");
-  CHECK(type_of("x", Kind::stateset, {"a", "x"}) == "# TYPE x stateset\n# EOF\n");
-  CHECK(type_of("x", Kind::stateset, {"x", "a"}) == "# TYPE x gauge\n# EOF\n");
-  CHECK(type_of("x", Kind::stateset) == "# TYPE x gauge\n# EOF\n");
-  CHECK(type_of("a:b", Kind::stateset, {"a:b"}) == "# TYPE a:b gauge\n# EOF\n");
+  CHECK(type_of("x_total", MetricType::counter) == "# TYPE x counter\n# EOF\n");
+  CHECK(type_of("x", MetricType::counter) == "# TYPE x unknown\n# EOF\n");
+  CHECK(type_of("_total", MetricType::counter) == "# TYPE _total unknown\n# EOF\n");
+  CHECK(type_of("x_total", MetricType::gauge) == "# TYPE x_total gauge\n# EOF\n");
+  CHECK(type_of("x_info", MetricType::info) == "# TYPE x info\n# EOF\n");
+  CHECK(type_of("x", MetricType::info) == "# TYPE x gauge\n# EOF\n");
+  CHECK(type_of("x", MetricType::stateset, {"a", "x"}) == "# TYPE x stateset\n# EOF\n");
+  CHECK(type_of("x", MetricType::stateset, {"x", "a"}) == "# TYPE x gauge\n# EOF\n");
+  CHECK(type_of("x", MetricType::stateset) == "# TYPE x gauge\n# EOF\n");
+  CHECK(type_of("a:b", MetricType::stateset, {"a:b"}) == "# TYPE a:b gauge\n# EOF\n");
 }
 
 TEST_CASE("a UNIT line is there only where it is legal") {
-  const auto has_unit = [](std::string_view name, std::string_view unit, Kind kind) {
+  const auto has_unit = [](std::string_view name, std::string_view unit, MetricType type) {
     const std::string page = encoded(open_metrics, [&](Visitor& visitor) {
-      visitor.family({.name = name, .help = "", .unit = unit, .kind = kind});
+      visitor.family({.name = name, .help = "", .unit = unit, .type = type});
     });
     return page.find("# UNIT ") != std::string::npos;
   };
-  CHECK(has_unit("x_seconds", "seconds", Kind::gauge));
-  CHECK(has_unit("x_seconds_total", "seconds", Kind::counter));
-  CHECK(has_unit("x_seconds", "seconds", Kind::histogram));
-  CHECK_FALSE(has_unit("x", "seconds", Kind::gauge));
-  CHECK_FALSE(has_unit("xseconds", "seconds", Kind::gauge));
-  CHECK_FALSE(has_unit("seconds", "seconds", Kind::gauge));
-  CHECK_FALSE(has_unit("_seconds", "seconds", Kind::gauge));
-  CHECK_FALSE(has_unit("x_seconds_total", "seconds_total", Kind::counter));
-  CHECK_FALSE(has_unit("x_seconds_total", "seconds", Kind::gauge));
-  CHECK_FALSE(has_unit("x_", "", Kind::gauge));
-  CHECK_FALSE(has_unit("x_m/s", "m/s", Kind::gauge));
-  CHECK_FALSE(has_unit("x_seconds_info", "seconds", Kind::info));
+  CHECK(has_unit("x_seconds", "seconds", MetricType::gauge));
+  CHECK(has_unit("x_seconds_total", "seconds", MetricType::counter));
+  CHECK(has_unit("x_seconds", "seconds", MetricType::histogram));
+  CHECK_FALSE(has_unit("x", "seconds", MetricType::gauge));
+  CHECK_FALSE(has_unit("xseconds", "seconds", MetricType::gauge));
+  CHECK_FALSE(has_unit("seconds", "seconds", MetricType::gauge));
+  CHECK_FALSE(has_unit("_seconds", "seconds", MetricType::gauge));
+  CHECK_FALSE(has_unit("x_seconds_total", "seconds_total", MetricType::counter));
+  CHECK_FALSE(has_unit("x_seconds_total", "seconds", MetricType::gauge));
+  CHECK_FALSE(has_unit("x_", "", MetricType::gauge));
+  CHECK_FALSE(has_unit("x_m/s", "m/s", MetricType::gauge));
+  CHECK_FALSE(has_unit("x_seconds_info", "seconds", MetricType::info));
 }
 
 TEST_CASE("a histogram whose sum can go down has neither sum nor count in OpenMetrics") {
-  const quipu::FamilyView family{.name = "x", .help = "", .unit = "", .kind = Kind::histogram};
+  const quipu::FamilyView family{.name = "x", .help = "", .unit = "", .type = MetricType::histogram};
   const std::vector<std::uint64_t> counts = {1, 1};
   const auto lines_with = [&](double bound, double sum) {
     const std::vector<double> bounds = {bound};
@@ -358,7 +364,7 @@ TEST_CASE("a histogram whose sum can go down has neither sum nor count in OpenMe
 }
 
 TEST_CASE("series of one family may have other buckets") {
-  const quipu::FamilyView family{.name = "x", .help = "", .unit = "", .kind = Kind::histogram};
+  const quipu::FamilyView family{.name = "x", .help = "", .unit = "", .type = MetricType::histogram};
   const std::vector<double> one = {1};
   const std::vector<double> two = {1, 2};
   const std::vector<std::uint64_t> counts = {1, 1, 1};
@@ -376,7 +382,7 @@ TEST_CASE("series of one family may have other buckets") {
 }
 
 TEST_CASE("an exemplar of more than 128 code points is left out") {
-  const quipu::FamilyView family{.name = "x_total", .help = "", .unit = "", .kind = Kind::counter};
+  const quipu::FamilyView family{.name = "x_total", .help = "", .unit = "", .type = MetricType::counter};
   std::string value;
   for (int i = 0; i < 120; ++i) value += "\xC3\xA9";
   const auto line = [&](const Format& format) {
@@ -393,8 +399,9 @@ TEST_CASE("an exemplar of more than 128 code points is left out") {
 
 TEST_CASE("times are seconds with milliseconds, and without an exponent") {
   const auto time_of = [](WallTime time) {
-    const std::string page = page_of(with_created, {.name = "x_total", .help = "", .unit = "", .kind = Kind::counter},
-                                     quipu::Sample{.labels = {}, .value = std::uint64_t{1}, .created = time});
+    const std::string page =
+        page_of(with_created, {.name = "x_total", .help = "", .unit = "", .type = MetricType::counter},
+                quipu::Sample{.labels = {}, .value = std::uint64_t{1}, .created = time});
     return page::lines(page)[2];
   };
   CHECK(time_of(at(0)) == "x_created 0.000");
@@ -406,25 +413,25 @@ TEST_CASE("times are seconds with milliseconds, and without an exponent") {
 }
 
 TEST_CASE("exemplars stand only where OpenMetrics has them") {
-  const auto count_of = [](std::string_view name, Kind kind) {
+  const auto count_of = [](std::string_view name, MetricType type) {
     const std::vector<std::string> labels = {std::string(name)};
     const std::vector<Label> own = {{name, "a"}};
     const std::string page =
-        page_of(open_metrics, {.name = name, .help = "", .unit = "", .kind = kind, .label_names = labels},
+        page_of(open_metrics, {.name = name, .help = "", .unit = "", .type = type, .label_names = labels},
                 quipu::Sample{.labels = own, .value = std::uint64_t{1}, .exemplar = &slow});
     return page.find("trace_id") == std::string::npos ? 0 : 1;
   };
-  CHECK(count_of("x_total", Kind::counter) == 1);
-  CHECK(count_of("x", Kind::counter) == 0);
-  CHECK(count_of("x", Kind::gauge) == 0);
-  CHECK(count_of("x_info", Kind::info) == 0);
-  CHECK(count_of("x", Kind::stateset) == 0);
+  CHECK(count_of("x_total", MetricType::counter) == 1);
+  CHECK(count_of("x", MetricType::counter) == 0);
+  CHECK(count_of("x", MetricType::gauge) == 0);
+  CHECK(count_of("x_info", MetricType::info) == 0);
+  CHECK(count_of("x", MetricType::stateset) == 0);
 }
 
 TEST_CASE("the text of an exemplar is escaped, and its label names are as those of a series") {
   const std::vector<Label> labels = {{"a.b", "say \"hi\"\n"}, {"c", "\\"}};
   const ExemplarView exemplar{.labels = labels, .value = golden::infinity, .time = at(1000)};
-  const quipu::FamilyView family{.name = "x_total", .help = "", .unit = "", .kind = Kind::counter};
+  const quipu::FamilyView family{.name = "x_total", .help = "", .unit = "", .type = MetricType::counter};
   const quipu::Sample sample{.labels = {}, .value = std::uint64_t{1}, .exemplar = &exemplar};
   CHECK(page::lines(page_of(open_metrics, family, sample))[1] ==
         R"(x_total 1 # {a_b="say \"hi\"\n",c="\\"} +Inf 1.000)");
@@ -440,7 +447,7 @@ TEST_CASE("a long page with long exemplars is whole") {
   const ExemplarView exemplar{.labels = labels, .value = 1, .time = at(1000)};
   const std::vector<const ExemplarView*> exemplars(4, &exemplar);
   const std::string page = encoded(open_metrics, [&](Visitor& visitor) {
-    visitor.family({.name = "x", .help = "", .unit = "", .kind = Kind::histogram});
+    visitor.family({.name = "x", .help = "", .unit = "", .type = MetricType::histogram});
     for (int i = 0; i < 1000; ++i) {
       visitor.histogram({.labels = {}, .bounds = bounds, .counts = counts, .sum = 1, .exemplars = exemplars});
     }
@@ -458,7 +465,7 @@ TEST_CASE("fewer exemplars than buckets are those of the first buckets") {
   const std::vector<std::uint64_t> counts = {1, 1};
   const std::vector<const ExemplarView*> exemplars = {&without_labels};
   const auto lines = page::lines(
-      page_of(open_metrics, {.name = "x", .help = "", .unit = "", .kind = Kind::histogram},
+      page_of(open_metrics, {.name = "x", .help = "", .unit = "", .type = MetricType::histogram},
               HistogramSample{.labels = {}, .bounds = bounds, .counts = counts, .sum = 1, .exemplars = exemplars}));
   CHECK(lines[1] == R"(x_bucket{le="1.0"} 1 # {} 1e+09 1790000002.050)");
   CHECK(lines[2] == R"(x_bucket{le="+Inf"} 2)");
@@ -470,7 +477,7 @@ TEST_CASE("a native histogram is one line of OpenMetrics 2, and one bucket elsew
   const NativeBuckets native{
       .schema = 3, .zero_threshold = 1e-4, .zero_count = 4, .positive = positive, .negative = negative};
   const std::vector<std::uint64_t> counts = {29};
-  const quipu::FamilyView family{.name = "x", .help = "", .unit = "", .kind = Kind::histogram};
+  const quipu::FamilyView family{.name = "x", .help = "", .unit = "", .type = MetricType::histogram};
   const std::vector<const ExemplarView*> exemplars = {&slower};
   const HistogramSample sample{.labels = {},
                                .bounds = {},

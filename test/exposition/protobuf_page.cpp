@@ -18,17 +18,17 @@
 namespace {
 
 using quipu::ExemplarView;
-using quipu::Kind;
 using quipu::Label;
 using quipu::Labels;
+using quipu::MetricType;
 using quipu::NativeBuckets;
 using quipu::Visitor;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-void family(Visitor& visitor, Kind kind, std::string_view name, std::string_view help,
+void family(Visitor& visitor, MetricType type, std::string_view name, std::string_view help,
             const std::vector<std::string>& label_names = {}) {
-  visitor.family({.name = name, .help = help, .unit = "", .kind = kind, .label_names = label_names});
+  visitor.family({.name = name, .help = help, .unit = "", .type = type, .label_names = label_names});
 }
 
 /// The numbers that protobuf_scrape.py makes too.
@@ -46,7 +46,7 @@ std::vector<NativeBuckets::Bucket> some_buckets(std::uint32_t seed) {
 
 void many_counters(Visitor& visitor) {
   const std::vector<std::string> names{"n", "text"};
-  family(visitor, Kind::counter, "many_total", "Twenty thousand.", names);
+  family(visitor, MetricType::counter, "many_total", "Twenty thousand.", names);
   for (std::uint64_t i = 0; i < 20'000; ++i) {
     const std::string n = std::to_string(i);
     const Label labels[] = {{"n", n}, {"text", "some text that is on every series"}};
@@ -56,7 +56,7 @@ void many_counters(Visitor& visitor) {
 
 void many_histograms(Visitor& visitor) {
   const std::vector<std::string> names{"n"};
-  family(visitor, Kind::histogram, "many_seconds", "Three thousand.", names);
+  family(visitor, MetricType::histogram, "many_seconds", "Three thousand.", names);
   for (std::uint32_t i = 0; i < 3'000; ++i) {
     const std::string n = std::to_string(i);
     const Label labels[] = {{"n", n}};
@@ -80,7 +80,7 @@ void extremes(Visitor& visitor) {
   const NativeBuckets::Bucket fine[] = {{-274'944, 1}, {0, 2}, {262'145, 3}};
   const NativeBuckets::Bucket coarse[] = {{-67, 4}, {0, 5}, {65, 6}};
   const std::vector<std::string> names{"schema"};
-  family(visitor, Kind::histogram, "extreme_bytes", "Indices.", names);
+  family(visitor, MetricType::histogram, "extreme_bytes", "Indices.", names);
   for (const std::int32_t schema : {8, -4}) {
     const std::string text = std::to_string(schema);
     const Label labels[] = {{"schema", text}};
@@ -106,7 +106,7 @@ int main() {
   const double bounds[] = {0.25, 1, 2.5};
   const std::uint64_t counts[] = {3, 0, 4, 1};
   const ExemplarView* const exemplars[] = {&first, nullptr, nullptr, &second};
-  family(visitor, Kind::histogram, "both_seconds", "Classic and native.");
+  family(visitor, MetricType::histogram, "both_seconds", "Classic and native.");
   const NativeBuckets::Bucket positive[] = {{-3, 3}, {1, 4}, {3, 1}};
   const NativeBuckets native{.schema = 0, .zero_threshold = 0, .zero_count = 0, .positive = positive, .negative = {}};
   visitor.histogram({.labels = {},
@@ -117,16 +117,16 @@ int main() {
                      .exemplars = exemplars,
                      .native = &native});
 
-  family(visitor, Kind::histogram, "classic_seconds", "Classic.");
+  family(visitor, MetricType::histogram, "classic_seconds", "Classic.");
   visitor.histogram(
       {.labels = {}, .bounds = bounds, .counts = counts, .sum = 15.5, .created = now, .exemplars = exemplars});
 
-  family(visitor, Kind::info, "build_info", "", {"version"});
+  family(visitor, MetricType::info, "build_info", "", {"version"});
   const Label version[] = {{"version", "1.2"}};
   visitor.sample({.labels = version, .value = 1.0});
 
   const std::uint64_t none[] = {0};
-  family(visitor, Kind::histogram, "empty_seconds", "Nothing yet.");
+  family(visitor, MetricType::histogram, "empty_seconds", "Nothing yet.");
   const NativeBuckets nothing{.schema = 3, .zero_threshold = 0x1p-128, .zero_count = 0, .positive = {}, .negative = {}};
   visitor.histogram({.labels = {}, .bounds = {}, .counts = none, .sum = 0, .native = &nothing});
 
@@ -134,7 +134,7 @@ int main() {
   many_histograms(visitor);
   many_counters(visitor);
 
-  family(visitor, Kind::gauge, "not_a_number", "Of both signs, and one that would end the series.", {"which"});
+  family(visitor, MetricType::gauge, "not_a_number", "Of both signs, and one that would end the series.", {"which"});
   for (const auto& [which, bits] :
        {std::pair("plus", 0x7ff8'0000'0000'0000), std::pair("minus", -0x0008'0000'0000'0000),
         std::pair("stale", 0x7ff0'0000'0000'0002)}) {
@@ -142,13 +142,13 @@ int main() {
     visitor.sample({.labels = labels, .value = std::bit_cast<double>(bits)});
   }
 
-  family(visitor, Kind::gauge, "texts", "Line feeds\nand \"quotes\" and \\.", {"text", "empty"});
+  family(visitor, MetricType::gauge, "texts", "Line feeds\nand \"quotes\" and \\.", {"text", "empty"});
   for (const std::string_view text : {"two words", "say \"hi\"", "C:\\new", "one\ntwo", "caf\xC3\xA9", "\x01"}) {
     const Label labels[] = {{"text", text}, {"empty", ""}};
     visitor.sample({.labels = labels, .value = static_cast<double>(text.size())});
   }
 
-  family(visitor, Kind::counter, "visits_total", "With an exemplar.");
+  family(visitor, MetricType::counter, "visits_total", "With an exemplar.");
   visitor.sample({.labels = {}, .value = (std::uint64_t{1} << 53) - 1, .created = now, .exemplar = &first});
 
   encoder->finish();

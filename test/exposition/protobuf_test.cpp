@@ -32,9 +32,9 @@ using namespace std::string_literals;
 using quipu::ExemplarView;
 using quipu::FamilyView;
 using quipu::HistogramSample;
-using quipu::Kind;
 using quipu::Label;
 using quipu::Labels;
+using quipu::MetricType;
 using quipu::NativeBuckets;
 using quipu::Number;
 using quipu::Sample;
@@ -67,9 +67,9 @@ std::vector<protobuf::Family> read(std::string_view page) {
 
 /// The one metric on the page of one series.
 template <class AnySample>
-protobuf::Metric metric_of(Kind kind, const AnySample& sample) {
+protobuf::Metric metric_of(MetricType type, const AnySample& sample) {
   const auto families = read(page_of([&](quipu::Visitor& visitor) {
-    visitor.family({.name = "x", .help = "", .unit = "", .kind = kind});
+    visitor.family({.name = "x", .help = "", .unit = "", .type = type});
     if constexpr (std::is_same_v<AnySample, Sample>) {
       visitor.sample(sample);
     } else {
@@ -82,7 +82,7 @@ protobuf::Metric metric_of(Kind kind, const AnySample& sample) {
 }
 
 protobuf::Counter counter_of(const Sample& sample) {
-  auto metric = metric_of(Kind::counter, sample);
+  auto metric = metric_of(MetricType::counter, sample);
   REQUIRE(metric.counter);
   CHECK(!metric.gauge);
   CHECK(!metric.histogram);
@@ -90,7 +90,7 @@ protobuf::Counter counter_of(const Sample& sample) {
 }
 
 protobuf::Histogram histogram_of(const HistogramSample& sample) {
-  auto metric = metric_of(Kind::histogram, sample);
+  auto metric = metric_of(MetricType::histogram, sample);
   REQUIRE(metric.histogram);
   CHECK(!metric.gauge);
   CHECK(!metric.counter);
@@ -170,9 +170,9 @@ TEST_CASE("a page in protobuf is, byte by byte, what the format says") {
   const std::vector<std::string> names{"a"};
   const Label labels[] = {{"a", "b"}};
   const std::string page = page_of([&](quipu::Visitor& visitor) {
-    visitor.family({.name = "x_total", .help = "X.", .unit = "s", .kind = Kind::counter, .label_names = names});
+    visitor.family({.name = "x_total", .help = "X.", .unit = "s", .type = MetricType::counter, .label_names = names});
     visitor.sample({.labels = labels, .value = 1.0});
-    visitor.family({.name = "y", .help = "", .unit = "", .kind = Kind::gauge});
+    visitor.family({.name = "y", .help = "", .unit = "", .type = MetricType::gauge});
     visitor.sample({.labels = {}, .value = -2.0});
   });
   const std::string expected =
@@ -186,19 +186,19 @@ TEST_CASE("a page in protobuf is, byte by byte, what the format says") {
 
 TEST_CASE("every kind of family has its type in protobuf, and its whole name") {
   const auto families = read(page_of([](quipu::Visitor& visitor) {
-    const auto family = [&](std::string_view name, Kind kind) {
-      visitor.family({.name = name, .help = "Help.", .unit = "", .kind = kind});
+    const auto family = [&](std::string_view name, MetricType type) {
+      visitor.family({.name = name, .help = "Help.", .unit = "", .type = type});
     };
     const std::uint64_t counts[] = {1};
-    family("a_total", Kind::counter);
+    family("a_total", MetricType::counter);
     visitor.sample({.labels = {}, .value = 2.0});
-    family("b", Kind::gauge);
+    family("b", MetricType::gauge);
     visitor.sample({.labels = {}, .value = 3.0});
-    family("c", Kind::histogram);
+    family("c", MetricType::histogram);
     visitor.histogram({.labels = {}, .bounds = {}, .counts = counts, .sum = 4});
-    family("d_info", Kind::info);
+    family("d_info", MetricType::info);
     visitor.sample({.labels = {}, .value = 1.0});
-    family("e", Kind::stateset);
+    family("e", MetricType::stateset);
     visitor.sample({.labels = {}, .value = 0.0});
   }));
   REQUIRE(families.size() == 5);
@@ -229,7 +229,7 @@ TEST_CASE("help, unit and label values are in protobuf as they are") {
     visitor.family({.name = "x_bytes",
                     .help = help,
                     .unit = "bytes",
-                    .kind = Kind::gauge,
+                    .type = MetricType::gauge,
                     .const_labels = Labels(labels).first(2),
                     .label_names = names});
     visitor.sample({.labels = labels, .value = 1.0});
@@ -254,7 +254,7 @@ TEST_CASE("names and texts of any length are whole in protobuf") {
       visitor.family({.name = "x",
                       .help = text,
                       .unit = "",
-                      .kind = Kind::gauge,
+                      .type = MetricType::gauge,
                       .const_labels = Labels(labels).first(1),
                       .label_names = names});
       visitor.sample({.labels = labels, .value = 1.5});
@@ -285,7 +285,7 @@ TEST_CASE("no number in protobuf has the bits by which Prometheus knows the end 
     const ExemplarView exemplar{.labels = {}, .value = number, .time = at(1)};
     const ExemplarView* const exemplars[] = {&exemplar};
     const std::uint64_t counts[] = {1};
-    const auto gauge = metric_of(Kind::gauge, Sample{.labels = {}, .value = number}).gauge.value();
+    const auto gauge = metric_of(MetricType::gauge, Sample{.labels = {}, .value = number}).gauge.value();
     CHECK(bits(gauge.value.value()) == not_a_number);
     const auto counter = counter_of({.labels = {}, .value = number, .exemplar = &exemplar});
     CHECK(bits(counter.value.value()) == not_a_number);
@@ -295,7 +295,7 @@ TEST_CASE("no number in protobuf has the bits by which Prometheus knows the end 
     CHECK(bits(histogram.sum.value()) == not_a_number);
   }
   for (const double number : {infinity, -infinity, -0.0, std::numeric_limits<double>::denorm_min(), 0.1}) {
-    const auto gauge = metric_of(Kind::gauge, Sample{.labels = {}, .value = number}).gauge.value();
+    const auto gauge = metric_of(MetricType::gauge, Sample{.labels = {}, .value = number}).gauge.value();
     CHECK(bits(gauge.value.value()) == bits(number));
   }
 }
@@ -309,8 +309,8 @@ TEST_CASE("a counter has its exemplar and the time of its creation in protobuf, 
   CHECK(counter.exemplar.value().timestamp == protobuf::Timestamp{1'700'000'000, 123'456'789});
   CHECK(counter.created == protobuf::Timestamp{1'600'000'000, 1});
 
-  for (const Kind kind : {Kind::gauge, Kind::info, Kind::stateset}) {
-    CHECK(metric_of(kind, sample).gauge.value().value == 1.0);  // and nothing that a Gauge has not
+  for (const MetricType type : {MetricType::gauge, MetricType::info, MetricType::stateset}) {
+    CHECK(metric_of(type, sample).gauge.value().value == 1.0);  // and nothing that a Gauge has not
   }
   const auto bare = counter_of({.labels = {}, .value = 1.0});
   CHECK(!bare.exemplar);
@@ -499,7 +499,7 @@ TEST_CASE("a family that is too large for one message goes on in others, with th
   constexpr std::size_t limit = quipu::detail::ProtobufEncoder::message_limit;
   const std::vector<std::string> names{"n"};
   const FamilyView family{
-      .name = "x_bytes_total", .help = "X.", .unit = "bytes", .kind = Kind::counter, .label_names = names};
+      .name = "x_bytes_total", .help = "X.", .unit = "bytes", .type = MetricType::counter, .label_names = names};
   const auto show = [&](quipu::Visitor& visitor, std::size_t series) {
     visitor.family(family);
     for (std::size_t i = 0; i < series; ++i) {
@@ -511,7 +511,7 @@ TEST_CASE("a family that is too large for one message goes on in others, with th
   const auto check = [&](std::size_t series) {
     const auto families = read(page_of([&](quipu::Visitor& visitor) {
       show(visitor, series);
-      visitor.family({.name = "y", .help = "", .unit = "", .kind = Kind::gauge});
+      visitor.family({.name = "y", .help = "", .unit = "", .type = MetricType::gauge});
       visitor.sample({.labels = {}, .value = 1.0});
     }));
     std::size_t next = 0;
@@ -549,7 +549,7 @@ TEST_CASE("the pieces of a page in protobuf are the page") {
   const auto show = [&](quipu::Visitor& visitor, auto after_each) {
     for (const std::size_t series : {1u, 20'000u, 5u}) {
       const std::string name = "x" + std::to_string(series);
-      visitor.family({.name = name, .help = "", .unit = "", .kind = Kind::gauge, .label_names = names});
+      visitor.family({.name = name, .help = "", .unit = "", .type = MetricType::gauge, .label_names = names});
       for (std::size_t i = 0; i < series; ++i) {
         const Label labels[] = {{"n", values[i]}};
         visitor.sample({.labels = labels, .value = std::uint64_t{i}});
@@ -585,12 +585,12 @@ class Recorder : public quipu::Visitor {
     kept.name = family.name;
     if (!family.help.empty()) kept.help = family.help;
     if (!family.unit.empty()) kept.unit = family.unit;
-    kind_ = family.kind;
+    kind_ = family.type;
   }
   void sample(const Sample& sample) override {
     auto& kept = families.back().metrics.emplace_back();
     kept.labels = pairs(sample.labels);
-    if (kind_ != Kind::counter) {
+    if (kind_ != MetricType::counter) {
       kept.gauge = protobuf::Gauge{sample.value.real()};
       return;
     }
@@ -631,7 +631,7 @@ class Recorder : public quipu::Visitor {
   std::vector<std::map<std::int64_t, std::uint64_t>> negative;
 
  private:
-  Kind kind_ = Kind::gauge;
+  MetricType kind_ = MetricType::gauge;
 };
 
 void check_equal(const protobuf::Metric& found, const protobuf::Metric& shown) {
@@ -720,11 +720,11 @@ void show_at_random(quipu::Visitor& visitor, std::uint64_t seed) {
     std::vector<Label> labels{{"env", const_value}, {"zone", ""}};
     labels.resize(const_labels);
     for (const std::string& label : names) labels.push_back({label, {}});
-    const Kind kind = static_cast<Kind>(below(5));
+    const MetricType type = static_cast<MetricType>(below(5));
     visitor.family({.name = name,
                     .help = help,
                     .unit = below(2) == 0 ? "" : "seconds",
-                    .kind = kind,
+                    .type = type,
                     .const_labels = Labels(labels).first(const_labels),
                     .label_names = names});
     const bool is_native = below(2) == 0;
@@ -745,9 +745,9 @@ void show_at_random(quipu::Visitor& visitor, std::uint64_t seed) {
       for (std::size_t i = 0; i <= bounds.size(); ++i) {
         exemplars.push_back({Labels(trace_labels).first(below(3)), number(), time()});
       }
-      if (kind != Kind::histogram) {
+      if (type != MetricType::histogram) {
         const Number value = below(2) == 0 ? Number(random() >> below(64)) : Number(number());
-        const ExemplarView* exemplar = kind == Kind::counter && below(2) == 0 ? exemplars.data() : nullptr;
+        const ExemplarView* exemplar = type == MetricType::counter && below(2) == 0 ? exemplars.data() : nullptr;
         visitor.sample({.labels = labels, .value = value, .created = created, .exemplar = exemplar});
         continue;
       }

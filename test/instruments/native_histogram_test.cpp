@@ -137,7 +137,7 @@ double seconds(quipu::NativeTimer::Clock::duration time) { return quipu::Seconds
 struct Shown : quipu::Visitor {
   explicit Shown(const quipu::Registry& registry) { registry.collect(*this); }
 
-  void family(const quipu::FamilyView& family) override { kind = family.kind; }
+  void family(const quipu::FamilyView& family) override { type = family.type; }
   void sample(const quipu::Sample&) override {}
   void histogram(const quipu::HistogramSample& sample) override {
     ++times;
@@ -152,7 +152,7 @@ struct Shown : quipu::Visitor {
   }
 
   int times = 0;
-  std::optional<quipu::Kind> kind;
+  std::optional<quipu::MetricType> type;
   std::vector<double> bounds;
   Counts counts;
   double sum = 0;
@@ -203,7 +203,7 @@ TEST_CASE("a visitor is shown a native histogram's buckets, and when it began") 
   for (const double value : {0.25, -0.5, 3.0, -5.0}) histogram.observe(value);
   const Shown shown(registry);
   CHECK(shown.times == 1);
-  CHECK(shown.kind == quipu::Kind::histogram);
+  CHECK(shown.type == quipu::MetricType::histogram);
   CHECK(shown.bounds.empty());
   CHECK(shown.counts == Counts{4});
   CHECK(shown.sum == -2.25);

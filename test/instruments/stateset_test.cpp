@@ -58,7 +58,7 @@ TEST_CASE("a stateset shows one series for each state, with a label of its own n
   const auto registry = page::empty_registry({.prefix = "shop", .const_labels = {{"env", "test"}}});
   const auto phase = registry.stateset<Phase>({.name = "phase", .help = "Where it is.", .first = Phase::starting});
   const auto family = shown::family(registry, "shop_phase");
-  CHECK(family.kind == quipu::Kind::stateset);
+  CHECK(family.type == quipu::MetricType::stateset);
   CHECK(family.label_names == Names{"shop_phase"});
   REQUIRE(family.series.size() == 3);
   CHECK(family.series[0].labels == Labels{{"env", "test"}, {"shop_phase", "starting"}});
@@ -94,7 +94,7 @@ TEST_CASE("the states of a set of flags are switched one by one") {
   CHECK(active<Flag>(registry, "flags") == Names{"read"});
   flags.set(stateset_test::flag_write);
   CHECK(active<Flag>(registry, "flags") == Names{"\"write\""});
-  CHECK_FALSE(shown::family(registry, "flags").series[1].is_plain);
+  CHECK_FALSE(shown::family(registry, "flags").series[1].needs_no_escaping);
 }
 
 TEST_CASE("a state that has no name is not set, and counted") {

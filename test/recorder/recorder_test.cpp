@@ -518,7 +518,7 @@ TEST_CASE("names that are the beginning of each other, and differ in the end onl
 
 TEST_CASE("a function that is called while a name is registered may record, the same name too") {
   std::shared_ptr<RegistryRecorder> backend;
-  const quipu::Registry registry({.on_advice =
+  const quipu::Registry registry({.on_lint =
                                       [&](std::string_view family, std::string_view) {
                                         const Recorder recorder(backend);
                                         recorder.increment("advice.given");
@@ -544,7 +544,7 @@ TEST_CASE("a function that is called while a name is registered may record, the 
 
 TEST_CASE("the last of the names there may be is recorded while it is still being registered") {
   std::shared_ptr<RegistryRecorder> backend;
-  const quipu::Registry registry({.on_advice =
+  const quipu::Registry registry({.on_lint =
                                       [&](std::string_view family, std::string_view) {
                                         if (family != "camelCase_total") return;
                                         const Recorder recorder(backend);

@@ -388,7 +388,7 @@ TEST_CASE("a batch may be made when its registry has no other handle") {
 TEST_CASE("advice on a batch comes at once, whatever comes of the batch") {
   std::vector<std::string> advised;
   const auto registry = page::empty_registry(
-      {.on_advice = [&](std::string_view family, std::string_view) { advised.emplace_back(family); }});
+      {.on_lint = [&](std::string_view family, std::string_view) { advised.emplace_back(family); }});
   static_cast<void>(registry.counter({.name = "x_clash", .help = "H."}));
   advised.clear();
   CHECK_THROWS_AS(quipu::batch<Clashing>(registry, "x"), quipu::RegistrationError);

@@ -32,7 +32,7 @@ using Clock = std::chrono::steady_clock;
 using Lines = std::vector<std::string>;
 using page::missing;
 using page::refusal;
-using quipu::Kind;
+using quipu::MetricType;
 
 class TestCollector : public quipu::Collector {
  public:
@@ -175,7 +175,7 @@ TEST_CASE("a collector's families are on the page, with prefix and const labels"
   int scrapes = 0;
   TestCollector collector(
       {{.name = "disk_free_bytes", .help = "Free \\ space.", .labels = {"disk", "kind"}, .unit = "bytes"},
-       {.name = "reads_total", .kind = Kind::counter}},
+       {.name = "reads_total", .type = MetricType::counter}},
       [&](quipu::Samples& samples) {
         samples.add("disk_free_bytes", {"sda", "ssd"}, 1.5);
         samples.add("disk_free_bytes", {"sdb", "\"hdd\"\xFF"}, 2.0);
@@ -315,8 +315,8 @@ TEST_CASE("a collector's families are checked as others are") {
   CHECK(missing(refused({{.name = "a", .labels = {"x", "x"}}}), {"label \"x\" is given twice"}) == "");
   CHECK(missing(refused({{.name = "a", .labels = {"env"}}}), {"label \"env\" is a const label"}) == "");
   CHECK(missing(refused({{.name = "a", .unit = "bytes"}}), {"its name ends in _bytes"}) == "");
-  CHECK(missing(refused({{.name = "a", .kind = Kind::histogram}}), {"\"a\"", "counters and gauges"}) == "");
-  CHECK(missing(refused({{.name = "taken_total", .help = "T.", .kind = Kind::counter}}),
+  CHECK(missing(refused({{.name = "a", .type = MetricType::histogram}}), {"\"a\"", "counters and gauges"}) == "");
+  CHECK(missing(refused({{.name = "taken_total", .help = "T.", .type = MetricType::counter}}),
                 {"is taken by counter taken_total \"T.\""}) == "");
   CHECK(missing(refused({{.name = "taken"}}), {"cannot register gauge taken", "counter taken_total"}) == "");
   CHECK(missing(refused({{.name = "a"}, {.name = "a"}}), {"cannot register gauge a"}) == "");

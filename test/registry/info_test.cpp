@@ -18,12 +18,12 @@ TEST_CASE("an info is one series that is 1, and says what it says in its labels"
   const auto registry = page::empty_registry({.prefix = "shop", .const_labels = {{"env", "test"}}});
   registry.info({.name = "build_info", .help = "What was built."}, {{"version", "1.2"}, {"revision", "abc"}});
   const auto family = shown::family(registry, "shop_build_info");
-  CHECK(family.kind == quipu::Kind::info);
+  CHECK(family.type == quipu::MetricType::info);
   CHECK(family.label_names == std::vector<std::string>{"version", "revision"});
   const auto series = shown::series(registry, "shop_build_info");
   CHECK(series.labels == Labels{{"env", "test"}, {"version", "1.2"}, {"revision", "abc"}});
   CHECK(series.value == 1);
-  CHECK(series.is_plain);
+  CHECK(series.needs_no_escaping);
   CHECK_FALSE(series.created.has_value());
 }
 
@@ -36,7 +36,7 @@ TEST_CASE("an info may have no labels, and label values that are known at run ti
   registry.info({.name = "build_info"}, labels);
   const auto series = shown::series(registry, "build_info");
   CHECK(series.labels == Labels{{"version", version}, {"broken", "\uFFFD"}});
-  CHECK_FALSE(series.is_plain);
+  CHECK_FALSE(series.needs_no_escaping);
 }
 
 TEST_CASE("an info that is registered again is the same series, and with other values a second one") {
@@ -72,15 +72,15 @@ TEST_CASE("an info claims its name with and without _info") {
 TEST_CASE("a collector shows neither infos nor statesets") {
   class Wrong : public quipu::Collector {
    public:
-    explicit Wrong(quipu::Kind kind) : kind_(kind) {}
-    std::vector<quipu::FamilyDescription> describe() const override { return {{.name = "x_info", .kind = kind_}}; }
+    explicit Wrong(quipu::MetricType type) : kind_(type) {}
+    std::vector<quipu::FamilyDescription> describe() const override { return {{.name = "x_info", .type = kind_}}; }
     void collect(quipu::Samples&) override {}
 
    private:
-    quipu::Kind kind_;
+    quipu::MetricType kind_;
   };
   const auto registry = page::empty_registry();
-  for (const auto kind : {quipu::Kind::info, quipu::Kind::stateset}) {
+  for (const auto kind : {quipu::MetricType::info, quipu::MetricType::stateset}) {
     Wrong wrong(kind);
     CHECK(missing(refusal([&] { static_cast<void>(registry.add(wrong)); }), {"counters and gauges"}).empty());
   }

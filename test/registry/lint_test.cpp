@@ -178,17 +178,18 @@ TEST_CASE("lint: a registry, and what the library shows of itself") {
 TEST_CASE("lint: a family before it has a series") {
   const std::vector<std::string> labels{"le", "routeName"};
   const std::vector<quipu::Label> const_labels{{"dataCenter", "1"}};
-  const auto advice = [&](std::string_view name, std::string_view help, quipu::Kind kind) {
+  const auto advice = [&](std::string_view name, std::string_view help, quipu::MetricType type) {
     return quipu::detail::lint(
-        {.name = name, .help = help, .unit = "", .kind = kind, .const_labels = const_labels, .label_names = labels});
+        {.name = name, .help = help, .unit = "", .type = type, .const_labels = const_labels, .label_names = labels});
   };
   const std::string humps = "label names should be written in 'snake_case' not 'camelCase'";
   const std::string le = "non-histogram metrics should not have \"le\" label";
-  CHECK(advice("x_total", "X.", quipu::Kind::counter) == Texts{humps, le});
-  CHECK(advice("x", "", quipu::Kind::histogram) == Texts{humps, "no help text"});
-  CHECK(advice("x_info", "X.", quipu::Kind::info) == Texts{humps, le});
-  CHECK(quipu::detail::lint({.name = "x_state", .help = "X.", .unit = "", .kind = quipu::Kind::stateset}).empty());
-  CHECK(quipu::detail::lint({.name = "x_total", .help = "X.", .unit = "", .kind = quipu::Kind::stateset}) ==
+  CHECK(advice("x_total", "X.", quipu::MetricType::counter) == Texts{humps, le});
+  CHECK(advice("x", "", quipu::MetricType::histogram) == Texts{humps, "no help text"});
+  CHECK(advice("x_info", "X.", quipu::MetricType::info) == Texts{humps, le});
+  CHECK(
+      quipu::detail::lint({.name = "x_state", .help = "X.", .unit = "", .type = quipu::MetricType::stateset}).empty());
+  CHECK(quipu::detail::lint({.name = "x_total", .help = "X.", .unit = "", .type = quipu::MetricType::stateset}) ==
         Texts{"non-counter metrics should not have \"_total\" suffix"});
 }
 
@@ -196,7 +197,7 @@ TEST_CASE("a registry passes on the advice on what is registered") {
   std::vector<std::pair<std::string, std::string>> advices;
   quipu::RegistryOptions options{.prefix = "shop", .process_metrics = true, .self_metrics = true};
   std::optional<quipu::Registry> registry;
-  options.on_advice = [&](std::string_view family, std::string_view advice) {
+  options.on_lint = [&](std::string_view family, std::string_view advice) {
     advices.emplace_back(family, advice);
     // It is called without a lock.
     if (registry) static_cast<void>(registry->gauge({.name = "advised", .help = "Families with advice."}));

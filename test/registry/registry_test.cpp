@@ -304,7 +304,7 @@ TEST_CASE("a visitor is shown names, labels, kinds and exact values") {
 
   struct Notes : quipu::Visitor {
     void family(const quipu::FamilyView& family) override {
-      notes.push_back(std::string(to_string(family.kind)) + ' ' + std::string(family.name) + ": " +
+      notes.push_back(std::string(to_string(family.type)) + ' ' + std::string(family.name) + ": " +
                       std::string(family.help));
     }
     void sample(const quipu::Sample& sample) override {

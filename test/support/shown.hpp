@@ -31,7 +31,7 @@ struct Exemplar {
 struct Series {
   Labels labels;
   double value = 0;  // of a histogram, its sum
-  bool is_plain = false;
+  bool needs_no_escaping = false;
   std::optional<quipu::WallTime> created{};
   std::optional<Exemplar> exemplar{};
   std::vector<std::uint64_t> counts{};
@@ -39,7 +39,7 @@ struct Series {
 };
 
 struct Family {
-  quipu::Kind kind;
+  quipu::MetricType type;
   std::vector<std::string> label_names;
   std::vector<Series> series{};
 };
@@ -50,15 +50,15 @@ class Everything : public quipu::Visitor {
 
   void family(const quipu::FamilyView& family) override {
     last_ = &families[std::string(family.name)];
-    *last_ = {family.kind, {family.label_names.begin(), family.label_names.end()}};
+    *last_ = {family.type, {family.label_names.begin(), family.label_names.end()}};
   }
   void sample(const quipu::Sample& sample) override {
-    Series series{copy(sample.labels), sample.value.real(), sample.is_plain, sample.created};
+    Series series{copy(sample.labels), sample.value.real(), sample.needs_no_escaping, sample.created};
     if (sample.exemplar != nullptr) series.exemplar = copy_of(*sample.exemplar);
     last_->series.push_back(std::move(series));
   }
   void histogram(const quipu::HistogramSample& sample) override {
-    Series series{copy(sample.labels), sample.sum, sample.is_plain, sample.created};
+    Series series{copy(sample.labels), sample.sum, sample.needs_no_escaping, sample.created};
     series.counts.assign(sample.counts.begin(), sample.counts.end());
     for (const quipu::ExemplarView* exemplar : sample.exemplars) {
       series.exemplars.emplace_back(exemplar == nullptr ? std::nullopt : std::optional(copy_of(*exemplar)));

@@ -40,10 +40,10 @@ struct alignas(16) Cell {
 };
 
 /// Where handles point that were never given a series.
-inline constinit Cell nowhere{};
+inline constinit Cell discard_cell{};
 
 struct CellRef {
-  Cell* cell = &nowhere;
+  Cell* cell = &discard_cell;
   std::uint32_t tag = 1;
   std::uint32_t slot = 0;  // of the thread cells; 0 for a series that has none
 

@@ -118,7 +118,7 @@ class Guard {
       slab_->guards.store(before_ | 1, std::memory_order_release);
       std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the barrier of quiesce()
     } else {
-      strangers.fetch_add(1, std::memory_order_seq_cst);  // pairs with the load in quiesce(), likewise seq_cst
+      without_slab.fetch_add(1, std::memory_order_seq_cst);  // pairs with the load in quiesce(), likewise seq_cst
     }
   }
   Guard(const Guard&) = delete;
@@ -128,12 +128,12 @@ class Guard {
     if (slab_ != &no_slab) [[likely]] {
       slab_->guards.store((before_ | 1) + (~before_ & 1), std::memory_order_release);
     } else {
-      strangers.fetch_sub(1, std::memory_order_release);  // pairs with the load in quiesce()
+      without_slab.fetch_sub(1, std::memory_order_release);  // pairs with the load in quiesce()
     }
   }
 
   /// How many guards are held by threads without a slab.
-  static std::atomic<std::uint64_t> strangers;
+  static std::atomic<std::uint64_t> without_slab;
 
  private:
   Slab* const slab_;

@@ -27,7 +27,7 @@ struct Series : Cell {
   std::uint32_t slot;
   std::uint32_t position;  // in SeriesTable::order_
   std::uint32_t key_words : 31;
-  std::uint32_t is_plain : 1;  // no label value holds a character that an exposition format escapes
+  std::uint32_t needs_no_escaping : 1;  // no label value holds a character that an exposition format escapes
 
   [[nodiscard]] std::span<const std::uint64_t> key() const noexcept {
     return {reinterpret_cast<const std::uint64_t*>(this + 1), key_words};
@@ -119,7 +119,7 @@ class SeriesTable {
     struct Entry {
       SeriesRef series;
       std::span<const std::uint64_t> key;  // a copy
-      bool is_plain;
+      bool needs_no_escaping;
       std::uint32_t state;  // of the cell, as it was
     };
 
@@ -191,7 +191,7 @@ class SeriesTable {
   const std::size_t max_series_;
   const std::uint64_t first_bits_;
   const HashSeed seed_;
-  const bool has_plain_names_;  // of enumerations
+  const bool names_need_no_escaping_;  // of enumerations
 
   std::atomic<Slots*> slots_;
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
