@@ -36,7 +36,7 @@ TEST_CASE("answers of every kind and length go over one connection", "[exposer][
       [](const quipu::ScrapeRequest& request) -> std::unique_ptr<quipu::PageStream> {
         if (request.accept == "fail") throw std::runtime_error("no");
         if (request.accept == "long") return std::make_unique<Pieces>(40, 65536);
-        return quipu::open_page(small_page());
+        return stream_of(small_page());
       },
       {.listen = any_port});
   Client client(exposer.port());

@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 std::unique_ptr<quipu::PageStream> list_of_families(const quipu::ScrapeRequest& request) {
   std::string body;
   for (const std::string& family : request.families) body += '[' + family + ']';
-  return quipu::open_page(quipu::Page{std::string(text_type), body});
+  return stream_of(quipu::Page{std::string(text_type), body});
 }
 
 TEST_CASE("name[] asks for families", "[exposer][request]") {
@@ -59,7 +59,7 @@ TEST_CASE("the source is told by when the page is of no use any more", "[exposer
   const Exposer exposer(
       [&left](const quipu::ScrapeRequest& request) {
         left = std::chrono::duration<double>(request.deadline - Clock::now()).count();
-        return quipu::open_page(small_page());
+        return stream_of(small_page());
       },
       {.listen = any_port});
   const auto time_with = [&](const std::string& fields) {
@@ -97,7 +97,7 @@ class BusySource {
         const std::lock_guard lock(mutex_);
         began_.push_back(Clock::now());
       }
-      return quipu::open_page(quipu::Page{std::string(text_type), body_});
+      return stream_of(quipu::Page{std::string(text_type), body_});
     };
   }
   void occupy(const Exposer& exposer) {
@@ -198,7 +198,7 @@ TEST_CASE("a request that comes while a page is being made does not get it", "[e
       [&made](const quipu::ScrapeRequest&) {
         const int number = ++made;
         std::this_thread::sleep_for(200ms);
-        return quipu::open_page(quipu::Page{std::string(text_type), std::to_string(number)});
+        return stream_of(quipu::Page{std::string(text_type), std::to_string(number)});
       },
       {.listen = any_port});
   Client first(exposer.port());

@@ -171,7 +171,7 @@ TEST_CASE("a source that gives no page, or no content type, gives 500", "[expose
 TEST_CASE("clients that read nothing of a long page do not hold workers, or places", "[exposer][stream]") {
   std::atomic<int> begun = 0;
   const quipu::PageSource source = [&begun](const quipu::ScrapeRequest& request) {
-    if (request.accept != "long") return quipu::open_page(small_page());
+    if (request.accept != "long") return stream_of(small_page());
     ++begun;
     return std::unique_ptr<quipu::PageStream>(std::make_unique<Pieces>(pieces_of_8_mb, piece_size));
   };

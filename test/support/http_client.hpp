@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "quipu/exposer.hpp"
+#include "quipu/exposition.hpp"
 
 namespace http_client {
 
@@ -233,10 +234,29 @@ bool soon(Condition condition) {
   return false;
 }
 
+/// A page that is there already, as a stream of one piece.
+class WholePage final : public quipu::PageStream {
+ public:
+  explicit WholePage(quipu::Page page) : page_(std::move(page)) {}
+
+  [[nodiscard]] std::string_view content_type() const noexcept override { return page_.content_type; }
+  [[nodiscard]] std::string_view next() override {
+    return std::exchange(is_taken_, true) ? std::string_view() : std::string_view(page_.body);
+  }
+
+ private:
+  const quipu::Page page_;
+  bool is_taken_ = false;
+};
+
+inline std::unique_ptr<quipu::PageStream> stream_of(quipu::Page page) {
+  return std::make_unique<WholePage>(std::move(page));
+}
+
 /// A source of whole pages, each made from the Accept header.
 template <class Make>
 quipu::PageSource pages(Make make) {
-  return [make](const quipu::ScrapeRequest& request) { return quipu::open_page(make(request.accept)); };
+  return [make](const quipu::ScrapeRequest& request) { return stream_of(make(request.accept)); };
 }
 
 inline quipu::Page small_page(std::string_view = {}) { return {std::string(text_type), "up 1\n"}; }
