@@ -1,6 +1,6 @@
 #pragma once
 
-// A client of the endpoint that sends and receives exact bytes.
+// A client of an HTTP server of this machine that sends and receives exact bytes.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -219,9 +219,12 @@ class Client {
 };
 
 /// Sends `request_line` and `fields`, each with its "\r\n", and reads to the end.
-inline Answer ask(const quipu::Exposer& exposer, const std::string& request_line, const std::string& fields = "") {
+inline Answer ask(std::uint16_t port, const std::string& request_line, const std::string& fields = "") {
   const std::string head = request_line + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields + "\r\n";
-  return parse(Client(exposer.port()).send(head).receive(), request_line.rfind("HEAD ", 0) == 0);
+  return parse(Client(port).send(head).receive(), request_line.rfind("HEAD ", 0) == 0);
+}
+inline Answer ask(const quipu::Exposer& exposer, const std::string& request_line, const std::string& fields = "") {
+  return ask(exposer.port(), request_line, fields);
 }
 
 /// Sanitizers make some things take seconds.
