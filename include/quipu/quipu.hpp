@@ -1,8 +1,11 @@
 #pragma once
 
-/// All of quipu. The endpoint is there when the library was built with it.
+/// The metrics, the registry, the pages, and the endpoint if the library was built with it. What only some programs
+/// have stands in headers apart: batch.hpp, environment.hpp, health.hpp, observers.hpp, recorder.hpp, requests.hpp,
+/// statsd.hpp and testing.hpp.
 
 #include "quipu/buckets.hpp"
+#include "quipu/build_info.hpp"
 #include "quipu/collector.hpp"
 #include "quipu/config.hpp"
 #include "quipu/counter.hpp"
@@ -13,10 +16,15 @@
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
 #include "quipu/label.hpp"
+#include "quipu/metric_options.hpp"
 #include "quipu/name.hpp"
 #include "quipu/native_histogram.hpp"
 #include "quipu/registry.hpp"
+#include "quipu/registry_options.hpp"
+#include "quipu/route.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/scope.hpp"
+#include "quipu/scrape_request.hpp"
 #include "quipu/stateset.hpp"
 #include "quipu/thread_cell_budget.hpp"
 #if QUIPU_HAS_HTTP

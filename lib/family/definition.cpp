@@ -69,6 +69,22 @@ std::string_view to_string(const LabelColumn& column) noexcept {
   return "?";
 }
 
+/// Tells instruments of one type apart, in front of the type.
+std::string_view variant(const Definition& definition) noexcept {
+  switch (definition.cells) {
+    case CellKind::real:  // also of what collectors show
+      return definition.type == MetricType::counter ? "fractional " : "";
+    case CellKind::native:
+      return "native ";
+    case CellKind::whole:
+    case CellKind::gauge:
+    case CellKind::states:
+    case CellKind::histogram:
+      return "";
+  }
+  return "";
+}
+
 /// The name in the metadata of OpenMetrics: without what the kind adds to it.
 std::string_view base_name(const Definition& definition, std::string_view name) noexcept {
   if (definition.type == MetricType::counter && name.ends_with(total)) name.remove_suffix(total.size());
@@ -89,9 +105,7 @@ OwnedLabels owned(std::span<const ConstLabel> labels) {
 }
 
 std::string describe(const Definition& definition) {
-  std::string text = definition.type == MetricType::counter && definition.cells == CellKind::real ? "fractional " : "";
-  if (definition.native) text = "native ";
-  text += fmt::format("{} {}", to_string(definition.type), definition.name);
+  std::string text = fmt::format("{}{} {}", variant(definition), to_string(definition.type), definition.name);
   if (!definition.label_names.empty()) {
     text += '{';
     for (std::size_t i = 0; i < definition.label_names.size(); ++i) {

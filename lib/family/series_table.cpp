@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/utf8.hpp"
+#include "family/cell_use.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -81,8 +82,8 @@ SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const 
       names_need_no_escaping_(std::ranges::all_of(
           columns_, [](const LabelColumn& column) { return std::ranges::all_of(column.names, needs_no_escaping); })) {
   if (closed_size > 0) closed_.reset(new std::atomic<Series*>[closed_size]());
-  tables_.push_back(std::make_unique<Slots>(first_size));
-  slots_.store(tables_.back().get(), std::memory_order_relaxed);
+  tables_.push_back(std::make_unique<HashTable>(first_size));
+  table_.store(tables_.back().get(), std::memory_order_relaxed);
 }
 
 SeriesTable::~SeriesTable() {
@@ -130,13 +131,7 @@ CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
 }
 
 std::size_t SeriesTable::cells() const noexcept {
-  switch (kind_) {
-    case CellKind::histogram:
-    case CellKind::native:  // whose generations have cells of their own: these are where its exemplars are
-      return histogram_cells(layout_->cells());
-    default:
-      return 1;
-  }
+  return use_of(kind_).has_buckets ? histogram_cells(layout_->cells()) : 1;
 }
 
 Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
@@ -153,7 +148,7 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
   series->needs_no_escaping = names_need_no_escaping_ && (key.empty() || needs_no_escaping_in_text(columns_, key));
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
-  const std::uint32_t state = kind_ == CellKind::gauge ? std::uint32_t{GaugeState::counted} : seconds_now();
+  const std::uint32_t state = use_of(kind_).has_gauge_state ? std::uint32_t{GaugeState::counted} : seconds_now();
   series->slot = begin_series(*series, cells(), state, first_bits_).slot;
   if (native) begin_native(*series, *native.release());
 
@@ -165,20 +160,20 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   return *series;
 }
 
-void SeriesTable::insert(Slots& table, Series& series) noexcept {
+void SeriesTable::insert(HashTable& table, Series& series) noexcept {
   std::size_t i = series.hash & table.mask;
-  while (table.slots[i].load(std::memory_order_relaxed) != 0) i = (i + 1) & table.mask;
-  const auto slot = reinterpret_cast<std::uintptr_t>(&series) | bits_of(series.hash);
-  table.slots[i].store(slot, std::memory_order_release);  // pairs with the acquire in find(): the key is there
+  while (table.entries[i].load(std::memory_order_relaxed) != 0) i = (i + 1) & table.mask;
+  const auto entry = reinterpret_cast<std::uintptr_t>(&series) | bits_of(series.hash);
+  table.entries[i].store(entry, std::memory_order_release);  // pairs with the acquire in find(): the key is there
 }
 
 void SeriesTable::grow() {
-  auto larger = std::make_unique<Slots>(2 * (tables_.back()->mask + 1));
+  auto larger = std::make_unique<HashTable>(2 * (tables_.back()->mask + 1));
   for (Series* series : order_) {
     if (series != nullptr) insert(*larger, *series);
   }
   tables_.push_back(std::move(larger));
-  slots_.store(tables_.back().get(), std::memory_order_release);  // pairs with the acquire in find()
+  table_.store(tables_.back().get(), std::memory_order_release);  // pairs with the acquire in find()
   if (quiesce()) tables_.erase(tables_.begin(), tables_.end() - 1);
 }
 
@@ -232,26 +227,27 @@ void SeriesTable::take_out(Series& series) {
   --live_;
 
   // Closes the gap in the probe sequence: what could not stand where it belongs for lack of room moves up.
-  Slots& table = *tables_.back();
+  HashTable& table = *tables_.back();
   std::size_t gap = series.hash & table.mask;
-  while (series_in(table.slots[gap].load(std::memory_order_relaxed)) != &series) gap = (gap + 1) & table.mask;
+  while (series_in(table.entries[gap].load(std::memory_order_relaxed)) != &series) gap = (gap + 1) & table.mask;
   for (std::size_t i = (gap + 1) & table.mask;; i = (i + 1) & table.mask) {
-    const std::uintptr_t next = table.slots[i].load(std::memory_order_relaxed);
+    const std::uintptr_t next = table.entries[i].load(std::memory_order_relaxed);
     if (next == 0) break;
     const std::size_t home = series_in(next)->hash & table.mask;
     if (((i - home) & table.mask) < ((i - gap) & table.mask)) continue;  // its home lies behind the gap
-    table.slots[gap].store(next, std::memory_order_release);             // pairs with the acquire in find()
+    table.entries[gap].store(next, std::memory_order_release);           // pairs with the acquire in find()
     gap = i;
   }
-  table.slots[gap].store(0, std::memory_order_relaxed);
+  table.entries[gap].store(0, std::memory_order_relaxed);
 }
 
 /// Gives back what was taken out. Without the lock: it waits for guards.
 void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
   if (removed.empty() || !quiesce()) return;
+  const CellUse use = use_of(kind_);
   for (Series* series : removed) {
-    if (kind_ == CellKind::native) recycle_native(*series);
-    recycle_series(*series, series->slot, cells(), kind_ == CellKind::histogram);
+    if (use.has_native) recycle_native(*series);
+    recycle_series(*series, series->slot, cells(), use.has_histogram);
     release_cell(*series, sizeof(Series) + series->key().size_bytes());
   }
 }
@@ -262,7 +258,7 @@ SeriesTable::Walk::Walk(const SeriesTable& table, std::optional<std::uint32_t> n
   end_ = table_.order_.size();
 }
 
-std::span<const SeriesTable::Walk::Entry> SeriesTable::Walk::next() {
+std::span<const SeriesTable::Walk::Item> SeriesTable::Walk::next() {
   std::size_t count = 0;
   while (count == 0 && position_ < end_) count = copy_batch();
   return std::span(batch_).first(count);
@@ -295,15 +291,15 @@ std::size_t SeriesTable::Walk::copy_batch() {
     const std::uint32_t tag = series->tag.load(std::memory_order_acquire);  // pairs with the release in end_series()
     if (tag == 0 || tag - last_tag_ - 1 < newer) continue;
     // Field by field: compilers make a copy of the whole through memory, which takes longer than all the rest.
-    Entry& entry = batch_[live++];
-    entry.series.series = series;
-    entry.series.ref.cell = series;
-    entry.series.ref.tag = tag;
-    entry.series.ref.slot = series->slot;
+    Item& item = batch_[live++];
+    item.series.series = series;
+    item.series.ref.cell = series;
+    item.series.ref.tag = tag;
+    item.series.ref.slot = series->slot;
     const auto key = series->key();
-    entry.key = {to, key.size()};
-    entry.needs_no_escaping = series->needs_no_escaping != 0;
-    entry.state = series->state.load(std::memory_order_relaxed);
+    item.key = {to, key.size()};
+    item.needs_no_escaping = series->needs_no_escaping != 0;
+    item.state = series->state.load(std::memory_order_relaxed);
     // In twos: there is room for an even number behind a series, as cells are aligned to that.
     for (std::size_t i = 0; i < key.size(); i += 2) std::memcpy(to + i, key.data() + i, 2 * sizeof *to);
     to += key.size();

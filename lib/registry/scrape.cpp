@@ -23,7 +23,7 @@ FamilyView view(const Definition& definition, Labels labels, std::size_t const_l
 }
 
 /// Of a series that is no gauge.
-WallTime created(const SeriesTable::Walk::Entry& series) noexcept {
+WallTime created(const SeriesTable::Walk::Item& series) noexcept {
   return WallTime(std::chrono::seconds(series.state));
 }
 
@@ -65,7 +65,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
       show_batch(visitor, [&](std::size_t i) { return Number(read_gauge(batch_[i].series.ref)); });
       break;
     case CellKind::states: {
-      const Entry& next = batch_.front();
+      const Item& next = batch_.front();
       batch_ = batch_.subspan(1);
       const std::uint64_t states = read_states(next.series.ref);
       if (!is_shown(next, visitor)) break;
@@ -78,7 +78,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
       break;
     }
     case CellKind::histogram: {
-      const Entry& next = batch_.front();
+      const Item& next = batch_.front();
       batch_ = batch_.subspan(1);
       read_exemplars(family_.series.layout()->cells(),
                      [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
@@ -94,7 +94,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
       break;
     }
     case CellKind::native: {
-      const Entry& next = batch_.front();
+      const Item& next = batch_.front();
       batch_ = batch_.subspan(1);
       read_exemplars(family_.series.layout()->cells(),
                      [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
@@ -147,7 +147,7 @@ void InstrumentWalk::read_exemplars(std::size_t count, At at) {
 }
 
 /// Makes all ready to show a series whose value was just read; false if it was removed, and what was read is nothing.
-inline bool InstrumentWalk::is_shown(const Entry& series, Visitor& visitor) {
+inline bool InstrumentWalk::is_shown(const Item& series, Visitor& visitor) {
   if (!series.series.ref.is_live()) return false;
   Label* labels = labels_.data() + const_labels_;
   reader_.read(series.key, [labels](std::size_t i, std::string_view text) { labels[i].value = text; });

@@ -30,11 +30,11 @@ class InstrumentWalk {
   bool show_some(Visitor& visitor);
 
  private:
-  using Entry = SeriesTable::Walk::Entry;
+  using Item = SeriesTable::Walk::Item;
 
   template <class Read>
   void show_batch(Visitor& visitor, Read read);
-  [[nodiscard]] bool is_shown(const Entry& series, Visitor& visitor);
+  [[nodiscard]] bool is_shown(const Item& series, Visitor& visitor);
   template <class At>
   void read_exemplars(std::size_t count, At at);
 
@@ -44,7 +44,7 @@ class InstrumentWalk {
   bool is_begun_ = false;
   KeyReader reader_;
   SeriesTable::Walk walk_;
-  std::span<const SeriesTable::Walk::Entry> batch_;  // what is left of it
+  std::span<const SeriesTable::Walk::Item> batch_;  // what is left of it
   HistogramSnapshot snapshot_;
 
   // Of each counter of the batch, or each bucket of the histogram; empty if there are none.

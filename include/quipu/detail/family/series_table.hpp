@@ -19,13 +19,14 @@
 
 namespace quipu::detail {
 
+/// What the cells of a family's series are used for; see use_of() in lib/family/cell_use.hpp.
 enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native };
 
 /// A series: its cell, then its key. All but the cell is written before the series is published and does not change
 /// while it can be found, or a guard is held under which it was found. Made by acquire_cell(), with room for the rest.
 struct Series : Cell {
   std::uint32_t hash;
-  std::uint32_t slot;
+  std::uint32_t slot;      // of its thread cells
   std::uint32_t position;  // in SeriesTable::order_
   std::uint32_t key_words : 31;
   std::uint32_t needs_no_escaping : 1;  // no label value holds a character that an exposition format escapes
@@ -50,12 +51,11 @@ struct SeriesRef {
 
 /// The series of one family, found by their label values.
 ///
-/// Lookups take no lock. The slots are an open-addressing hash table (linear probing, at most half full) that is
-/// published with release and read with acquire, under a guard. Whoever changes it holds the mutex. A change never
-/// leaves a reader with a wrong series, because the whole key is compared; at worst a reader misses a series that is
-/// being moved, and a miss is looked up again under the mutex. What is taken out, a series or a table that has become
-/// too small, is reused or freed only when all guards of that time have ended; where the system has no means for that,
-/// it is kept.
+/// Lookups take no lock. The hash table is open-addressing (linear probing, at most half full), and is published with
+/// release and read with acquire, under a guard. Whoever changes it holds the mutex. A change never leaves a reader
+/// with a wrong series, because the whole key is compared; at worst a reader misses a series that is being moved, and a
+/// miss is looked up again under the mutex. What is taken out, a series or a table that has become too small, is reused
+/// or freed only when all guards of that time have ended; where the system has no means for that, it is kept.
 class QUIPU_EXPORT SeriesTable {
  public:
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
@@ -117,7 +117,7 @@ class QUIPU_EXPORT SeriesTable {
   /// held. So neither is held for longer than that takes, nor while a batch is used.
   class Walk {
    public:
-    struct Entry {
+    struct Item {
       SeriesRef series;
       std::span<const std::uint64_t> key;  // a copy
       bool needs_no_escaping;
@@ -130,7 +130,7 @@ class QUIPU_EXPORT SeriesTable {
     Walk& operator=(const Walk&) = delete;
 
     /// The next batch, empty at the end. It is good until the next call. Throws std::bad_alloc.
-    [[nodiscard]] std::span<const Entry> next();
+    [[nodiscard]] std::span<const Item> next();
 
     static constexpr std::size_t max_batch = 64;
 
@@ -141,7 +141,7 @@ class QUIPU_EXPORT SeriesTable {
     std::uint32_t last_tag_ = 0;  // of all series made before it began
     std::size_t position_ = 0;
     std::size_t end_ = 0;
-    std::array<Entry, max_batch> batch_;
+    std::array<Item, max_batch> batch_;
     std::unique_ptr<std::uint64_t[]> keys_;
     std::size_t keys_size_ = 0;
   };
@@ -152,26 +152,27 @@ class QUIPU_EXPORT SeriesTable {
   [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }
 
  private:
-  /// A slot is 0, or a series' address with four bits of its hash in the place of those that are 0 in an address, which
-  /// tell most other series apart without looking at them.
-  struct Slots {
-    explicit Slots(std::size_t size) : mask(size - 1), slots(new std::atomic<std::uintptr_t>[size]()) {}
+  /// An entry is 0, or a series' address with four bits of its hash in the place of those that are 0 in an address,
+  /// which tell most other series apart without looking at them.
+  struct HashTable {
+    explicit HashTable(std::size_t size) : mask(size - 1), entries(new std::atomic<std::uintptr_t>[size]()) {}
     std::size_t mask;
-    std::unique_ptr<std::atomic<std::uintptr_t>[]> slots;
+    std::unique_ptr<std::atomic<std::uintptr_t>[]> entries;
   };
   static constexpr std::uintptr_t hash_bits = alignof(Series) - 1;
   [[nodiscard]] static std::uintptr_t bits_of(std::uint32_t hash) noexcept { return hash >> 28; }
-  [[nodiscard]] static Series* series_in(std::uintptr_t slot) noexcept {
-    return reinterpret_cast<Series*>(slot & ~hash_bits);
+  [[nodiscard]] static Series* series_in(std::uintptr_t entry) noexcept {
+    return reinterpret_cast<Series*>(entry & ~hash_bits);
   }
 
   template <class Matches>
   [[nodiscard]] Series* find_if(std::uint32_t hash, Matches matches) const noexcept {
-    const Slots& table = *slots_.load(std::memory_order_acquire);  // pairs with the release in grow()
+    const HashTable& table = *table_.load(std::memory_order_acquire);  // pairs with the release in grow()
     for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
-      const std::uintptr_t slot = table.slots[i].load(std::memory_order_acquire);  // pairs with the release in insert()
-      if (slot == 0) return nullptr;
-      if ((slot & hash_bits) == bits_of(hash) && matches(*series_in(slot))) return series_in(slot);
+      const std::uintptr_t entry =
+          table.entries[i].load(std::memory_order_acquire);  // pairs with the release in insert()
+      if (entry == 0) return nullptr;
+      if ((entry & hash_bits) == bits_of(hash) && matches(*series_in(entry))) return series_in(entry);
     }
   }
   [[nodiscard]] std::uint32_t hash(std::span<const std::uint64_t> key) const noexcept;
@@ -179,7 +180,7 @@ class QUIPU_EXPORT SeriesTable {
   [[nodiscard]] std::size_t cells() const noexcept;
   CellRef create(std::span<const std::uint64_t> key, std::size_t index);
   Series& publish(std::span<const std::uint64_t> key, std::size_t index);
-  void insert(Slots& table, Series& series) noexcept;
+  void insert(HashTable& table, Series& series) noexcept;
   void grow();
   void take_out(Series& series);
   void recycle(std::span<Series* const> removed) noexcept;
@@ -194,14 +195,14 @@ class QUIPU_EXPORT SeriesTable {
   const HashSeed seed_;
   const bool names_need_no_escaping_;  // of enumerations
 
-  std::atomic<Slots*> slots_;
+  std::atomic<HashTable*> table_;
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
   std::atomic<std::uint64_t> overflows_{0};
 
-  mutable std::mutex mutex_;                    // guards what follows, and changes to the slots
-  std::vector<std::unique_ptr<Slots>> tables_;  // the one in use is the last; the others could not be freed
-  std::deque<Series*> order_;                   // null where a series was removed
-  std::vector<std::uint32_t> free_positions_;   // for new series
+  mutable std::mutex mutex_;                        // guards what follows, and changes to the table
+  std::vector<std::unique_ptr<HashTable>> tables_;  // the one in use is the last; the others could not be freed
+  std::deque<Series*> order_;                       // null where a series was removed
+  std::vector<std::uint32_t> free_positions_;       // for new series
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;
 };

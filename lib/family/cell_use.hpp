@@ -1,0 +1,34 @@
+#pragma once
+
+#include "quipu/detail/family/series_table.hpp"
+
+namespace quipu::detail {
+
+/// How the series of a table use their cells.
+struct CellUse {
+  /// Thread cells and exemplars for each bucket, instead of one for the series. The buckets of a native histogram are
+  /// its classic ones: its generations have thread cells of their own.
+  bool has_buckets = false;
+  bool has_histogram = false;    // Cell::bits is a SharedHistogram*
+  bool has_native = false;       // Cell::bits is a NativeCells*
+  bool has_gauge_state = false;  // Cell::state is a GaugeState, instead of when the series was made
+};
+
+/// A new kind is described here, read in InstrumentWalk::show_some() and named in describe(Definition).
+[[nodiscard]] constexpr CellUse use_of(CellKind kind) noexcept {
+  switch (kind) {
+    case CellKind::whole:
+    case CellKind::real:
+    case CellKind::states:
+      return {};
+    case CellKind::gauge:
+      return {.has_gauge_state = true};
+    case CellKind::histogram:
+      return {.has_buckets = true, .has_histogram = true};
+    case CellKind::native:
+      return {.has_buckets = true, .has_native = true};
+  }
+  return {};
+}
+
+}  // namespace quipu::detail
