@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/utf8.hpp"
+#include "quipu/detail/cells/gauge_cells.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -133,7 +134,7 @@ std::size_t SeriesTable::cells() const noexcept {
   switch (kind_) {
     case CellKind::histogram:
     case CellKind::native:  // whose generations have cells of their own: these are where its exemplars are
-      return histogram_cells(layout_->cells());
+      return histogram_cells(layout_->buckets());
     default:
       return 1;
   }
@@ -251,7 +252,8 @@ void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
   if (removed.empty() || !quiesce()) return;
   for (Series* series : removed) {
     if (kind_ == CellKind::native) recycle_native(*series);
-    recycle_series(*series, series->slot, cells(), kind_ == CellKind::histogram);
+    if (kind_ == CellKind::histogram) recycle_histogram(*series);
+    recycle_series(series->slot, cells());
     release_cell(*series, sizeof(Series) + series->key().size_bytes());
   }
 }

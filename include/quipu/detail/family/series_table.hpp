@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/cell.hpp"
 #include "quipu/detail/cells/native_cells.hpp"
 #include "quipu/detail/family/label_key.hpp"
 #include "quipu/label.hpp"
