@@ -32,7 +32,7 @@ constexpr bool has_distinct_names() {
 /// names, which are those of labels (see EnumLabels). The page has a series for each state, which is 1 or 0.
 ///
 /// A handle like Counter, with the same promises. Thread-safe. A scrape sees all states of one moment: if only `set` is
-/// used, exactly one of them is 1 from the first call on.
+/// used, exactly one of them is 1 at any time.
 template <class State>
 class StateSet {
  public:
