@@ -54,7 +54,7 @@ struct Slab {
   // A reader's request for a copy of a histogram's cells; see observe().
   /// The slot of the histogram in the lower half, and in the upper half a number that tells requests apart. 0 for none.
   std::atomic<std::uint64_t> wanted{0};
-  std::atomic<std::uint64_t> served{0};        // the last request that was served
+  std::atomic<std::uint64_t> served{0};        // the last request that was served, both halves
   std::atomic<std::uint64_t> wanted_words{0};  // how many words to copy: the sum and the buckets
   std::uint32_t requests = 0;                  // guarded by the readers' lock
   std::atomic<std::uint64_t> copy[block_bytes / sizeof(std::uint64_t)]{};
