@@ -90,7 +90,7 @@ class FractionalCounter {
     detail::add_real(ref_, step);
   }
 
-  /// As those of Counter.
+  /// As in Counter.
   void inc(double step, const Exemplar& exemplar) const noexcept { inc_with(step, exemplar); }
   template <ExemplarMaker Make>
   void inc(double step, Make make) const {

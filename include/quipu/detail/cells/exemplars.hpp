@@ -43,8 +43,8 @@ QUIPU_EXPORT [[nodiscard]] bool is_exemplar_due(CellRef series, std::size_t plac
 QUIPU_EXPORT void keep_exemplar(CellRef series, std::size_t place, double value, const Exemplar& exemplar,
                                 bool only_if_due) noexcept;
 
-/// To be called after the recording. Then whoever reads the exemplar, and the values after it, finds the recording
-/// among the values.
+/// To be called after the recording. A reader that finds the exemplar, and then reads the values, finds the recording
+/// among them.
 inline void attach(CellRef series, std::size_t place, double value, const Exemplar& exemplar) noexcept {
   keep_exemplar(series, place, value, exemplar, false);
 }

@@ -113,8 +113,8 @@ struct alignas(64) NativeGeneration {
     const NativeKey native = layout.key(value);
     return classic == nullptr ? native : native | static_cast<NativeKey>(classic->index(value));
   }
-  /// Where the search for a key begins. Adjacent indices, which are what is in use, are spread evenly. For an index
-  /// stands eight bits up in the key, so that it is multiplied by 0x9E3779 · 2^8, the golden ratio of 2^32.
+  /// Where the search for a key begins. An index stands eight bits up in the key, so it is multiplied by 0x9E3779 ·
+  /// 2^8. That is the golden ratio of 2^32, which spreads adjacent indices evenly.
   [[nodiscard]] std::uint32_t home(NativeKey key) const noexcept { return (key * 0x5A9E'3779u) >> hash_shift; }
   /// The number of the key's counter, or `none`.
   [[nodiscard]] std::uint32_t find(NativeKey key) noexcept {
