@@ -12,11 +12,11 @@ namespace quipu {
 /// A length of time in seconds, the unit of every duration on a page. Any std::chrono duration converts to it.
 using Seconds = std::chrono::duration<double>;
 
-/// The upper bounds of a histogram's buckets, strictly increasing, without the last one, +Inf, which every histogram
-/// has. A value equal to a bound belongs to that bound's bucket (exposition format: `le`, less or equal).
+/// The upper bounds of a histogram's buckets. They do not include +Inf, which every histogram has as its last bucket. A
+/// value equal to a bound belongs to that bound's bucket (exposition format: `le`, less or equal).
 ///
-/// Bounds are finite and at most `max_count` in number; a trailing +Inf is accepted and dropped. Anything else throws
-/// RegistrationError. Thread-compatible.
+/// There are at most `max_count` bounds, finite and strictly increasing. A trailing +Inf is accepted and dropped.
+/// Anything else throws RegistrationError. Thread-compatible.
 class QUIPU_EXPORT Buckets {
  public:
   static constexpr std::size_t max_count = 500;
@@ -33,19 +33,21 @@ class QUIPU_EXPORT Buckets {
 
 namespace buckets {
 
-/// .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10: seconds of a network service, as in every Prometheus client.
+/// .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10: for the seconds of a network service, as in every Prometheus client.
 [[nodiscard]] QUIPU_EXPORT Buckets defaults();
 
-/// `count` bounds: start, start + width, start + 2 width, … Needs width > 0 and count > 0.
+// The functions below throw RegistrationError if an argument is out of range, or a bound is not finite.
+
+/// `count` bounds: start, start + width, start + 2 width, … Needs width > 0 and 1 ≤ count ≤ 500.
 [[nodiscard]] QUIPU_EXPORT Buckets linear(double start, double width, int count);
 [[nodiscard]] QUIPU_EXPORT Buckets linear(Seconds start, Seconds width, int count);
 
-/// `count` bounds: start, start · factor, start · factor², … Needs start > 0, factor > 1 and count > 0.
+/// `count` bounds: start, start · factor, start · factor², … Needs start > 0, factor > 1 and 1 ≤ count ≤ 500.
 [[nodiscard]] QUIPU_EXPORT Buckets exponential(double start, double factor, int count);
 [[nodiscard]] QUIPU_EXPORT Buckets exponential(Seconds start, double factor, int count);
 
-/// `count` bounds from min to max, each the same factor above the one before. The first and the last are min and max
-/// exactly. Needs 0 < min < max and count > 1.
+/// `count` bounds from min to max, each the same factor above the previous one. The first and the last are exactly min
+/// and max. Needs 0 < min < max and 2 ≤ count ≤ 500.
 [[nodiscard]] QUIPU_EXPORT Buckets exponential_range(double min, double max, int count);
 [[nodiscard]] QUIPU_EXPORT Buckets exponential_range(Seconds min, Seconds max, int count);
 

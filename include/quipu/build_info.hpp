@@ -6,7 +6,7 @@ namespace quipu {
 
 namespace detail {
 
-// Each file has its own, because files may be compiled by different compilers.
+// With internal linkage, because the files of a program may be compiled by different compilers.
 #define QUIPU_TEXT_OF(x) #x
 #define QUIPU_TEXT(x) QUIPU_TEXT_OF(x)
 #if defined(__clang__)
@@ -23,14 +23,14 @@ constexpr std::string_view compiler = "unknown";
 
 }  // namespace detail
 
-/// What is running, for `build_info{version,revision,compiler}`, which is always 1: joined to other series by
-/// `* on (instance) group_left (version) shop_build_info`, it says which build their numbers are of. Any text.
+/// The labels of `build_info{version,revision,compiler}`, which is always 1. A query can join it to other series, to
+/// show from which build their numbers come: `* on (instance) group_left (version) shop_build_info`. Any text.
 struct BuildInfo {
-  /// Of the program. Without one there is no build_info on the page.
+  /// The version of the program. If it is empty, there is no build_info on the page.
   std::string_view version = {};
-  /// Of its source, as the version control system names it.
+  /// The revision of the source, as the version control system names it.
   std::string_view revision = {};
-  /// What compiled the file that says this.
+  /// The compiler, by default that of the file in which the BuildInfo is made.
   std::string_view compiler = detail::compiler;
 };
 

@@ -4,8 +4,9 @@
 #include <cstdint>
 #include <limits>
 
-#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/counter_cells.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
+#include "quipu/detail/cells/rejection.hpp"
 #include "quipu/exemplar.hpp"
 
 namespace quipu {
@@ -17,8 +18,8 @@ struct InstrumentTraits;
 
 /// A whole number that only goes up: requests served, bytes sent. Exact to 2^64 - 1, after which it wraps.
 ///
-/// A handle: two words, trivially copyable, cheap to pass and to keep. It never dangles. When its series has been
-/// removed, its registry is gone, or it was default-constructed, what it records goes nowhere.
+/// A handle: two words, trivially copyable, cheap to pass and to keep. It never dangles. It records nothing if its
+/// series has been removed, its registry is gone, or it was default-constructed.
 /// Thread-safe. Recording never throws, allocates, locks or calls the system.
 class Counter {
  public:
@@ -26,7 +27,7 @@ class Counter {
 
   void inc() const noexcept { detail::add_whole(ref_, 1); }
 
-  /// Adds `step`. A negative one is not counted, but as a rejected recording (`quipu_rejected_recordings_total`).
+  /// Adds `step`. A negative step is not added; it counts as a rejected recording (`quipu_rejected_recordings_total`).
   /// For fractions of a unit there is FractionalCounter.
   template <std::integral Step>
   requires(!std::same_as<Step, bool>) void inc(Step step) const noexcept {
@@ -38,17 +39,18 @@ class Counter {
     detail::add_whole(ref_, static_cast<std::uint64_t>(step));
   }
 
-  /// The same, and keeps the exemplar, with the step as its value. It may allocate the first time, and reads the clock.
+  /// The same, and keeps the exemplar, with the step as its value. Reads the clock; may allocate the first time.
   template <std::integral Step>
   requires(!std::same_as<Step, bool>) void inc(Step step, const Exemplar& exemplar) const noexcept {
     inc_with(step, exemplar);
   }
-  /// The same with what `make` returns, if it is time for another exemplar: a few nanoseconds when it is not.
+  /// The same with the exemplar that `make` returns, if one is due (see ExemplarMaker). If none is due, the check takes
+  /// a few nanoseconds.
   template <std::integral Step, ExemplarMaker Make>
   requires(!std::same_as<Step, bool>) void inc(Step step, Make make) const { inc_with(step, make); }
 
-  /// What has been counted so far; 0 for a handle whose series is gone. Sees what happened before the call, and may see
-  /// some of what happens meanwhile.
+  /// The count so far; 0 if the series is gone. Includes all recordings that happened before the call, and may include
+  /// some that happen during it.
   [[nodiscard]] std::uint64_t value() const noexcept { return detail::read_whole(ref_); }
 
   /// Whether both record to the same series.
@@ -70,15 +72,15 @@ class Counter {
   detail::CellRef ref_;
 };
 
-/// A sum of non-negative amounts that need not be whole: seconds of CPU time, euros. A double, so a step below about
-/// 1e-16 of the total is lost; count in whole units (`Counter`) where that matters.
+/// A sum of non-negative amounts that need not be whole: seconds of CPU time, euros. It is a double, so a step below
+/// about 1e-16 of the total is lost. Where that matters, count in whole units (`Counter`).
 ///
 /// A handle like Counter, with the same promises. Thread-safe.
 class FractionalCounter {
  public:
   FractionalCounter() noexcept = default;
 
-  /// Adds `step`. A negative one, NaN or infinity is not counted, but as a rejected recording.
+  /// Adds `step`. A negative step, NaN or infinity is not added; it counts as a rejected recording.
   void inc(double step) const noexcept {
     if (!(step >= 0)) [[unlikely]] {
       return detail::reject(step < 0 ? detail::Rejection::negative_step : detail::Rejection::not_a_number);
@@ -89,14 +91,14 @@ class FractionalCounter {
     detail::add_real(ref_, step);
   }
 
-  /// As those of Counter.
+  /// As in Counter.
   void inc(double step, const Exemplar& exemplar) const noexcept { inc_with(step, exemplar); }
   template <ExemplarMaker Make>
   void inc(double step, Make make) const {
     inc_with(step, make);
   }
 
-  /// The total so far; 0 for a handle whose series is gone. May miss what happens meanwhile.
+  /// The total so far; 0 if the series is gone. May miss recordings that happen during the call.
   [[nodiscard]] double value() const noexcept { return detail::read_real(ref_); }
 
   friend bool operator==(const FractionalCounter&, const FractionalCounter&) = default;

@@ -12,17 +12,18 @@
 
 namespace quipu {
 
-/// Labels by which one event of those that are counted can be found elsewhere, as by the id of its trace:
-/// `requests.inc(1, quipu::Exemplar{{"trace_id", id}})`. It refers to the caller's texts, and is used up by the call
-/// that it is given to. An empty one is none.
+/// Labels that lead from a counted event to a record of it elsewhere, such as the id of its trace:
+/// `requests.inc(1, quipu::Exemplar{{"trace_id", id}})`. The texts stay the caller's, and must live until the call that
+/// takes the exemplar returns. An empty exemplar is ignored.
 ///
-/// A counter, and each bucket of a histogram, has the newest one that it was given, with its value and the time. It is
-/// seen in the formats that have exemplars; Prometheus keeps them if told to (`--enable-feature=exemplar-storage`).
+/// A counter, and each bucket of a histogram, keeps the newest exemplar that it was given, with its value and the time.
+/// OpenMetrics and protobuf show exemplars, the text format does not. Prometheus stores them if told to
+/// (`--enable-feature=exemplar-storage`).
 ///
-/// Names and values may have 128 code points together. A longer one, one with a name that is no label name or is there
-/// twice, and one that is not UTF-8 is dropped, and counted in `quipu_dropped_exemplars_total`; what it is an example
-/// of is counted all the same. A backslash, a quote or a line feed is legal, but Prometheus shows it as the escape that
-/// stands for it in the text formats.
+/// Names and values may have 128 code points together. An exemplar is dropped if it is longer, if a name is not a label
+/// name or appears twice, or if a value is not UTF-8. It is then counted in `quipu_dropped_exemplars_total`; the event
+/// itself is counted all the same. A backslash, a quote or a line feed is legal, but Prometheus shows it escaped, as in
+/// the text formats.
 class Exemplar {
  public:
   static constexpr std::size_t max_labels = 8;
@@ -36,9 +37,9 @@ class Exemplar {
   }
 
   [[nodiscard]] constexpr bool is_empty() const noexcept { return size_ == 0; }
-  /// Whether there were more labels than there is room for; such an exemplar is dropped as too long.
+  /// Whether it was given more than `max_labels` labels. Such an exemplar is dropped as too long.
   [[nodiscard]] constexpr bool has_too_many_labels() const noexcept { return size_ > max_labels; }
-  /// At most `max_labels`.
+  /// The first `max_labels` at most.
   [[nodiscard]] constexpr Labels labels() const noexcept {
     return Labels(labels_).first(size_ < max_labels ? size_ : max_labels);
   }
@@ -48,16 +49,17 @@ class Exemplar {
   std::size_t size_ = 0;
 };
 
-/// Makes an exemplar when one is wanted: `requests.inc(1, [&] { return quipu::Exemplar{{"trace_id", span.id()}}; })`.
-/// Called if the series (or the bucket) has had no new one for an interval, a second unless set, so that what it costs
-/// to make one is paid now and then. The texts it refers to outlive the call of `make`, and so are not made inside it.
-/// It may return an empty one, and will be called again the next time. What it throws is not caught, but comes after
-/// the recording was counted.
+/// Makes an exemplar on demand: `requests.inc(1, [&] { return quipu::Exemplar{{"trace_id", span.id()}}; })`.
+///
+/// It is called only if the exemplar of the series (or of the bucket) is older than the interval, a second by default.
+/// So most recordings do not pay for making one. The texts of the exemplar must outlive the call of `make`: they cannot
+/// be local to it. If it returns an empty exemplar, it is called again at the next recording. It is called after the
+/// recording was counted, and its exceptions are passed on to the caller.
 template <class Make>
 concept ExemplarMaker = std::is_invocable_r_v<Exemplar, Make&>;
 
-/// How long a series (or a bucket) does with an exemplar before it asks an ExemplarMaker for another; 1 s unless set, 0
-/// for no wait. For the whole process. Thread-safe.
+/// How old the exemplar of a series (or of a bucket) must be before an ExemplarMaker is called for another. 1 s by
+/// default; 0 for each recording. Holds for the whole process. Thread-safe.
 QUIPU_EXPORT void set_exemplar_interval(std::chrono::milliseconds interval) noexcept;
 
 }  // namespace quipu

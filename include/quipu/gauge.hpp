@@ -3,7 +3,7 @@
 #include <chrono>
 #include <utility>
 
-#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/gauge_cells.hpp"
 
 namespace quipu {
 
@@ -14,10 +14,11 @@ struct InstrumentTraits;
 
 class GaugeTracker;
 
-/// A number that goes up and down: requests in flight, a temperature, a queue's length. A double, any value of it.
+/// A number that goes up and down: requests in flight, a temperature, the length of a queue. Any double.
 ///
-/// A handle like Counter, with the same promises. Thread-safe: of several `set` one wins, and no `inc` or `dec` between
-/// two of them is lost. Recording never throws, allocates, locks or calls the system (but for reading the clock).
+/// A handle like Counter, with the same promises. Thread-safe: of concurrent `set` calls one wins, and no `inc` or
+/// `dec` is lost. Recording never throws, allocates, locks or calls the system, except that set_to_current_time() reads
+/// the clock.
 class Gauge {
  public:
   Gauge() noexcept = default;
@@ -36,7 +37,7 @@ class Gauge {
   /// Adds `step` now and takes it away at the end of the scope: `auto in_flight = busy.track();`
   [[nodiscard]] GaugeTracker track(double step = 1) const noexcept;
 
-  /// The value now; 0 for a handle whose series is gone.
+  /// The value now; 0 if the series is gone. May miss recordings that happen during the call.
   [[nodiscard]] double value() const noexcept { return detail::read_gauge(ref_); }
 
   friend bool operator==(const Gauge&, const Gauge&) = default;

@@ -9,8 +9,9 @@
 
 #include "quipu/buckets.hpp"
 #include "quipu/detail/cells/bucket_layout.hpp"
-#include "quipu/detail/cells/cells.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
+#include "quipu/detail/cells/histogram_cells.hpp"
+#include "quipu/detail/cells/rejection.hpp"
 #include "quipu/exemplar.hpp"
 
 namespace quipu {
@@ -32,13 +33,13 @@ using Timer = BasicTimer<Histogram>;
 /// buckets.
 class Histogram {
  public:
-  /// `counts` (one for each bound and one for +Inf; not cumulative), `sum` and `count()`, of one moment.
+  /// `counts` (one for each bound, and one for +Inf; not cumulative), `sum` and `count()`, all of one moment.
   using Snapshot = detail::HistogramSnapshot;
 
   Histogram() noexcept = default;
 
-  /// NaN, which has no place among buckets and would spoil the sum for good, is not observed, but counted as a rejected
-  /// recording. Infinities are observed.
+  /// NaN is not observed, as it belongs to no bucket and would make the sum NaN for good. It counts as a rejected
+  /// recording (`quipu_rejected_recordings_total`). Infinities are observed.
   void observe(double value) const noexcept {
     if (value != value) [[unlikely]] {
       return detail::reject(detail::Rejection::not_a_number);
@@ -58,14 +59,14 @@ class Histogram {
     observe(Seconds(duration).count());
   }
 
-  /// The same, and keeps the exemplar for the bucket of the value. It may allocate the first time, and reads the clock.
+  /// The same, and keeps the exemplar for the bucket of the value. Reads the clock; may allocate the first time.
   void observe(double value, const Exemplar& exemplar) const noexcept { observe_with(value, exemplar); }
   template <class Rep, class Period>
   void observe(std::chrono::duration<Rep, Period> duration, const Exemplar& exemplar) const noexcept {
     observe_with(Seconds(duration).count(), exemplar);
   }
-  /// The same with what `make` returns, if it is time for another exemplar in the bucket: a few nanoseconds when it is
-  /// not.
+  /// The same with the exemplar that `make` returns, if one is due for the bucket (see ExemplarMaker). If none is due,
+  /// the check takes a few nanoseconds.
   template <ExemplarMaker Make>
   void observe(double value, Make make) const {
     observe_with(value, make);
@@ -78,7 +79,8 @@ class Histogram {
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
   [[nodiscard]] Timer time() const noexcept;
 
-  /// What has been observed so far; nothing for a handle whose series is gone. May miss what happens meanwhile.
+  /// All observations so far; none if the series is gone. May miss observations that happen during the call. Throws
+  /// std::bad_alloc.
   [[nodiscard]] Snapshot snapshot() const;
 
   /// The finite upper bounds.
@@ -104,8 +106,8 @@ class Histogram {
   const detail::BucketLayout* layout_ = &detail::no_bounds;
 };
 
-/// Measures time from its construction, by the steady clock, for a histogram of either type: until the end of the
-/// scope, or until `stop()`. Movable. Thread-compatible.
+/// Measures time by the steady clock, from its construction until `stop()` or the end of the scope, and observes it in
+/// a histogram of either type. Movable. Thread-compatible.
 template <class Instrument>
 class [[nodiscard]] BasicTimer {
  public:
@@ -128,8 +130,8 @@ class [[nodiscard]] BasicTimer {
   /// Time since the start.
   [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
 
-  /// Observes the time since the start, now and only now. Returns it; zero, with nothing observed, if the timer was
-  /// stopped or discarded before.
+  /// Observes the time since the start and returns it. The end of the scope then observes nothing. Returns zero, and
+  /// observes nothing, if the timer was stopped or discarded before.
   Clock::duration stop() noexcept {
     if (!std::exchange(running_, false)) return Clock::duration::zero();
     const Clock::duration time = elapsed();
@@ -137,7 +139,7 @@ class [[nodiscard]] BasicTimer {
     return time;
   }
 
-  /// The same with an exemplar, or with what makes one (see ExemplarMaker).
+  /// The same with an exemplar, or with a function that makes one (see ExemplarMaker).
   Clock::duration stop(const Exemplar& exemplar) noexcept { return stop_with(exemplar); }
   template <ExemplarMaker Make>
   Clock::duration stop(Make make) {
@@ -147,7 +149,7 @@ class [[nodiscard]] BasicTimer {
   /// Observes nothing, now or at the end of the scope.
   void discard() noexcept { running_ = false; }
 
-  /// Observes in `histogram` instead, at the end. The time goes on.
+  /// Changes the histogram in which the time is observed. The time goes on.
   void into(Instrument histogram) noexcept { histogram_ = histogram; }
 
  private:

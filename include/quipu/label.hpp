@@ -13,19 +13,19 @@
 
 namespace quipu {
 
-/// The texts of an enum's values 0, 1, 2, … when it is used as a label. Scoped enums (`enum class`) whose enumerators
-/// are 0 … n-1, n at most 64, have their enumerators' names without doing anything. To choose others, or for other
-/// enums:
+/// The texts of an enum's values 0, 1, 2, … when it is used as a label. A scoped enum (`enum class`) with enumerators
+/// 0 … n-1, n at most 64, needs no specialization: the texts are the names of the enumerators. For other texts, or
+/// other enums:
 ///
 ///     template <> struct quipu::EnumLabels<Method> { static constexpr std::array names = {"GET", "POST"}; };
 ///
-/// A value beyond the names is shown as a number.
+/// A value without a name is shown as a number.
 template <class Enum>
 struct EnumLabels;
 
 namespace detail {
 
-/// The compiler's spelling of `Value`: its name if it is an enumerator's value, otherwise a cast.
+/// The name of the enumerator with this value, from the compiler's own spelling of it. Empty if there is none.
 template <auto Value>
 constexpr std::string_view enumerator_name() {
 #if defined(__clang__) || defined(__GNUC__)
@@ -56,7 +56,7 @@ concept HasOwnLabels = requires {
   EnumLabels<Enum>::names.size();
 };
 
-/// A cast to a scoped enum is a constant expression for any number; to an unscoped one it need not be.
+/// Only for these a cast of any number to the enum is a constant expression.
 template <class Enum>
 concept ScopedEnum = std::is_enum_v<Enum> && !std::is_convertible_v<Enum, std::underlying_type_t<Enum>>;
 
@@ -91,10 +91,10 @@ requires(!HasOwnLabels<Enum>) struct EnumNames<Enum> {
 
 enum class LabelType : std::uint8_t { text, signed_integer, unsigned_integer };
 
-/// How the values of one label of a family are kept and shown.
+/// How the values of one label of a family are stored and shown.
 struct LabelColumn {
   LabelType type;
-  /// What the numbers 0, 1, 2, … are shown as, in an enumeration (bool is one); lives as long as the process.
+  /// The texts for the numbers 0, 1, 2, … of an enum or bool. They live as long as the process.
   std::span<const std::string_view> names{};
 
   friend bool operator==(const LabelColumn& a, const LabelColumn& b) noexcept {
@@ -139,7 +139,7 @@ struct LabelTraits<T> {
   static constexpr std::size_t closed_size = EnumNames<T>::names.size();
 };
 
-/// How many different values a label has: 0 if it is an open set.
+/// How many values the label type has. 0 if they are not a closed set.
 template <class T>
 inline constexpr std::size_t closed_size = LabelTraits<T>::closed_size;
 

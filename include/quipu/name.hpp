@@ -8,14 +8,14 @@
 
 namespace quipu {
 
-/// A name that is only known at run time; see `runtime()`. It refers to the caller's text.
+/// A name that is known only at run time; see `runtime()`. It refers to the caller's text.
 struct RuntimeName {
   std::string_view text;
 };
 
-/// Marks a name as built at run time: `{.name = quipu::runtime(text)}`. Names in quotes need no mark and are checked by
-/// the compiler; these are checked when they are used, and a bad one throws RegistrationError. In a registry with
-/// RegistryOptions::utf8_names they may be any text in UTF-8.
+/// Marks a name that is made at run time: `{.name = quipu::runtime(text)}`. String literals need no mark, and are
+/// checked by the compiler. Names made at run time are checked when they are used; an invalid name throws
+/// RegistrationError. In a registry with RegistryOptions::utf8_names they may be any UTF-8.
 [[nodiscard]] constexpr RuntimeName runtime(std::string_view text) noexcept { return {text}; }
 
 namespace detail {
@@ -31,7 +31,7 @@ constexpr bool is_metric_name(std::string_view text) noexcept {
   return !text.empty() && !is_digit(text.front());
 }
 
-/// [a-zA-Z_][a-zA-Z0-9_]*, and not beginning with two underscores, which Prometheus keeps for itself.
+/// [a-zA-Z_][a-zA-Z0-9_]*, and not beginning with two underscores, which are reserved for Prometheus.
 constexpr bool is_label_name(std::string_view text) noexcept {
   for (const char c : text) {
     if (!is_letter(c) && !is_digit(c)) return false;
@@ -39,15 +39,15 @@ constexpr bool is_label_name(std::string_view text) noexcept {
   return !text.empty() && !is_digit(text.front()) && !text.starts_with("__");
 }
 
-// Called only to stop a constant evaluation: the compiler's message shows their names.
+// Not defined. A call stops a constant evaluation, and the compiler's message shows the name.
 QUIPU_EXPORT void a_metric_name_is_letters_digits_underscores_or_colons_and_begins_with_no_digit();
 QUIPU_EXPORT void a_label_name_is_letters_digits_or_underscores_and_begins_with_no_digit_and_no_double_underscore();
 QUIPU_EXPORT void a_name_is_not_empty_and_is_utf8();
 
 }  // namespace detail
 
-/// Marks a name in quotes as one beyond the legacy rules: `{.name = quipu::utf8("http.server.duration")}`. For
-/// registries with RegistryOptions::utf8_names. What is not UTF-8 does not compile.
+/// Marks a string literal as a name beyond the legacy rules: `{.name = quipu::utf8("http.server.duration")}`. For
+/// registries with RegistryOptions::utf8_names. A literal that is empty or not UTF-8 does not compile.
 template <std::size_t Size>
 [[nodiscard]] consteval RuntimeName utf8(const char (&literal)[Size]) {
   const std::string_view text(literal, Size - 1);
@@ -56,8 +56,8 @@ template <std::size_t Size>
 }
 
 /// The name of a metric: [a-zA-Z_:][a-zA-Z0-9_:]* (Prometheus data model, legacy names; colons are meant for recording
-/// rules). A literal that breaks the rule does not compile. Refers to the text it is made from, and is used up by the
-/// call that it is given to.
+/// rules). A literal that breaks the rule does not compile. Refers to the text that it is made from, which must live
+/// until the call that takes the name returns.
 class MetricName {
  public:
   template <std::size_t Size>
@@ -74,8 +74,8 @@ class MetricName {
   std::string_view text_;
 };
 
-/// What stands before the names of a registry or of a part of it, without the underscore that joins it to them;
-/// empty for nothing. The rule is that of metric names.
+/// The prefix of the names in a registry, or in a part of it, without the underscore that joins it to them. May be
+/// empty; otherwise the rule of metric names holds.
 class MetricPrefix {
  public:
   constexpr MetricPrefix() noexcept = default;

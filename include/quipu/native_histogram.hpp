@@ -4,8 +4,8 @@
 #include <type_traits>
 
 #include "quipu/detail/base/export.hpp"
-#include "quipu/detail/cells/cells.hpp"
 #include "quipu/detail/cells/native_cells.hpp"
+#include "quipu/detail/cells/rejection.hpp"
 #include "quipu/histogram.hpp"
 
 namespace quipu {
@@ -17,25 +17,25 @@ namespace detail {
 [[nodiscard]] QUIPU_EXPORT NativeSpec native_spec(const NativeHistogramOptions& options);
 }  // namespace detail
 
-/// Counts observed values in buckets that nobody had to choose: each is wider than the one before by a constant factor,
-/// and there are those in which values were. Prometheus calls this a native histogram, and gets it in the protobuf
-/// format; where a format has no such thing, a page shows the sum, the count, and the classic buckets that were asked
-/// for.
+/// Counts observed values in buckets that nobody has to choose. Each bucket is wider than the previous one by a
+/// constant factor, and only buckets with values exist. Prometheus calls this a native histogram, and reads it in the
+/// protobuf format. A format without native histograms shows the sum, the count, and the classic buckets, if there are
+/// any.
 ///
-/// A handle like Counter, two words. Thread-safe, and it never dangles. Recording never throws. It takes no lock, does
-/// not allocate and does not call the system, but for the first value in a bucket (of the series, or after the buckets
-/// have become coarser), the first of a thread, and when the buckets become coarser: then it may take a lock that is
-/// held for about a microsecond, and allocate. Should memory run out at such a moment, what is recorded may be lost. It
-/// never waits for a scrape.
+/// A handle like Counter, two words. Thread-safe, and it never dangles. Recording never throws, and never waits for a
+/// scrape. It usually takes no lock, does not allocate and does not call the system. It may allocate, and take a lock
+/// that is held for about a microsecond, in three cases: a thread's first value; the first value in a bucket, again
+/// after the buckets have become coarser; and when the buckets become coarser. If memory runs out at such a moment, the
+/// value may be lost.
 class NativeHistogram {
  public:
-  /// `schema`, `zero_threshold`, `zero_count`, the buckets `positive` and `negative`, classic `counts`, `sum`,
-  /// `count()`, of one moment; see NativeBuckets.
+  /// `schema`, `zero_threshold`, `zero_count`, the buckets `positive` and `negative`, classic `counts`, `sum` and
+  /// `count()`, all of one moment; see NativeBuckets.
   using Snapshot = detail::NativeSnapshot;
 
   NativeHistogram() noexcept = default;
 
-  /// NaN is not observed, but counted as a rejected recording. Infinities are observed: they have buckets of their own.
+  /// NaN is not observed; it counts as a rejected recording. Infinities are observed, in buckets of their own.
   void observe(double value) const noexcept {
     if (value != value) [[unlikely]] {
       return detail::reject(detail::Rejection::not_a_number);
@@ -49,14 +49,14 @@ class NativeHistogram {
     observe(Seconds(duration).count());
   }
 
-  /// The same, and keeps the exemplar: one for each classic bucket, or one in all. It may allocate the first time, and
-  /// reads the clock.
+  /// The same, and keeps the exemplar. There is one for each classic bucket, or a single one if there are none. Reads
+  /// the clock; may allocate the first time.
   void observe(double value, const Exemplar& exemplar) const noexcept { observe_with(value, exemplar); }
   template <class Rep, class Period>
   void observe(std::chrono::duration<Rep, Period> duration, const Exemplar& exemplar) const noexcept {
     observe_with(Seconds(duration).count(), exemplar);
   }
-  /// The same with what `make` returns, if it is time for another exemplar.
+  /// The same with the exemplar that `make` returns, if one is due (see ExemplarMaker).
   template <ExemplarMaker Make>
   void observe(double value, Make make) const {
     observe_with(value, make);
@@ -69,8 +69,9 @@ class NativeHistogram {
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
   [[nodiscard]] BasicTimer<NativeHistogram> time() const noexcept;
 
-  /// What has been observed since the series was made, or reset; nothing for a handle whose series is gone. May miss
-  /// what happens meanwhile. If a reset is due (see NativeHistogramOptions), it happens now.
+  /// All observations since the series was made, or last reset; none if the series is gone. May miss observations that
+  /// happen during the call. If a reset is due (see NativeHistogramOptions), it happens now. Takes a lock. Throws
+  /// std::bad_alloc.
   [[nodiscard]] Snapshot snapshot() const {
     Snapshot result;
     detail::read_native(ref_, result);

@@ -36,8 +36,8 @@ struct Listening<std::reference_wrapper<Listener>> : Listening<Listener> {};
 
 }  // namespace detail
 
-/// Tells several listeners what happens. Events are plain structs of the program. A listener has a function `on` for
-/// each type of event that it hears of, and does not hear of the others; or it is a callable:
+/// Notifies several listeners of events. Events are plain structs of the program. A listener has a function `on` for
+/// each type of event that it handles, and hears of no others; or it is a callable:
 ///
 ///     struct StepEnded { std::string_view step; std::chrono::nanoseconds time; };
 ///
@@ -49,14 +49,14 @@ struct Listening<std::reference_wrapper<Listener>> : Listening<Listener> {};
 ///     quipu::Observers observers(StepMetrics{…}, std::ref(log), [](const StepEnded& event) { … });
 ///     observers.notify(StepEnded{"load", 3ms});
 ///
-/// A listener is moved in, or referred to by `std::ref`. They are called one after the other, on the thread that
-/// notifies. What one throws is counted, and the others are called.
+/// A listener is moved in, or referred to by `std::ref`. Listeners are called one after the other, on the thread that
+/// notifies. If a listener throws, the failure is counted, and the others are still called.
 ///
-/// The compiler knows who listens. So `Observers<>` is an empty class whose `notify` is no instruction at all, and an
-/// event that nobody hears of is not even made if it is given as what makes it:
+/// The compiler knows the listeners. So `Observers<>` is an empty class whose `notify` compiles to nothing. An event
+/// can also be given as a function that makes it, which is not called if nobody hears of such events:
 /// `observers.notify<StepEnded>([&] { return StepEnded{…}; })`.
 ///
-/// Thread-safe if the listeners are. Neither copied nor moved.
+/// Thread-safe if the listeners are. Neither copyable nor movable.
 template <class... Listeners>
 class Observers {
  public:
@@ -64,7 +64,7 @@ class Observers {
   Observers(const Observers&) = delete;
   Observers& operator=(const Observers&) = delete;
 
-  /// Whether anyone hears of events of this type. (A listener whose `on` takes no const reference does not.)
+  /// Whether any listener hears of events of this type. (A listener does not if its `on` takes a non-const reference.)
   template <class Event>
   static constexpr bool hears = (detail::Listening<Listeners>::template hears<Event> || ...);
 
@@ -72,13 +72,13 @@ class Observers {
   requires(!std::invocable<const Event&>) void notify(const Event& event) noexcept {
     std::apply([&](auto&... listeners) { (tell(listeners, event), ...); }, listeners_);
   }
-  /// Throws what `make` throws; it is called once, if anyone hears of the event.
+  /// Calls `make` once if any listener hears of the event. Throws what `make` throws.
   template <class Event, std::invocable Make>
   void notify(Make make) {
     if constexpr (hears<Event>) notify<Event>(static_cast<const Event&>(make()));
   }
 
-  /// How often a listener has thrown.
+  /// How many calls of listeners have thrown.
   [[nodiscard]] std::uint64_t failures() const noexcept { return failures_.load(std::memory_order_relaxed); }
 
  private:

@@ -15,27 +15,27 @@
 #include "quipu/name.hpp"
 #include "quipu/registry.hpp"
 
-/// What there is to know of every service: how many requests, how many errors, how long they take, and how many there
-/// are at the moment (rate, errors, duration: "RED").
+/// The usual metrics of a service: how many requests, how many errors, how long requests take, and how many there are
+/// at the moment (rate, errors, duration: "RED").
 ///
 ///     quipu::RequestFamily requests(registry.subsystem("http"), {}, "route");
 ///
 ///     auto request = requests("/cart").start();  // one more in flight
-///     if (!sell()) request.fail();               // an error, as is an exception that leaves the scope
+///     if (!sell()) request.fail();               // an error; an exception that leaves the scope is one, too
 ///
 /// makes http_requests_total, http_request_errors_total, http_request_duration_seconds and http_requests_in_flight.
 namespace quipu {
 
 struct RequestOptions {
-  /// Of the durations.
+  /// The buckets of the durations, in seconds.
   Buckets buckets = quipu::buckets::defaults();
-  /// As of any family.
+  /// The limit for each of the families, as in MetricOptions.
   std::size_t max_series = 100'000;
 };
 
 namespace detail {
 
-/// How the four are registered, apart from their labels.
+/// The definitions of the four families, apart from their labels.
 struct RequestDefinitions {
   explicit RequestDefinitions(const RequestOptions& options)
       : total{.name = "requests_total", .help = "Requests that were served.", .max_series = options.max_series},
@@ -56,14 +56,14 @@ struct RequestDefinitions {
 
 class Request;
 
-/// The four series of one kind of request. A handle like those of which it is made, nine words, with the same promises.
+/// The four series of one kind of request. It consists of four handles, nine words in all, and makes the same promises.
 /// Thread-safe.
 class Requests {
  public:
   Requests() noexcept = default;
   Requests(Counter total, Counter errors, Histogram duration, Gauge in_flight) noexcept
       : total_(total), errors_(errors), duration_(duration), in_flight_(in_flight) {}
-  /// Registers them without labels, as a batch. Throws RegistrationError.
+  /// Registers the series without labels, as a batch. Throws RegistrationError.
   explicit Requests(const Scope& scope, const RequestOptions& options = {})
       : Requests(batch<Requests>(scope, "", detail::RequestDefinitions(options))) {}
   /// For batch().
@@ -73,7 +73,7 @@ class Requests {
         duration_(scope.histogram(definitions.duration)),
         in_flight_(scope.gauge(definitions.in_flight)) {}
 
-  /// Starts a request, which ends with the scope. Two clock reads and about 20 ns, for both ends together.
+  /// Starts a request, which ends with the scope. Start and end together take two clock reads and about 20 ns.
   [[nodiscard]] Request start() const noexcept;
 
   [[nodiscard]] Counter total() const noexcept { return total_; }
@@ -90,11 +90,11 @@ class Requests {
   Gauge in_flight_;
 };
 
-/// A request that is being served, until the end of the scope. It is counted when it ends, with its time; as an error
-/// too if it has failed, or if the scope is left by an exception. Movable. Thread-compatible.
+/// A request that is being served, until the end of the scope. When it ends, it is counted, with its time. It also
+/// counts as an error if fail() was called, or if an exception leaves the scope. Movable. Thread-compatible.
 ///
-/// An exception is noticed where it is thrown through the scope of the request, on the thread that started it. One that
-/// a coroutine keeps is not: say `fail()` where it is caught.
+/// An exception is noticed if it leaves the scope of the request on the thread that started it. An exception that a
+/// coroutine stores is not noticed: call `fail()` where it is caught.
 class [[nodiscard]] Request {
  public:
   explicit Request(const Requests& requests) noexcept
@@ -116,26 +116,27 @@ class [[nodiscard]] Request {
     end();
   }
 
-  /// It is an error, however it ends.
+  /// Makes the request an error, however it ends.
   void fail() noexcept { has_failed_ = true; }
 
-  /// Counts it in `requests` instead, at the end: when a status is known, say. It stays in flight where it started.
+  /// Changes the series in which the request is counted at its end, for instance when its status is known. It stays in
+  /// flight where it started.
   void into(const Requests& requests) noexcept {
     total_ = requests.total();
     errors_ = requests.errors();
     timer_.into(requests.duration());
   }
 
-  /// Ends it now, and only now.
+  /// Ends the request now. The end of the scope then does nothing.
   void end() noexcept { end_with(); }
-  /// The same with an exemplar of the duration, or with what makes one (see ExemplarMaker).
+  /// The same with an exemplar of the duration, or with a function that makes one (see ExemplarMaker).
   void end(const Exemplar& exemplar) noexcept { end_with(exemplar); }
   template <ExemplarMaker Make>
   void end(Make make) {
     end_with(std::move(make));
   }
 
-  /// Counts nothing, now or at the end of the scope; it is not in flight any more.
+  /// Counts nothing, now or at the end of the scope. The request is not in flight any more.
   void discard() noexcept {
     is_running_ = false;
     timer_.discard();
@@ -166,16 +167,16 @@ class [[nodiscard]] Request {
 
 inline Request Requests::start() const noexcept { return Request(*this); }
 
-/// The four families of requests with labels: `requests(Method::get, "/cart").start()`. Label values are what they are
-/// in any family; without label types (`RequestFamily requests(scope, {}, "route")`) they are text.
+/// The four families of requests with labels: `requests(Method::get, "/cart").start()`. Label types are those of any
+/// family. Without them (`RequestFamily requests(scope, {}, "route")`) label values are text.
 ///
-/// A handle that keeps the families' memory alive. Thread-safe.
+/// A handle that keeps the memory of the families alive. Thread-safe.
 template <class... LabelTypes>
 class RequestFamily {
  public:
   static_assert(sizeof...(LabelTypes) > 0);
 
-  /// Registers them as a batch. Throws RegistrationError.
+  /// Registers the families as a batch. Throws RegistrationError.
   RequestFamily(const Scope& scope, const RequestOptions& options,
                 typename detail::LabelNameFor<LabelTypes>::type... labels)
       : RequestFamily(batch<RequestFamily>(scope, "", detail::RequestDefinitions(options), labels...)) {}
@@ -187,13 +188,13 @@ class RequestFamily {
         duration_(scope.histogram<LabelTypes...>(definitions.duration, labels...)),
         in_flight_(scope.gauge<LabelTypes...>(definitions.in_flight, labels...)) {}
 
-  /// The series with these label values, made (at 0) if there are none. Keep it where the values are known beforehand.
-  /// Never throws, as Family.
+  /// The series with these label values, made (at 0) if they do not exist. Where the values are known beforehand, keep
+  /// the result. Never throws, as in Family.
   [[nodiscard]] Requests operator()(detail::LabelArgument<LabelTypes>... values) const noexcept {
     return {total_(values...), errors_(values...), duration_(values...), in_flight_(values...)};
   }
 
-  /// As those of Family.
+  /// As in Family.
   void create(detail::LabelArgument<LabelTypes>... values) const noexcept { static_cast<void>((*this)(values...)); }
   void create_all() const noexcept requires(detail::closed_combinations<LabelTypes...> > 0) {
     total_.create_all();
@@ -201,7 +202,7 @@ class RequestFamily {
     duration_.create_all();
     in_flight_.create_all();
   }
-  /// Whether there were any.
+  /// Returns whether there were such series.
   bool remove(detail::LabelArgument<LabelTypes>... values) const {
     const bool was_there = total_.remove(values...);
     errors_.remove(values...);

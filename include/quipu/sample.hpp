@@ -9,9 +9,9 @@
 
 #include "quipu/detail/base/export.hpp"
 
+/// What a scrape shows: plain values. They refer to memory that lives at least until the call returns that they are
+/// passed to.
 namespace quipu {
-
-/// What a scrape sees: plain values, which refer to memory that lives as long as the call they are passed to.
 
 struct Label {
   std::string_view name;   // a valid label name
@@ -22,8 +22,8 @@ struct Label {
 
 using Labels = std::span<const Label>;
 
-/// A series of an info family is always 1: what it says is in its labels. A stateset family has one series for each
-/// state, which is 0 or 1; the last label, whose name is that of the family, says which state it is.
+/// A series of an info family is always 1; its labels hold the information. A stateset family has a series for each
+/// state, which is 0 or 1. The last label of the series is the state, and has the name of the family.
 enum class MetricType : std::uint8_t { counter, gauge, histogram, info, stateset };
 
 [[nodiscard]] constexpr std::string_view to_string(MetricType type) noexcept {
@@ -49,9 +49,9 @@ class Number {
   constexpr Number(double real) noexcept : real_(real), is_whole_(false) {}
 
   [[nodiscard]] constexpr bool is_whole() const noexcept { return is_whole_; }
-  /// Needs is_whole().
+  /// Only if is_whole().
   [[nodiscard]] constexpr std::uint64_t whole() const noexcept { return whole_; }
-  /// Rounded beyond 2^53.
+  /// The value as a double; a whole number above 2^53 is rounded.
   [[nodiscard]] constexpr double real() const noexcept { return is_whole_ ? static_cast<double>(whole_) : real_; }
 
  private:
@@ -65,15 +65,15 @@ class Number {
 /// When something happened, by the wall clock.
 using WallTime = std::chrono::system_clock::time_point;
 
-/// One event out of those that a series counted, so that one can go from a number to an example of it.
+/// An example of the events that a series counted.
 struct ExemplarView {
-  Labels labels;  // a trace id, say; at most 128 code points with the names
+  Labels labels;  // such as a trace id; names and values have at most 128 code points together
   double value;
   WallTime time;
 };
 
-/// The buckets of a native histogram. Of schema n, bucket i covers (b^(i-1), b^i], where b = 2^(2^-n); a negative one
-/// mirrors it. Those of one side come by increasing index, each once, and none is empty.
+/// The buckets of a native histogram. In schema n, bucket i covers (b^(i-1), b^i], where b = 2^(2^-n). A negative
+/// bucket mirrors it. Buckets of one sign are sorted by index, without duplicates, and none is empty.
 struct NativeBuckets {
   struct Bucket {
     std::int32_t index;
@@ -81,50 +81,53 @@ struct NativeBuckets {
   };
 
   std::int32_t schema;    // -4 … 8
-  double zero_threshold;  // values up to here, of both signs, are in the zero bucket
+  double zero_threshold;  // the zero bucket has the values of either sign up to here
   std::uint64_t zero_count;
   std::span<const Bucket> positive;
   std::span<const Bucket> negative;
 };
 
-/// One family, as it stands on the page: the full name with its prefix and its suffix (`_total`, `_info`).
+/// One family, with its name as on the page: with its prefix, and its suffix (`_total`, `_info`).
 struct FamilyView {
-  std::string_view name;  // a legacy name, or any valid UTF-8 where the registry allows that
-  std::string_view help;  // valid UTF-8, may hold line feeds; empty when there is none
-  std::string_view unit;  // empty when there is none
+  std::string_view name;  // a legacy name, or any valid UTF-8 if the registry allows that
+  std::string_view help;  // valid UTF-8, may hold line feeds; empty if there is none
+  std::string_view unit;  // empty if there is none
   MetricType type;
   Labels const_labels = {};                       // the first labels of every series
-  std::span<const std::string> label_names = {};  // of the labels after them
+  std::span<const std::string> label_names = {};  // the names of the labels that follow the const labels
 };
 
 /// One series of a counter or gauge.
 struct Sample {
-  Labels labels;  // const labels first, then the family's in their order
+  Labels labels;  // const labels first, then those of the family in their order
   Number value;
-  /// No label value but those of const labels holds a backslash, a quote or a line feed: none needs an escape.
+  /// Whether all label values, const labels aside, are known to hold no backslash, quote or line feed, and so need no
+  /// escape.
   bool needs_no_escaping = false;
-  /// When counting began, if that is known. Only of counters.
+  /// When counting began, if known. Only for counters.
   std::optional<WallTime> created = {};
-  /// Only of counters; null if there is none.
+  /// Null if there is none. Only for counters.
   const ExemplarView* exemplar = nullptr;
 };
 
-/// One series of a histogram: its buckets and its sum, of the same moment. One that is only native has no bounds, and
-/// one count.
+/// One series of a histogram: its buckets and its sum, of the same moment. A histogram without classic buckets has no
+/// bounds, and a single count.
 struct HistogramSample {
   Labels labels;
   std::span<const double> bounds;         // finite upper bounds, increasing
-  std::span<const std::uint64_t> counts;  // one for each bound and one for +Inf; not cumulative
+  std::span<const std::uint64_t> counts;  // one for each bound, and one for +Inf; not cumulative
   double sum;
   bool needs_no_escaping = false;                       // as in Sample
   std::optional<WallTime> created = {};                 // as in Sample
-  std::span<const ExemplarView* const> exemplars = {};  // null where a bucket has none; no more than there are counts
-  const NativeBuckets* native = nullptr;                // adds up to the same count; null for a classic histogram
+  std::span<const ExemplarView* const> exemplars = {};  // by bucket, null for none; may be shorter than `counts`
+  const NativeBuckets* native = nullptr;                // has the same total count; null for a classic histogram
 };
 
-/// Is shown a registry: `family`, then every series of it, then the next family. Families come sorted by name, each
-/// once, and only with a series; series in a stable order, in which new ones may take the places of removed ones. All
-/// series of a family have the same label names, in the same order.
+/// Receives the contents of a registry: `family`, then each series of that family, then the next family.
+///
+/// Families are sorted by name. Each appears once, and only if it has a series. All series of a family have the same
+/// label names, in the same order. The series of a family have the same order in each scrape; a new series may take the
+/// position of a removed one.
 class QUIPU_EXPORT Visitor {
  public:
   virtual ~Visitor() = default;

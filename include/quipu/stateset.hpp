@@ -4,7 +4,8 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/rejection.hpp"
+#include "quipu/detail/cells/state_cells.hpp"
 #include "quipu/label.hpp"
 
 namespace quipu {
@@ -14,7 +15,7 @@ namespace detail {
 template <class Instrument>
 struct InstrumentTraits;
 
-/// Whether each state has a name of its own.
+/// Whether no two states have the same name.
 template <class State>
 constexpr bool has_distinct_names() {
   const auto& names = EnumNames<State>::names;
@@ -28,11 +29,11 @@ constexpr bool has_distinct_names() {
 
 }  // namespace detail
 
-/// Which states something is in: one of several (`set`), or any of them (`enable`). `State` is an enum with names as
-/// for labels (see EnumLabels), 64 at most. The page has a series for each state, which is 1 or 0.
+/// Which states something is in: exactly one (`set`), or any of them (`enable`). `State` is an enum with at most 64
+/// names, which are those of labels (see EnumLabels). The page has a series for each state, which is 1 or 0.
 ///
-/// A handle like Counter, with the same promises. Thread-safe: all states are in one cell, so a scrape sees those of
-/// one moment; where only `set` is used, one of them is 1 at any time.
+/// A handle like Counter, with the same promises. Thread-safe. A scrape sees all states of one moment: if only `set` is
+/// used, exactly one of them is 1 at any time.
 template <class State>
 class StateSet {
  public:
@@ -43,17 +44,17 @@ class StateSet {
 
   StateSet() noexcept = default;
 
-  /// This state and no other one. A value that has no name changes nothing, and is counted as a rejected recording.
+  /// This state and no other. A value without a name changes nothing, and counts as a rejected recording.
   void set(State state) const noexcept {
     if (is_known(state)) detail::set_states(ref_, bit(state));
   }
 
-  /// Puts this state in or takes it out; the others stay as they are. A value that has no name, as above.
+  /// Turns this state on or off; the others stay as they are. A value without a name, as above.
   void enable(State state, bool is_in = true) const noexcept {
     if (is_known(state)) detail::switch_states(ref_, bit(state), is_in);
   }
 
-  /// Whether it is in this state now; false for a handle whose series is gone.
+  /// Whether this state is on now; false if the series is gone.
   [[nodiscard]] bool is_in(State state) const noexcept {
     return index(state) < size && (detail::read_states(ref_) & bit(state)) != 0;
   }

@@ -5,7 +5,8 @@
 
 namespace quipu::detail {
 
-/// Waits for another thread to get on. First it yields; then it sleeps, as the other one may have a lower priority.
+/// Waits for another thread to make progress. It yields at first. Later it sleeps, as the other thread may have a lower
+/// priority.
 class Backoff {
  public:
   void wait() {
@@ -13,7 +14,7 @@ class Backoff {
     std::this_thread::sleep_for(pause);
   }
 
-  /// Whether it has waited for a second or two: the other thread may have ended where no thread should.
+  /// Whether it has waited for a second or two. The other thread has then probably ended at a point where it must not.
   [[nodiscard]] bool is_exhausted() const noexcept { return waits_ >= most_waits; }
 
  private:

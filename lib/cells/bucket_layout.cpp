@@ -25,35 +25,35 @@ struct OwnedLayout : BucketLayout {
 /// An entry takes 16 bytes, so the largest table is 32 KiB.
 constexpr std::uint64_t max_table_size = 2048;
 
-/// -0, which is ordered before 0, belongs with it.
-std::uint64_t cell_of(double bound, std::uint32_t shift) { return BucketLayout::ordered(bound + 0.0) >> shift; }
+/// Adding 0.0 turns -0, whose bits come before those of 0, into 0.
+std::uint64_t interval_of(double bound, std::uint32_t shift) { return BucketLayout::ordered(bound + 0.0) >> shift; }
 
 struct Shape {
   std::uint32_t shift;
-  std::uint64_t first_cell;
+  std::uint64_t first_interval;
   std::uint64_t size;
   std::uint32_t comparisons;
 };
 
-/// The table that has cells of 2^shift. It begins with the cell below that of the second bound (the first bound is
-/// alone there with everything smaller) and ends with the cell above that of the last.
+/// The table with intervals of 2^shift. It begins with the interval below that of the second bound, where the first
+/// bound is alone with all that is smaller. It ends with the interval above that of the last bound.
 Shape shape_of(std::span<const double> bounds, std::uint32_t shift) {
   if (bounds.empty()) return {shift, 0, 1, 1};
-  const auto cell = [shift](double bound) { return cell_of(bound, shift); };
-  const std::uint64_t second = cell(bounds[bounds.size() > 1 ? 1 : 0]);
-  const std::uint64_t first = std::max(cell(bounds[0]), second - (second > 0));
+  const auto interval = [shift](double bound) { return interval_of(bound, shift); };
+  const std::uint64_t second = interval(bounds[bounds.size() > 1 ? 1 : 0]);
+  const std::uint64_t first = std::max(interval(bounds[0]), second - (second > 0));
   std::uint32_t most = 0;
   std::uint32_t here = 0;
   std::uint64_t current = first;
   for (const double bound : bounds) {
-    here = std::max(cell(bound), first) == current ? here + 1 : 1;
-    current = std::max(cell(bound), first);
+    here = std::max(interval(bound), first) == current ? here + 1 : 1;
+    current = std::max(interval(bound), first);
     most = std::max(most, here);
   }
-  return {shift, first, cell(bounds.back()) - first + 2, most};
+  return {shift, first, interval(bounds.back()) - first + 2, most};
 }
 
-/// The fewest comparisons, then the smallest table.
+/// The shape with the fewest comparisons, and among those the smallest table.
 Shape best_shape(std::span<const double> bounds) {
   Shape best = shape_of(bounds, 63);
   for (std::uint32_t shift = 62; shift > 0 && best.comparisons > 1; --shift) {
@@ -64,8 +64,8 @@ Shape best_shape(std::span<const double> bounds) {
   return best;
 }
 
-/// The largest number of nanoseconds that is not above `seconds` when it is divided by 1e9 and rounded. -1 if there is
-/// none, as negative ones are not looked up.
+/// The largest number of nanoseconds that is not above `seconds` when it is divided by 1e9 and rounded. -1 for negative
+/// seconds, as negative times are not looked up here.
 std::int64_t most_nanoseconds(double seconds) {
   constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
   const auto in_seconds = [](std::int64_t count) {
@@ -86,18 +86,18 @@ OwnedNanoseconds make_nanoseconds(std::span<const double> seconds) {
   layout.bounds_storage.push_back(std::numeric_limits<std::int64_t>::max());
 
   constexpr std::uint32_t most_detail = 5;
-  std::vector<std::uint32_t> in_cell;
+  std::vector<std::uint32_t> in_interval;
   for (layout.detail = 0;; ++layout.detail) {
-    in_cell.assign(std::size_t{64} << layout.detail, 0);
+    in_interval.assign(std::size_t{64} << layout.detail, 0);
     for (const std::int64_t bound : bounds) {
-      if (bound >= 0) ++in_cell[NanosecondLayout::cell(bound, layout.detail)];
+      if (bound >= 0) ++in_interval[NanosecondLayout::interval(bound, layout.detail)];
     }
-    layout.comparisons = std::max(1u, std::ranges::max(in_cell));
+    layout.comparisons = std::max(1u, std::ranges::max(in_interval));
     if (layout.comparisons == 1 || layout.detail == most_detail) break;
   }
 
   auto below = static_cast<std::size_t>(std::ranges::count(bounds, -1));
-  for (const std::uint32_t bounds_here : in_cell) {
+  for (const std::uint32_t bounds_here : in_interval) {
     layout.table_storage.push_back({layout.bounds_storage[below], below});
     below += bounds_here;
   }
@@ -113,14 +113,15 @@ std::unique_ptr<OwnedLayout> make_layout(std::span<const double> bounds) {
   layout->bounds_storage.push_back(std::numeric_limits<double>::infinity());
   std::size_t below = 0;
   for (std::uint64_t entry = 0; entry < shape.size; ++entry) {
-    while (entry > 0 && below < bounds.size() && cell_of(bounds[below], shape.shift) < shape.first_cell + entry) {
+    while (entry > 0 && below < bounds.size() &&
+           interval_of(bounds[below], shape.shift) < shape.first_interval + entry) {
       ++below;
     }
     layout->table_storage.push_back({layout->bounds_storage[below], below});
   }
   layout->bounds = layout->bounds_storage.data();
   layout->table = layout->table_storage.data();
-  layout->first_cell = static_cast<std::int64_t>(shape.first_cell);
+  layout->first_interval = static_cast<std::int64_t>(shape.first_interval);
   layout->last_entry = static_cast<std::int64_t>(shape.size) - 1;
   layout->count = static_cast<std::uint32_t>(bounds.size());
   layout->shift = shape.shift;
@@ -133,7 +134,7 @@ std::unique_ptr<OwnedLayout> make_layout(std::span<const double> bounds) {
 }  // namespace
 
 const BucketLayout& bucket_layout(std::span<const double> bounds) {
-  // Never destroyed: instruments in other static objects may outlive any object of ours.
+  // Never destroyed: instruments in static objects of the program may outlive any static object here.
   static auto& mutex = *new std::mutex;
   static auto& layouts = *new std::map<std::vector<double>, std::unique_ptr<OwnedLayout>>;
   const std::lock_guard lock(mutex);

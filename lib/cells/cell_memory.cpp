@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "cells/locks.hpp"
-#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/cell.hpp"
 
 namespace quipu::detail {
 
@@ -11,13 +11,13 @@ constinit std::mutex cell_memory_lock;
 
 namespace {
 
-/// Sizes are in steps, which are also what cells are aligned to.
+/// The unit of sizes, and the alignment of cells.
 constexpr std::size_t step = alignof(Cell);
-constexpr std::size_t chunk = 4096;  // steps; taken from the system at a time, for small blocks
+constexpr std::size_t chunk = 4096;  // how many steps are taken from the system at a time, for small sizes
 
 [[nodiscard]] std::size_t in_steps(std::size_t bytes) noexcept { return (bytes + step - 1) / step; }
 
-/// For each size, the cells that were released.
+/// The cells that were released, by size in steps.
 std::vector<std::vector<Cell*>>& released() {
   static auto& cells = *new std::vector<std::vector<Cell*>>;
   return cells;
@@ -25,7 +25,7 @@ std::vector<std::vector<Cell*>>& released() {
 
 void* from_system(std::size_t steps) { return ::operator new (steps* step, std::align_val_t{step}); }
 
-/// Memory in which there was no cell yet.
+/// Memory that no cell has used yet.
 void* fresh(std::size_t steps) {
   static constinit char* rest = nullptr;
   static constinit std::size_t left = 0;
@@ -44,7 +44,7 @@ Cell& acquire_cell(std::size_t bytes) {
   const std::size_t steps = in_steps(bytes);
   const std::lock_guard lock(cell_memory_lock);
   auto& cells = released();
-  // A cell that was used is left as it is: old handles may be looking at its tag, which is 0.
+  // A used cell is returned as it is, with tag 0. It is not constructed again, as old handles may load its tag.
   if (steps >= cells.size() || cells[steps].empty()) return *new (fresh(steps)) Cell;
   Cell* used = cells[steps].back();
   cells[steps].pop_back();

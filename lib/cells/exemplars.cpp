@@ -18,34 +18,34 @@ namespace quipu {
 namespace detail {
 namespace {
 
-/// The usual ones (a trace id, a span id) are shorter, and any in ASCII are not longer.
+/// Room for the texts of an exemplar in ASCII. Only others can be longer, and need more memory.
 constexpr std::size_t usual_bytes = ExemplarCopy::max_code_points;
 
 struct Entry {
   std::atomic<bool> is_busy{false};
-  // Stored by whoever has made it busy; the others look at them to learn whether it is worth it.
-  std::atomic<std::uint32_t> tag{0};   // of the series whose exemplar this is
-  std::atomic<std::int64_t> taken{0};  // when, by milliseconds_now()
+  // Stored only by the thread that has made the entry busy. Others load them to find out whether a new exemplar is due.
+  std::atomic<std::uint32_t> tag{0};   // of the exemplar's series
+  std::atomic<std::int64_t> taken{0};  // when the exemplar was kept, by milliseconds_now()
 
-  // For whoever has made it busy.
+  // Used only by the thread that has made the entry busy.
   WallTime time;
   double value;
   std::size_t labels;
-  std::array<std::uint16_t, 2 * Exemplar::max_labels> sizes;  // of each name and value, which stand behind each other
+  std::array<std::uint16_t, 2 * Exemplar::max_labels> sizes;  // of each name and value, in the order of the text
   std::array<char, usual_bytes> usual_text;
-  std::unique_ptr<char[]> long_text;  // of max_bytes, once it was needed
+  std::unique_ptr<char[]> long_text;  // max_bytes, made when it is first needed
 };
 
 using Place = std::atomic<Entry*>;
-struct Page {
-  Place places[2 * cells_per_page]{};
+struct Block {
+  Place places[2 * cells_per_block]{};
 };
 
-constinit std::atomic<Page*> pages[max_pages]{};
+constinit std::atomic<Block*> blocks[max_blocks]{};
 constinit std::atomic<bool> has_entries{false};
 constinit std::atomic<std::int64_t> interval{1000};  // milliseconds
 
-/// By a clock that does not go back, and costs a few nanoseconds to read; it is a few milliseconds late.
+/// From a clock that never goes back and takes a few nanoseconds to read. It may be a few milliseconds late.
 std::int64_t milliseconds_now() noexcept {
 #ifdef CLOCK_MONOTONIC_COARSE
   timespec now{};
@@ -56,34 +56,35 @@ std::int64_t milliseconds_now() noexcept {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
 }
 
-/// Null if there is none yet.
+/// The entry at the place. Null if there is none yet.
 Entry* find_entry(CellRef series, std::size_t place) noexcept {
   // Acquire, both: pair with publish().
-  Page* page = pages[series.slot / cells_per_page].load(std::memory_order_acquire);
-  if (page == nullptr) return nullptr;
-  return page->places[2 * (series.slot % cells_per_page) + place].load(std::memory_order_acquire);
+  Block* block = blocks[series.slot / cells_per_block].load(std::memory_order_acquire);
+  if (block == nullptr) return nullptr;
+  return block->places[2 * (series.slot % cells_per_block) + place].load(std::memory_order_acquire);
 }
 
-/// What `pointer` points to, made if that is nothing; null when memory ran out.
+/// What `pointer` points to, made if it is null. Null if memory ran out.
 template <class T>
 T* publish(std::atomic<T*>& pointer) noexcept {
   T* known = pointer.load(std::memory_order_acquire);  // pairs with the release below
   if (known != nullptr) return known;
   std::unique_ptr<T> made(new (std::nothrow) T);
   if (made == nullptr) return nullptr;
-  // Release: pairs with the acquire of whoever finds it. Acquire: somebody else has been faster.
+  // Release: pairs with the acquires of threads that find the pointer. Acquire: pairs with it, if another was faster.
   if (!pointer.compare_exchange_strong(known, made.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
     return known;
   }
   return made.release();
 }
 
-/// Under a guard, for a live series. Null when there is no room.
+/// The entry at the place, made if there is none. Null if there is no room. To be called under a guard, for a live
+/// series.
 Entry* make_entry(CellRef series, std::size_t place) noexcept {
   if (series.slot == 0) return nullptr;
-  Page* page = publish(pages[series.slot / cells_per_page]);
-  if (page == nullptr) return nullptr;
-  Entry* entry = publish(page->places[2 * (series.slot % cells_per_page) + place]);
+  Block* block = publish(blocks[series.slot / cells_per_block]);
+  if (block == nullptr) return nullptr;
+  Entry* entry = publish(block->places[2 * (series.slot % cells_per_block) + place]);
   if (entry != nullptr) has_entries.store(true, std::memory_order_relaxed);
   return entry;
 }
@@ -94,7 +95,7 @@ bool is_due(const Entry& entry, std::uint32_t tag) noexcept {
   return milliseconds_now() - taken >= interval.load(std::memory_order_relaxed);
 }
 
-/// Makes the entry busy if it is not.
+/// Makes the entry busy. False if it is busy already.
 bool try_lock(Entry& entry) noexcept {
   // Acquire: pairs with unlock().
   return !entry.is_busy.load(std::memory_order_relaxed) && !entry.is_busy.exchange(true, std::memory_order_acquire);
@@ -111,7 +112,7 @@ std::optional<Dropped> what_is_wrong(const Exemplar& exemplar) noexcept {
   std::size_t total = 0;
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const auto& [name, value] = labels[i];
-    // First the size, as a bound on the work.
+    // The size is checked first, to bound the work of the other checks.
     if (name.size() > ExemplarCopy::max_bytes || value.size() > ExemplarCopy::max_bytes) return Dropped::too_long;
     const auto has_this_name = [&name = name](const Label& other) { return other.name == name; };
     if (!is_label_name(name) || std::ranges::any_of(labels.first(i), has_this_name)) return Dropped::bad_label;
@@ -122,7 +123,7 @@ std::optional<Dropped> what_is_wrong(const Exemplar& exemplar) noexcept {
   return {};
 }
 
-/// False when memory ran out.
+/// Copies the labels. False if memory ran out.
 bool write(Entry& entry, const Exemplar& exemplar) noexcept {
   std::size_t size = 0;
   for (const auto& [name, value] : exemplar.labels()) size += name.size() + value.size();
@@ -158,12 +159,12 @@ void keep_exemplar(CellRef series, std::size_t place, double value, const Exempl
     dropped_exemplars[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
   };
   if (const auto wrong = what_is_wrong(exemplar)) return drop(*wrong);
-  const Guard guard;  // the place stays this series'
+  const Guard guard;  // the place stays that of this series
   if (!series.is_live()) return;
   Entry* entry = make_entry(series, place);
   if (entry == nullptr) return drop(Dropped::no_room);
   if (!try_lock(*entry)) return drop(Dropped::busy);
-  // Two threads may have found that one is due.
+  // Asked again: of several threads that found an exemplar due, only the first keeps its own.
   if (!only_if_due || is_due(*entry, series.tag)) {
     const bool is_whole = write(*entry, exemplar);
     entry->value = value;
@@ -180,7 +181,7 @@ bool are_there_exemplars() noexcept { return has_entries.load(std::memory_order_
 bool read_exemplar(CellRef series, std::size_t place, ExemplarCopy& into) noexcept {
   Entry* entry = find_entry(series, place);
   if (entry == nullptr) return false;
-  // A writer is done in much less time, unless it was descheduled there, or left behind by a fork.
+  // A writer takes much less time than these attempts, unless it was descheduled, or stayed in the parent of a fork.
   for (int attempts = 64; !try_lock(*entry); --attempts) {
     if (attempts == 0) return false;
     std::this_thread::yield();

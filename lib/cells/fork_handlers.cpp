@@ -21,8 +21,8 @@ void after_fork_in_parent() {
   native_lock.unlock();
 }
 
-/// In the child only this thread is left. The values of the other threads stay on the page, but nobody adds to their
-/// slabs any more: a thread may have been in the middle of an observation.
+/// In the child only this thread is left. The values of the other threads still count, but nobody adds to their slabs
+/// any more: a thread may have been in the middle of an observation.
 void after_fork_in_child() {
   for (Slab* slab = all_slabs(); slab != nullptr; slab = slab->next) {
     if (slab != own_slab && slab->owner.load(std::memory_order_relaxed) == Slab::Owner::thread) {

@@ -12,12 +12,13 @@ constinit std::mutex native_lock;
 
 namespace {
 
-/// How many counters a generation may have. With the cell before them, runs of these fill a page of cells without a
-/// rest. The first is for histograms as most are; one that needs more gets a generation of the next size.
+/// How many counters a generation may have. Together with the cell before them, they fill a block of cells without a
+/// rest. The first size is enough for most histograms. A generation that needs more is followed by one of the next
+/// size.
 constexpr std::array<std::uint32_t, 5> sizes{30, 62, 126, 254, 510};
-static_assert(histogram_cells(sizes.front()) == 16 && histogram_cells(sizes.back()) == cells_per_page);
+static_assert(histogram_cells(sizes.front()) == 16 && histogram_cells(sizes.back()) == cells_per_block);
 
-/// What observe() asks of a layout is how many buckets there are.
+/// The layouts that are passed to observe(), which asks a layout only for its number of buckets.
 constexpr auto counters_of_size = [] {
   std::array<BucketLayout, sizes.size()> layouts{};
   for (std::size_t i = 0; i < sizes.size(); ++i) {
@@ -31,7 +32,7 @@ constexpr std::int32_t coarsest = -4;
 
 NativeKey native_part(NativeKey key) noexcept { return key & ~native_classic; }
 
-/// In other resolutions some may be the same.
+/// Some of the keys may become the same.
 void make_coarser(std::vector<NativeKey>& keys, const NativeResolution& from, const NativeResolution& to) noexcept {
   for (NativeKey& key : keys) key = coarser(key, from, to);
   std::erase_if(keys, is_native_zero);
@@ -39,7 +40,7 @@ void make_coarser(std::vector<NativeKey>& keys, const NativeResolution& from, co
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
 }
 
-/// Null when memory ran out. It has no counters yet.
+/// A generation without buckets. Null if memory ran out.
 NativeGeneration* make_generation(const NativeResolution& resolution, const BucketLayout* classic,
                                   std::uint32_t counters, std::uint64_t epoch, WallTime created) noexcept {
   const auto size = std::ranges::lower_bound(sizes, counters) - sizes.begin();
@@ -61,20 +62,21 @@ NativeGeneration* make_generation(const NativeResolution& resolution, const Buck
       .keys = {}};
   new (made->entries()) std::atomic<std::uint64_t>[ entries ]();
   try {
-    made->keys.reserve(made->counters->cells());
+    made->keys.reserve(made->counters->buckets());
   } catch (...) {
     std::destroy_at(made);
     ::operator delete (memory, std::align_val_t{alignof(NativeGeneration)});
     return nullptr;
   }
-  made->cells = begin_series(made->cell, histogram_cells(made->counters->cells()), 0);
+  made->cells = begin_series(made->cell, histogram_cells(made->counters->buckets()), 0);
   return made;
 }
 
-/// Nobody observes in it any more.
+/// Destroys a generation in which nobody observes any more.
 void recycle(NativeGeneration* generation) noexcept {
   end_series(generation->cell);
-  recycle_series(generation->cell, generation->cells.slot, histogram_cells(generation->counters->cells()), true);
+  recycle_histogram(generation->cell);
+  recycle_series(generation->cells.slot, histogram_cells(generation->counters->buckets()));
   std::destroy_at(generation);
   ::operator delete (generation, std::align_val_t{alignof(NativeGeneration)});
 }
@@ -94,7 +96,7 @@ NativeCells::~NativeCells() {
 }
 
 void NativeCells::release() noexcept {
-  // Release and acquire: the last one has behind it what the others did.
+  // Acquire and release: pairs with itself. All that other owners did happens before the destruction.
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
@@ -109,8 +111,9 @@ void NativeCells::observe_slowly(double value) noexcept {
   }
 }
 
-/// Adds a counter for the key to the generation, if that is still the current one and has room; otherwise there is
-/// another one now. False when memory ran out.
+/// Adds a counter for the key to the generation `seen`, or makes a new generation the current one if the key does not
+/// fit. Does nothing if `seen` is not current any more, or has the key by now. The caller then looks again. False if
+/// there can be no counter: memory ran out, or the largest size is full.
 bool NativeCells::add(NativeGeneration& seen, NativeKey key) noexcept {
   if (&seen != current_.load(std::memory_order_relaxed) || seen.find(key) != NativeGeneration::none) return true;
   const NativeKey native = native_part(key);
@@ -126,7 +129,7 @@ bool NativeCells::add(NativeGeneration& seen, NativeKey key) noexcept {
     }
   }
   const auto number = static_cast<std::uint32_t>(seen.keys.size());
-  const auto size = static_cast<std::uint32_t>(seen.counters->cells());
+  const auto size = static_cast<std::uint32_t>(seen.counters->buckets());
   if (number == size) return size < sizes.back() && publish(seen.resolution, size + 1, seen.epoch);
   seen.keys.push_back(key);
   std::uint32_t i = seen.home(key);
@@ -135,10 +138,10 @@ bool NativeCells::add(NativeGeneration& seen, NativeKey key) noexcept {
   return true;
 }
 
-/// Makes the populated buckets no more than there may be: by a reset, if it is time for one; else by a wider zero
-/// bucket, as far as that may go; else by a lower schema, as far as there is one. False when memory ran out.
+/// Brings the number of populated buckets down to the limit: by a reset, if one is allowed now; else by a wider zero
+/// bucket, up to its maximum; else by a lower schema, down to the coarsest. False if memory ran out.
 bool NativeCells::reduce() noexcept {
-  // Without readers, who give back what is not needed any more, resets would pile up.
+  // Only readers recycle old generations. Without readings, each reset would take more memory.
   if (was_read_ && can_reset()) return reset();
   is_reset_due_ = spec_.min_reset_interval.count() > 0;
   const NativeGeneration& old = *current_.load(std::memory_order_relaxed);
@@ -156,7 +159,7 @@ bool NativeCells::reduce() noexcept {
     make_coarser(populated_, before, resolution);
   }
   if (resolution == old.resolution) return true;
-  return publish(resolution, static_cast<std::uint32_t>(old.counters->cells()), old.epoch);
+  return publish(resolution, static_cast<std::uint32_t>(old.counters->buckets()), old.epoch);
 }
 
 bool NativeCells::can_reset() const noexcept {
@@ -172,7 +175,7 @@ bool NativeCells::reset() noexcept {
   return true;
 }
 
-/// Makes a new generation the current one.
+/// Makes a new generation the current one. False if memory ran out.
 bool NativeCells::publish(const NativeResolution& resolution, std::uint32_t counters, std::uint64_t epoch) noexcept {
   NativeGeneration& old = *current_.load(std::memory_order_relaxed);
   const WallTime created = epoch == old.epoch ? old.created : std::chrono::system_clock::now();
@@ -182,8 +185,6 @@ bool NativeCells::publish(const NativeResolution& resolution, std::uint32_t coun
   current_.store(made, std::memory_order_release);  // pairs with current()
   return true;
 }
-
-// Reading.
 
 void NativeCells::Counts::merge() noexcept {
   std::ranges::sort(by_key);
@@ -233,14 +234,14 @@ void NativeCells::Counts::show(NativeSnapshot& into) const {
     auto& side = (key & native_sign) == 0 ? into.positive : into.negative;
     const std::int32_t index = native_index(key, resolution.schema);
     if (!side.empty() && side.back().index == index) {
-      side.back().count += count;  // the same with another classic bucket
+      side.back().count += count;  // the same native bucket with another classic one
     } else {
       side.push_back({index, count});
     }
   }
 }
 
-/// Puts a generation into the base, if it is of the epoch that counts.
+/// Adds a final generation to the base, if it is of the epoch that counts.
 void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch) {
   if (final_one.epoch != epoch) return;
   HistogramSnapshot counted;
@@ -251,8 +252,8 @@ void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch) {
 
 void NativeCells::read(NativeSnapshot& into) {
   const std::lock_guard reading(reading_);
-  // What is shown is the epoch of `last`. If a reset is due, that is the one that ends with this reading: so what was
-  // counted before the reset has been shown, all of it.
+  // The epoch of `last` is shown. If a reset is due, this reading ends that epoch, and so shows all that was counted
+  // before the reset.
   NativeGeneration* last = nullptr;
   NativeGeneration* in_use = nullptr;
   {
@@ -280,9 +281,9 @@ void NativeCells::read(NativeSnapshot& into) {
     if (part->epoch == epoch) {
       newest = part;
       read_histogram(part->cells, *part->counters, counted);
-      keys.reserve(part->counters->cells());
+      keys.reserve(part->counters->buckets());
       {
-        const std::lock_guard held(native_lock);  // after the counts, so that no key of theirs is missing
+        const std::lock_guard held(native_lock);  // after the counts were read, so that no key of theirs is missing
         keys.assign(part->keys.begin(), part->keys.end());
       }
       all.add(part->resolution, keys, counted);
@@ -290,29 +291,29 @@ void NativeCells::read(NativeSnapshot& into) {
     if (part == last) break;
   }
   if (newest != nullptr) {
-    // In the resolution that these buckets have become by now there are no more of them than there may be.
+    // Shown in the newest resolution of the epoch, as only that one keeps the limit on the number of buckets.
     const std::lock_guard held(native_lock);
     while (newest->newer != nullptr && newest->newer->epoch == epoch) newest = newest->newer;
   }
   if (newest != nullptr) all.make_coarser(newest->resolution);
-  into.counts.assign(classic_ == nullptr ? 1 : classic_->cells(), 0);
+  into.counts.assign(classic_ == nullptr ? 1 : classic_->buckets(), 0);
   all.show(into);
 }
 
 namespace {
 
 /// Shares the ownership of a live series' histogram.
-class Shared {
+class SharedOwnership {
  public:
-  explicit Shared(CellRef series) noexcept {
+  explicit SharedOwnership(CellRef series) noexcept {
     const Guard guard;
     if (!series.is_live()) return;
     histogram_ = std::bit_cast<NativeCells*>(series.cell->bits.load(std::memory_order_relaxed));
     histogram_->share();
   }
-  Shared(const Shared&) = delete;
-  Shared& operator=(const Shared&) = delete;
-  ~Shared() {
+  SharedOwnership(const SharedOwnership&) = delete;
+  SharedOwnership& operator=(const SharedOwnership&) = delete;
+  ~SharedOwnership() {
     if (histogram_ != nullptr) histogram_->release();
   }
   [[nodiscard]] NativeCells* get() const noexcept { return histogram_; }
@@ -331,24 +332,20 @@ std::size_t native_place(CellRef series, double value) noexcept {
   return bucket_place(histogram->classic_bucket(value));
 }
 
-bool read_native(CellRef from, NativeSnapshot& into) {
-  const Shared histogram(from);
-  if (histogram.get() == nullptr) {
-    into = {};
-    into.counts.assign(1, 0);
-    return false;
-  }
-  histogram.get()->read(into);
-  return true;
+void read_native(CellRef from, NativeSnapshot& into) {
+  const SharedOwnership histogram(from);
+  if (histogram.get() != nullptr) return histogram.get()->read(into);
+  into = {};
+  into.counts.assign(1, 0);
 }
 
-// Relaxed, both: a series is found after it has begun, and not found any more when it is recycled.
-
 void begin_native(Cell& cell, NativeCells& histogram) noexcept {
+  // Relaxed: the series cannot be found yet.
   cell.bits.store(std::bit_cast<std::uint64_t>(&histogram), std::memory_order_relaxed);
 }
 
 void recycle_native(Cell& cell) noexcept {
+  // Relaxed: the series cannot be found any more.
   std::bit_cast<NativeCells*>(cell.bits.exchange(0, std::memory_order_relaxed))->release();
 }
 

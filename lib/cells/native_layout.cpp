@@ -11,8 +11,8 @@ constexpr std::int32_t finest = 8;
 constexpr int mantissa_bits = 52;
 constexpr std::uint64_t mantissa_mask = (std::uint64_t{1} << mantissa_bits) - 1;
 
-/// The bounds of schema 8 in [0.5, 1); those of schema n are every 2^(8-n)th. These are the numbers that Prometheus'
-/// own libraries have. 178 of them are up to four steps away from the nearest double to the power of two.
+/// The bounds of schema 8 in [0.5, 1). Every 2^(8-n)th of them is a bound of schema n. These are the numbers of
+/// Prometheus' own libraries: 178 of them differ, by up to four steps, from the double nearest to the power of two.
 constexpr double bounds[] = {
     // clang-format off
     0.5, 0.5013556375251013, 0.5027149505564014, 0.5040779490592088, 0.5054446430258502,
@@ -76,8 +76,8 @@ using Part = NativeLayout::Part;
 
 constexpr std::uint64_t mantissa_of(double bound) { return std::bit_cast<std::uint64_t>(bound) & mantissa_mask; }
 
-/// The table of schema n ≥ 1 has 2^(n+1) entries and begins after those of the schemas below it, and the one of schema
-/// 0.
+/// Where the table of a schema begins. Schema 0 has 1 entry, schema n ≥ 1 has 2^(n+1), and the tables follow each
+/// other.
 constexpr std::size_t begin_of(std::int32_t schema) { return schema <= 0 ? 0 : (std::size_t{2} << schema) - 3; }
 constexpr std::uint8_t part_shift_of(std::int32_t schema) {
   return static_cast<std::uint8_t>(schema <= 0 ? mantissa_bits : mantissa_bits - schema - 1);
@@ -113,7 +113,7 @@ double native_bound(std::int32_t index, std::int32_t schema) noexcept {
   const std::int32_t split = schema > 0 ? schema : 0;
   const std::int32_t power = schema > 0 ? index >> split : index * (1 << -schema);
   const double part = bounds[(index & ((1 << split) - 1)) << (finest - split)];
-  // 2^1024, where the last bucket of finite numbers ends, is no double.
+  // The last bucket of finite numbers ends at 2^1024, which is no double.
   if (schema > 0 ? part == 0.5 && power == 1024 : power == 1024) return std::numeric_limits<double>::max();
   return schema > 0 ? std::ldexp(part, power + 1) : std::ldexp(1.0, power);
 }
@@ -133,7 +133,7 @@ NativeKey NativeLayout::key_of_extreme(std::uint64_t magnitude) const noexcept {
   constexpr NativeKey next = NativeKey{1} << native_index_shift;
   if (magnitude == infinity) return key_of(2046, mantissa_mask) + next;  // after the largest number
   const int up = std::countl_zero(magnitude) - (63 - mantissa_bits);
-  // Below an exponent of 1, which the bias leaves room for.
+  // The exponent is 0 or negative here. The bias leaves room for it.
   return key_of(std::uint64_t{1} - static_cast<std::uint64_t>(up), (magnitude << up) & mantissa_mask);
 }
 

@@ -27,22 +27,23 @@ constinit std::atomic<std::uint64_t> Guard::without_slab{0};
 
 namespace {
 
-/// A slab's directory is mostly untouched memory; this is what a thread needs of it before its first page.
-constexpr std::size_t slab_bytes = 4 * page_bytes;
+/// What a slab takes of the budget. Its directory is mostly untouched memory, which is not resident.
+constexpr std::size_t slab_bytes = 4 * block_bytes;
 constexpr std::size_t default_budget = std::size_t{64} << 20;
 
-// All constant-initialized and trivially destroyed, so that recording works before and after every other object.
+// Constant-initialized and trivially destroyed, so that recording works before and after the life of any other object.
 constinit std::atomic<Slab*> first_slab{nullptr};
 constinit std::atomic<Slab*> free_slabs{nullptr};  // stored with `slabs_lock` held
 constinit std::atomic<std::size_t> budget{default_budget};
 constinit std::atomic<std::size_t> bytes_in_use{0};
 
-/// Whether there is room in the budget. Asked first, because a thread without room asks at each recording: then it
-/// neither takes the lock nor writes to what all threads share.
+/// Whether the budget has room. It is asked first, because a thread without room asks at each recording: it then
+/// neither takes the lock nor writes to memory that all threads share.
 bool has_room(std::size_t bytes) noexcept {
   return bytes_in_use.load(std::memory_order_relaxed) + bytes <= budget.load(std::memory_order_relaxed);
 }
 
+/// Takes `bytes` from the budget, if it has room.
 bool spend(std::size_t bytes) noexcept {
   if (bytes_in_use.fetch_add(bytes, std::memory_order_relaxed) + bytes <= budget.load(std::memory_order_relaxed)) {
     return true;
@@ -57,7 +58,7 @@ void* map(std::size_t bytes) noexcept {
   return memory == MAP_FAILED ? nullptr : memory;
 }
 
-/// Gives the slab back when the thread ends. Trivially constructed, so that only a thread that has a slab pays for it.
+/// Gives the slab back when the thread ends. Its constructor is trivial, so only a thread that has a slab pays for it.
 class SlabLease {
  public:
   SlabLease() = default;
@@ -67,7 +68,7 @@ class SlabLease {
     Slab* slab = std::exchange(own_slab, &no_slab);
     has_ended = true;
     if (slab == &no_slab) return;
-    // A thread that was ended in the middle of a guard left it behind.
+    // If the thread ended in the middle of a guard, the guard ends here.
     const std::uint64_t guards = slab->guards.load(std::memory_order_relaxed);
     slab->guards.store(guards + guards % 2, std::memory_order_release);  // pairs with quiesce()
     slab->owner.store(Slab::Owner::none, std::memory_order_relaxed);
@@ -91,7 +92,7 @@ Slab* new_slab() noexcept {
     bytes_in_use.fetch_sub(slab_bytes, std::memory_order_relaxed);
     return nullptr;
   }
-  // Zeros are what all members begin with; writing them would make the whole directory resident.
+  // The memory is zeroed, as all members are initially. Writing the zeros would make the whole directory resident.
   auto* slab = static_cast<Slab*>(memory);
   slab->next = first_slab.load(std::memory_order_relaxed);
   first_slab.store(slab, std::memory_order_release);  // pairs with all_slabs()
@@ -100,14 +101,14 @@ Slab* new_slab() noexcept {
 
 }  // namespace
 
-Slab* all_slabs() noexcept { return first_slab.load(std::memory_order_acquire); }
+Slab* all_slabs() noexcept { return first_slab.load(std::memory_order_acquire); }  // pairs with new_slab()
 
 bool acquire_slab() noexcept {
   if (has_slab()) return true;
   if (SlabLease::has_ended) return false;
   if (free_slabs.load(std::memory_order_relaxed) == nullptr && !has_room(slab_bytes)) return false;
   handle_forks();
-  lease.begin();  // from here on the lease's destructor will run
+  lease.begin();  // makes the thread run the destructor of the lease
   const std::lock_guard held(slabs_lock);
   Slab* slab = free_slabs.load(std::memory_order_relaxed);
   if (slab != nullptr) {
@@ -121,45 +122,45 @@ bool acquire_slab() noexcept {
   return true;
 }
 
-ThreadCell* acquire_page() noexcept {
-  if (!has_room(page_bytes) || !spend(page_bytes)) return nullptr;
-  // Pages come from the system a few at a time and are never given back.
+ThreadCell* acquire_block() noexcept {
+  if (!has_room(block_bytes) || !spend(block_bytes)) return nullptr;
+  // Blocks come from the system a few at a time, and are never given back.
   static constinit char* rest = nullptr;
   static constinit std::size_t left = 0;
-  constexpr std::size_t chunk = 16 * page_bytes;
+  constexpr std::size_t chunk = 16 * block_bytes;
   const std::lock_guard held(slabs_lock);
   if (left == 0) {
     rest = static_cast<char*>(map(chunk));
     if (rest == nullptr) {
-      bytes_in_use.fetch_sub(page_bytes, std::memory_order_relaxed);
+      bytes_in_use.fetch_sub(block_bytes, std::memory_order_relaxed);
       return nullptr;
     }
     left = chunk;
   }
-  left -= page_bytes;
-  return reinterpret_cast<ThreadCell*>(std::exchange(rest, rest + page_bytes));
+  left -= block_bytes;
+  return reinterpret_cast<ThreadCell*>(std::exchange(rest, rest + block_bytes));
 }
 
 namespace {
 
-/// The slots of one size: a page of the directory holds slots of one size only.
+/// The slots of one size. A block holds slots of one size only.
 struct SlotClass {
   std::vector<std::uint32_t> free;
   std::uint32_t next = 0;
   std::uint32_t end = 0;
 };
 
-constinit std::uint32_t next_page = 1;  // guarded by `slabs_lock`
+constinit std::uint32_t next_block = 1;  // guarded by `slabs_lock`
 
 SlotClass& slot_class(std::size_t cells) {
-  static auto& classes = *new std::vector<SlotClass>(cells_per_page + 1);
+  static auto& classes = *new std::vector<SlotClass>(cells_per_block + 1);
   return classes[cells];
 }
 
 }  // namespace
 
 std::uint32_t acquire_slot(std::size_t cells) noexcept {
-  if (cells > cells_per_page) return 0;
+  if (cells > cells_per_block) return 0;
   const std::lock_guard held(slabs_lock);
   SlotClass& slots = slot_class(cells);
   if (!slots.free.empty()) {
@@ -168,9 +169,9 @@ std::uint32_t acquire_slot(std::size_t cells) noexcept {
     return slot;
   }
   if (slots.next + cells > slots.end) {
-    if (next_page == max_pages) return 0;
-    slots.next = next_page++ * static_cast<std::uint32_t>(cells_per_page);
-    slots.end = slots.next + static_cast<std::uint32_t>(cells_per_page);
+    if (next_block == max_blocks) return 0;
+    slots.next = next_block++ * static_cast<std::uint32_t>(cells_per_block);
+    slots.end = slots.next + static_cast<std::uint32_t>(cells_per_block);
   }
   return std::exchange(slots.next, slots.next + static_cast<std::uint32_t>(cells));
 }
@@ -199,7 +200,7 @@ bool barrier_everywhere() noexcept {
 bool quiesce() noexcept {
   if (!barrier_everywhere()) return false;
   for (Slab* slab = all_slabs(); slab != nullptr; slab = slab->next) {
-    // Acquire, both: pair with the end of the guard, and with the beginning of the next.
+    // Acquire, both: pair with the releases that end this guard and begin the next one.
     const std::uint64_t held = slab->guards.load(std::memory_order_acquire);
     if (held % 2 == 0) continue;
     for (Backoff backoff; slab->guards.load(std::memory_order_acquire) == held; backoff.wait()) {

@@ -9,6 +9,7 @@
 
 #include "base/utf8.hpp"
 #include "family/cell_use.hpp"
+#include "quipu/detail/cells/gauge_cells.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -131,7 +132,7 @@ CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
 }
 
 std::size_t SeriesTable::cells() const noexcept {
-  return use_of(kind_).has_buckets ? histogram_cells(layout_->cells()) : 1;
+  return use_of(kind_).has_buckets ? histogram_cells(layout_->buckets()) : 1;
 }
 
 Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
@@ -247,7 +248,8 @@ void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
   const CellUse use = use_of(kind_);
   for (Series* series : removed) {
     if (use.has_native) recycle_native(*series);
-    recycle_series(*series, series->slot, cells(), use.has_histogram);
+    if (use.has_histogram) recycle_histogram(*series);
+    recycle_series(series->slot, cells());
     release_cell(*series, sizeof(Series) + series->key().size_bytes());
   }
 }

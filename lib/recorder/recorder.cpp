@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/rejection.hpp"
 
 namespace quipu {
 

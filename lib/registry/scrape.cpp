@@ -80,7 +80,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
     case CellKind::histogram: {
       const Item& next = batch_.front();
       batch_ = batch_.subspan(1);
-      read_exemplars(family_.series.layout()->cells(),
+      read_exemplars(family_.series.layout()->buckets(),
                      [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
       read_histogram(next.series.ref, *family_.series.layout(), snapshot_);
       if (!is_shown(next, visitor)) break;
@@ -96,7 +96,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
     case CellKind::native: {
       const Item& next = batch_.front();
       batch_ = batch_.subspan(1);
-      read_exemplars(family_.series.layout()->cells(),
+      read_exemplars(family_.series.layout()->buckets(),
                      [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
       read_native(next.series.ref, native_);
       if (!is_shown(next, visitor)) break;

@@ -66,7 +66,7 @@ std::vector<double> values_for(const Bounds& bounds) {
 /// "" if the layout puts every value where a search does.
 std::string first_mistake(const Bounds& bounds) {
   const auto& layout = quipu::detail::bucket_layout(bounds);
-  if (layout.cells() != bounds.size() + 1) return "cells() is " + std::to_string(layout.cells());
+  if (layout.buckets() != bounds.size() + 1) return "buckets() is " + std::to_string(layout.buckets());
   for (const double value : values_for(bounds)) {
     const auto expected =
         static_cast<std::size_t>(std::lower_bound(bounds.begin(), bounds.end(), value) - bounds.begin());

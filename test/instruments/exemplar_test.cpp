@@ -369,7 +369,7 @@ TEST_CASE("every bucket of the largest histogram has an exemplar of its own") {
 TEST_CASE("a series that has no thread cells has no exemplars, and drops them") {
   using namespace quipu::detail;
   static Cell cell;
-  const CellRef series = begin_series(cell, cells_per_page + 1, 0);
+  const CellRef series = begin_series(cell, cells_per_block + 1, 0);
   REQUIRE(series.slot == 0);
   const auto before = dropped("no_room");
   keep_exemplar(series, counter_place, 1, Exemplar{{"id", "a"}}, false);

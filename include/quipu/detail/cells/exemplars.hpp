@@ -5,39 +5,46 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/base/export.hpp"
+#include "quipu/detail/cells/cell.hpp"
 #include "quipu/exemplar.hpp"
 #include "quipu/sample.hpp"
 
-/// The exemplars of all series, aside from their cells: a recording without one knows nothing of them.
+/// The exemplars of all series. They hold labels and lie apart from the cells, which hold none: a recording without an
+/// exemplar knows nothing of them.
 ///
-/// They are found as a thread finds its cells: there is a page for each page of thread cells, made at the first need,
-/// with a place for each word of it. The place of a counter's exemplar is that of its value, the place of a bucket's
-/// that of the bucket. A place points to an entry, which is made at the first need, holds the newest exemplar, and is
-/// never freed: it goes on to the next series that has these cells. The tag in it says whose exemplar it is.
+/// An exemplar is found by slot, as a thread cell is. For each block of thread cells there is a block of places, made
+/// when it is first needed, with a place for each word of those cells. The place of a counter's exemplar is that of its
+/// value. The place of a bucket's exemplar is that of the bucket.
 ///
-/// An entry is written and read by one thread at a time, which has made it busy. Whoever records does not wait: it
-/// finds the entry busy and drops its exemplar. A scrape tries for a while, and shows no exemplar if it fails.
+/// A place points to an entry, which holds the newest exemplar. Entries are made when they are first needed, and never
+/// freed: the next series with these cells reuses them. The tag in the entry says whose exemplar it is.
+///
+/// One thread at a time, which has made the entry busy, writes or reads it. A recording that finds the entry busy does
+/// not wait: it drops its exemplar. A scrape tries for a while, and then shows no exemplar.
 namespace quipu::detail {
 
 /// Where the exemplar is, counted in words from the first thread cell of the series.
 inline constexpr std::size_t counter_place = 1;
 [[nodiscard]] constexpr std::size_t bucket_place(std::size_t bucket) noexcept { return 2 + bucket; }
 
-/// Exemplars that were not kept, since the start of the process. `busy`: another thread was at this one's place;
-/// `no_room`: memory ran out, or the series has no thread cells.
+/// Why an exemplar was not kept. `busy`: another thread was at the same place. `no_room`: memory ran out, or the series
+/// has no slot.
 enum class Dropped : std::uint8_t { bad_label, not_utf8, too_long, busy, no_room };
 inline constexpr std::size_t dropped_kinds = 5;
-inline constinit std::atomic<std::uint64_t> dropped_exemplars[dropped_kinds]{};
+/// How many exemplars were dropped since the start of the process, by reason.
+QUIPU_EXPORT inline constinit std::atomic<std::uint64_t> dropped_exemplars[dropped_kinds]{};
 
-/// Whether the exemplar there is older than the interval, or there is none. Not of a series that was removed.
-[[nodiscard]] bool is_exemplar_due(CellRef series, std::size_t place) noexcept;
+/// Whether the place has no exemplar of this series, or one that is older than the interval. False for a removed
+/// series.
+QUIPU_EXPORT [[nodiscard]] bool is_exemplar_due(CellRef series, std::size_t place) noexcept;
 
-/// Keeps an exemplar instead of the one that is there; if `only_if_due`, then as is_exemplar_due() says.
-void keep_exemplar(CellRef series, std::size_t place, double value, const Exemplar& exemplar,
-                   bool only_if_due) noexcept;
+/// Replaces the exemplar at the place. With `only_if_due`, only if is_exemplar_due().
+QUIPU_EXPORT void keep_exemplar(CellRef series, std::size_t place, double value, const Exemplar& exemplar,
+                                bool only_if_due) noexcept;
 
-/// After the recording: then what a reader finds has been counted, and is in what it reads afterwards.
+/// To be called after the recording. A reader that finds the exemplar, and then reads the values, finds the recording
+/// among them.
 inline void attach(CellRef series, std::size_t place, double value, const Exemplar& exemplar) noexcept {
   keep_exemplar(series, place, value, exemplar, false);
 }
@@ -57,9 +64,9 @@ struct ExemplarCopy {
 };
 
 /// Whether any series of the process has had an exemplar yet.
-[[nodiscard]] bool are_there_exemplars() noexcept;
+[[nodiscard]] QUIPU_EXPORT bool are_there_exemplars() noexcept;
 
 /// False if there is none.
-[[nodiscard]] bool read_exemplar(CellRef series, std::size_t place, ExemplarCopy& into) noexcept;
+[[nodiscard]] QUIPU_EXPORT bool read_exemplar(CellRef series, std::size_t place, ExemplarCopy& into) noexcept;
 
 }  // namespace quipu::detail

@@ -4,30 +4,33 @@
 #include <cstddef>
 #include <cstdint>
 
-/// The cells that only one thread writes, which is what makes recording cost about a nanosecond for any number of
-/// threads: a load, an addition and a store, none of them locked.
+#include "quipu/detail/base/export.hpp"
+
+/// Cells that only one thread writes. They are what makes recording cost about a nanosecond for any number of threads:
+/// a load, an addition and a store, none of them locked.
 ///
-/// Every thread that records owns a slab. A slab is a directory of pages of cells, and the slot of a series says which
-/// cell of which page is its own in every slab. Whoever reads a series adds up its cells over all slabs.
+/// Every thread that records owns a slab, which is a directory of blocks of cells. The slot of a series is the position
+/// of its cells, the same in every slab. A reader of a series adds up its cells over all slabs.
 ///
-/// A cell carries the tag of the series that it counts for. A handle finds its cell by the slot and writes only if the
-/// tags match, so a slot may be used again by another series: the owner wipes its cell when it first writes for the new
-/// one, a reader skips cells with other tags, and a handle of the removed series cannot do harm. Nobody but its owner
+/// A cell carries the tag of the series that it counts for. A handle finds its cell by the slot, and writes only if the
+/// tags match. So a slot may be used again by another series: the owner clears its cell when it first writes for the
+/// new series, a reader skips cells with other tags, and a handle of the removed series does no harm. Only its owner
 /// ever writes to a cell.
 ///
-/// A thread that ends leaves its slab, values and all, to the next thread that begins. Nothing is moved, so nothing is
-/// lost; memory is bounded by the largest number of threads that lived at once. Slabs are never freed.
+/// A thread that ends leaves its slab, with all values, to the next thread that begins. Nothing is moved, so nothing is
+/// lost. Memory is bounded by the largest number of threads that lived at once. Slabs are never freed.
 ///
-/// A thread gets a page for the series that it writes often, as long as the budget lasts. Otherwise, and in what a
-/// thread does after its thread-locals were destroyed, it adds to the cell of the series, which all threads share.
+/// A thread gets a block for the series that it writes often, as long as the budget lasts. A thread without the block
+/// adds to the cell of the series, which all threads share. So does a thread whose thread-locals were destroyed.
 ///
-/// Memory orders: the owner's stores to a cell are relaxed, as each is a value of its own, but for histograms (see
-/// observe()). A reader reads under a guard, so a slot does not change hands while it reads.
+/// Memory orders: the owner's stores to a cell are relaxed, because each cell is a value of its own. The cells of a
+/// histogram belong together, and are the exception (see observe()). A reader holds a guard, so a slot does not change
+/// hands while it reads.
 namespace quipu::detail {
 
-/// For a counter, `bits` is a whole number, or a double; for a gauge, a whole number, of two's complement.
-/// For a histogram, it is the sum, a double, `count` is the number of observations (mod 2^32), and the cells after it
-/// are the buckets.
+/// Of a counter, `bits` is a whole number or a double. Of a gauge, it is a whole number in two's complement.
+/// Of a histogram, it is the sum, a double; `count` is the number of observations modulo 2^32; the cells that follow
+/// hold the buckets.
 struct ThreadCell {
   std::atomic<std::uint32_t> tag{0};
   std::atomic<std::uint32_t> count{0};
@@ -39,82 +42,85 @@ struct ThreadCell {
 };
 static_assert(sizeof(ThreadCell) == 16);
 
-inline constexpr std::size_t page_bytes = 4096;
-inline constexpr std::size_t cells_per_page = page_bytes / sizeof(ThreadCell);
-inline constexpr std::size_t max_pages = 32768;
+inline constexpr std::size_t block_bytes = 4096;
+inline constexpr std::size_t cells_per_block = block_bytes / sizeof(ThreadCell);
+inline constexpr std::size_t max_blocks = 32768;
 
 /// What one thread owns.
 struct Slab {
-  /// Odd while the thread is inside guards; greater by 2 after them (see Guard).
+  /// Odd while the thread holds a guard. Greater by 2 after each guard (see Guard).
   std::atomic<std::uint64_t> guards{0};
 
-  /// The slot of a histogram whose cells a reader wants copied, and in the upper half a number that tells requests
-  /// apart; 0 for none. See read_histogram().
+  // A reader's request for a copy of a histogram's cells; see observe().
+  /// The slot of the histogram in the lower half, and in the upper half a number that tells requests apart. 0 for none.
   std::atomic<std::uint64_t> wanted{0};
-  std::atomic<std::uint64_t> served{0};        // the last request that was, in full
+  std::atomic<std::uint64_t> served{0};        // the last request that was served, both halves
   std::atomic<std::uint64_t> wanted_words{0};  // how many words to copy: the sum and the buckets
   std::uint32_t requests = 0;                  // guarded by the readers' lock
-  std::atomic<std::uint64_t> copy[page_bytes / sizeof(std::uint64_t)]{};
+  std::atomic<std::uint64_t> copy[block_bytes / sizeof(std::uint64_t)]{};
 
-  enum class Owner : std::uint8_t { thread, none, lost };  // lost: owned by a thread that a fork left behind
+  enum class Owner : std::uint8_t { thread, none, lost };  // lost: a thread that the parent of a fork kept
   std::atomic<Owner> owner{Owner::none};
-  Slab* next = nullptr;       // in the list of all slabs, fixed when published
-  Slab* next_free = nullptr;  // guarded by the slabs' lock
+  Slab* next = nullptr;       // in the list of all slabs; does not change
+  Slab* next_free = nullptr;  // guarded by `slabs_lock`
 
-  std::uint8_t misses[max_pages]{};  // how often the owner found no page here; the owner's alone
-  /// The page of these slots, or null. Only the owner stores. pages[0] stays null: slot 0 is no slot.
-  std::atomic<ThreadCell*> pages[max_pages]{};
+  std::uint8_t misses[max_blocks]{};  // how often the owner found no block here; only the owner uses it
+  /// The block with these slots, or null. Only the owner stores. blocks[0] stays null, as slot 0 stands for none.
+  std::atomic<ThreadCell*> blocks[max_blocks]{};
 
   /// The cell of `slot`, or null.
   [[nodiscard]] ThreadCell* cell(std::uint32_t slot) noexcept {
-    ThreadCell* page = pages[slot / cells_per_page].load(std::memory_order_relaxed);
-    return page == nullptr ? nullptr : page + slot % cells_per_page;
+    ThreadCell* block = blocks[slot / cells_per_block].load(std::memory_order_relaxed);
+    return block == nullptr ? nullptr : block + slot % cells_per_block;
   }
 };
 
-/// What `own_slab` is while a thread has no slab. Never written.
-extern Slab no_slab;
+/// What `own_slab` points to while a thread has no slab. Never written.
+QUIPU_EXPORT extern Slab no_slab;
 
-/// In the initial-exec model it is one load from the thread's own segment, in a shared library too, where the default
-/// would be a call to __tls_get_addr.
+/// This thread's slab. In the initial-exec model, reading it is one load from the thread's own segment. In a shared
+/// library the default model would be a call to __tls_get_addr.
 #if defined(__GNUC__) && defined(__ELF__)
-[[gnu::tls_model("initial-exec")]]
+QUIPU_EXPORT [[gnu::tls_model("initial-exec")]]
 #endif
-extern constinit thread_local Slab* own_slab;
+QUIPU_EXPORT extern constinit thread_local Slab* own_slab;
 
 [[nodiscard]] inline bool has_slab() noexcept { return own_slab != &no_slab; }
 
-/// Gives this thread a slab if it has none yet. Whether it has one: not when memory or the budget is used up, and not
-/// after its thread-locals were destroyed.
-bool acquire_slab() noexcept;
+/// Gives this thread a slab if it has none. Returns whether it has one now. It has none if memory or the budget is used
+/// up, or its thread-locals were destroyed.
+QUIPU_EXPORT bool acquire_slab() noexcept;
 
-/// The first of all slabs; the others follow by `next`.
-[[nodiscard]] Slab* all_slabs() noexcept;
+/// The first of all slabs. The others follow by `next`.
+[[nodiscard]] QUIPU_EXPORT Slab* all_slabs() noexcept;
 
-/// A new page for this thread's slab, or null when the budget (see memory.hpp) or memory is used up.
-[[nodiscard]] ThreadCell* acquire_page() noexcept;
+/// A new block for this thread's slab. Null if memory or the budget (see thread_cell_budget.hpp) is used up.
+[[nodiscard]] QUIPU_EXPORT ThreadCell* acquire_block() noexcept;
 
-/// A run of `cells` cells in every slab, or 0 when there are none left. Thread-safe; takes a lock.
-[[nodiscard]] std::uint32_t acquire_slot(std::size_t cells) noexcept;
-void release_slot(std::uint32_t slot, std::size_t cells) noexcept;
+/// The slot of `cells` adjacent cells in every slab, or 0 if none is left. Thread-safe; takes a lock.
+[[nodiscard]] QUIPU_EXPORT std::uint32_t acquire_slot(std::size_t cells) noexcept;
+QUIPU_EXPORT void release_slot(std::uint32_t slot, std::size_t cells) noexcept;
 
-/// While a thread holds a guard, no series that it could find when the guard began is taken apart: its memory is still
-/// that series', even when it is removed meanwhile. Guards are for the few instructions between finding a series and
-/// being done with it. Whoever holds one takes no lock that is held while quiesce() is called.
+/// Keeps the memory of series in place. While a thread holds a guard, the memory of each series that it could find when
+/// the guard began stays that series' memory, even if the series is removed meanwhile.
 ///
-/// The thread writes to its own slab only, without a fence. Whoever wants to take something apart first makes it
-/// unfindable and then calls quiesce(), which makes every running thread execute a full barrier (membarrier(2)). After
-/// that either the guard of a thread is seen, and waited for, or what the thread loads is what was left after the
-/// removal. A thread without a slab announces itself in a shared counter instead.
+/// Guards are for the few instructions between finding a series and being done with it. A thread that holds one takes
+/// no lock that is held while quiesce() is called. A guard inside another guard changes nothing.
 ///
-/// A thread that records without a pause is outside a guard for an instant only, where nobody may see it. So guards are
-/// numbered: whoever waits for one waits until it finds another number. A guard inside another one changes nothing.
+/// A guard writes only to the thread's own slab, without a fence. A thread that wants to reuse memory first makes it
+/// impossible to find, and then calls quiesce(). That makes every running thread execute a full barrier
+/// (membarrier(2)). After the barrier there are two cases. Either the guard of a thread is seen, and waited for, or
+/// the thread's loads see that the memory cannot be found any more. A thread without a slab counts itself in
+/// `without_slab` instead.
+///
+/// A thread that records without a pause is outside a guard only for an instant, which a waiting thread may never see.
+/// So guards are numbered, and a thread that waits for a guard waits until it finds another number.
 class Guard {
  public:
   Guard() noexcept : slab_(own_slab) {
     if (slab_ != &no_slab) [[likely]] {
       before_ = slab_->guards.load(std::memory_order_relaxed);
-      // Release: pairs with the loads in quiesce(); this number says that the guard before has ended.
+      // Release: pairs with the loads in quiesce(). The new number says that the previous guard has ended.
       slab_->guards.store(before_ | 1, std::memory_order_release);
       std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the barrier of quiesce()
     } else {
@@ -124,24 +130,24 @@ class Guard {
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
   ~Guard() {
-    // Release, both: pair with the loads in quiesce(), which then has everything done under the guard behind it.
+    // Release, both: pair with the loads in quiesce(). All that was done under the guard happens before its return.
     if (slab_ != &no_slab) [[likely]] {
       slab_->guards.store((before_ | 1) + (~before_ & 1), std::memory_order_release);
     } else {
-      without_slab.fetch_sub(1, std::memory_order_release);  // pairs with the load in quiesce()
+      without_slab.fetch_sub(1, std::memory_order_release);
     }
   }
 
   /// How many guards are held by threads without a slab.
-  static std::atomic<std::uint64_t> without_slab;
+  QUIPU_EXPORT static std::atomic<std::uint64_t> without_slab;
 
  private:
   Slab* const slab_;
   std::uint64_t before_ = 0;
 };
 
-/// Returns when every guard has ended that another thread held when it was called. False, at once, where the system has
-/// no such barrier: then nothing may be taken apart, ever. Not to be called under a guard.
-[[nodiscard]] bool quiesce() noexcept;
+/// Returns true when every guard has ended that another thread held at the call. Returns false at once where the system
+/// has no such barrier; then no memory may ever be reused. Not to be called under a guard.
+QUIPU_EXPORT [[nodiscard]] bool quiesce() noexcept;
 
 }  // namespace quipu::detail

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
-#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/cell.hpp"
 #include "quipu/detail/cells/native_cells.hpp"
 #include "quipu/detail/family/label_key.hpp"
 #include "quipu/label.hpp"

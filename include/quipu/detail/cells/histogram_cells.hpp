@@ -1,0 +1,66 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "quipu/detail/base/export.hpp"
+#include "quipu/detail/cells/bucket_layout.hpp"
+#include "quipu/detail/cells/cell.hpp"
+
+/// Recording and reading histograms.
+namespace quipu::detail {
+
+/// Buckets and sum of one moment.
+struct HistogramSnapshot {
+  std::vector<std::uint64_t> counts;  // one for each bound, and one for +Inf; not cumulative
+  double sum = 0;
+
+  [[nodiscard]] std::uint64_t count() const noexcept {
+    std::uint64_t total = 0;
+    for (const std::uint64_t n : counts) total += n;
+    return total;
+  }
+};
+
+/// How many thread cells a histogram takes: one for sum and count, and half of one for each bucket.
+[[nodiscard]] constexpr std::size_t histogram_cells(std::size_t buckets) noexcept { return 1 + (buckets + 1) / 2; }
+
+QUIPU_EXPORT void observe_slowly(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept;
+/// Copies this thread's cells of the slot for the reader that waits for them.
+QUIPU_EXPORT void serve_reader(std::uint32_t slot) noexcept;
+
+/// How a reader gets buckets, sum and count of one moment:
+///
+/// The owner adds to the bucket, then to the sum, then to the count. A reader loads in the opposite order: the count,
+/// then the sum, then the buckets. Sum and count are stored with release and loaded with acquire. So the sum that is
+/// loaded is not older than the count, and the buckets are not older than the sum. If the buckets add up to the count,
+/// all three are of the moment of the count.
+///
+/// A thread that observes without a pause would rarely let a reader load a dozen cells undisturbed. So after a few
+/// attempts the reader asks for a copy, in the `wanted` of the slab. The owner, which is busy with this very histogram,
+/// makes the copy at the end of its next observation. So no writer waits, and a reader waits only as long as a thread
+/// that is inside an observation takes to come out of it.
+inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept {
+  ThreadCell* cell = own_cell(to);
+  if (cell == nullptr) [[unlikely]] {
+    return observe_slowly(to, layout, bucket, value);
+  }
+  // Relaxed: the release of the sum, which follows, orders it.
+  add_to(cell->buckets()[bucket], std::uint64_t{1});
+  // Release, both: pair with the reader's loads in the opposite order, in ThreadHistogramReader::try_cells().
+  add_to(cell->bits, value, std::memory_order_release);
+  cell->count.store(cell->count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  if (static_cast<std::uint32_t>(own_slab->wanted.load(std::memory_order_relaxed)) == to.slot) [[unlikely]] {
+    serve_reader(to.slot);
+  }
+}
+
+/// Zeros for a removed series. Reuses the memory of `into`. Throws std::bad_alloc.
+QUIPU_EXPORT void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into);
+
+/// Frees what a histogram's cell points to, after the series has ended and quiesce() has returned true.
+QUIPU_EXPORT void recycle_histogram(Cell& cell) noexcept;
+
+}  // namespace quipu::detail
