@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "exposition/format.hpp"
+#include "quipu/detail/base/export.hpp"
 #include "quipu/family.hpp"
 
 namespace quipu::detail {
@@ -35,9 +36,9 @@ enum class Names : std::uint8_t { legacy, utf8 };
 void check(const Definition& definition, const OwnedLabels& const_labels, Names names);
 
 /// Throws RegistrationError if these cannot be const labels.
-void check(const OwnedLabels& const_labels, Names names);
+QUIPU_EXPORT void check(const OwnedLabels& const_labels, Names names);
 
 /// Throws RegistrationError if it is not empty and not the beginning of a metric name.
-void check_prefix(std::string_view prefix, Names names);
+QUIPU_EXPORT void check_prefix(std::string_view prefix, Names names);
 
 }  // namespace quipu::detail

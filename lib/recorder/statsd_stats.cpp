@@ -7,13 +7,13 @@
 namespace quipu::statsd {
 namespace {
 
+constexpr std::array<std::string_view, 3> failure_names = {"full", "refused", "other"};
+constexpr std::array<std::string_view, 5> drop_names = {"forked", "not_finite", "too_long", "too_many", "unsent"};
+
 constexpr std::string_view sent_datagrams = "statsd_sent_datagrams_total";
 constexpr std::string_view sent_bytes = "statsd_sent_bytes_total";
 constexpr std::string_view failed_datagrams = "statsd_failed_datagrams_total";
 constexpr std::string_view dropped_lines = "statsd_dropped_lines_total";
-
-constexpr std::array<std::string_view, 3> failure_names = {"full", "refused", "other"};
-constexpr std::array<std::string_view, 5> drop_names = {"forked", "not_finite", "too_long", "too_many", "unsent"};
 
 }  // namespace
 

@@ -14,6 +14,20 @@ using quipu::detail::parse_quality;
 using quipu::detail::to_number;
 using quipu::detail::trimmed;
 
+namespace {
+
+using Items = std::vector<std::string>;
+
+/// Takes a list apart with take(list, separator).
+template <class Take>
+Items items(std::string_view list, Take take) {
+  Items result;
+  while (!list.empty()) result.emplace_back(take(list, ','));
+  return result;
+}
+
+}  // namespace
+
 TEST_CASE("lower case is of ASCII letters only") {
   CHECK(quipu::detail::to_lower("Accept-Encoding_09 @[`{") == "accept-encoding_09 @[`{");
   CHECK(quipu::detail::to_lower("ZÜRICH") == "zÜrich");
@@ -37,31 +51,23 @@ TEST_CASE("trimming removes spaces and tabs at the ends, and nothing else") {
 }
 
 TEST_CASE("a list is taken apart at its separators") {
-  const auto items = [](std::string_view list) {
-    std::vector<std::string> result;
-    while (!list.empty()) result.emplace_back(quipu::detail::take_until(list, ','));
-    return result;
-  };
-  CHECK(items("").empty());
-  CHECK(items("a") == std::vector<std::string>{"a"});
-  CHECK(items("a, b") == std::vector<std::string>{"a", " b"});
-  CHECK(items(",a,,b,") == std::vector<std::string>{"", "a", "", "b"});
-  CHECK(items("\"a,b\"") == std::vector<std::string>{"\"a", "b\""});
+  const auto parts = [](std::string_view list) { return items(list, quipu::detail::take_until); };
+  CHECK(parts("").empty());
+  CHECK(parts("a") == Items{"a"});
+  CHECK(parts("a, b") == Items{"a", " b"});
+  CHECK(parts(",a,,b,") == Items{"", "a", "", "b"});
+  CHECK(parts("\"a,b\"") == Items{"\"a", "b\""});
 }
 
 TEST_CASE("a separator in quotes separates nothing where quotes count") {
-  const auto items = [](std::string_view list) {
-    std::vector<std::string> result;
-    while (!list.empty()) result.emplace_back(quipu::detail::take_until_unquoted(list, ','));
-    return result;
-  };
-  CHECK(items("").empty());
-  CHECK(items("a, b,") == std::vector<std::string>{"a", " b"});
-  CHECK(items(R"(x="a,b",c)") == std::vector<std::string>{R"(x="a,b")", "c"});
-  CHECK(items(R"("a\",b",c)") == std::vector<std::string>{R"("a\",b")", "c"});
-  CHECK(items(R"(a\,b)") == std::vector<std::string>{R"(a\)", "b"});
-  CHECK(items(R"("never, closed)") == std::vector<std::string>{R"("never, closed)"});
-  CHECK(items(R"("ends with \)") == std::vector<std::string>{R"("ends with \)"});
+  const auto parts = [](std::string_view list) { return items(list, quipu::detail::take_until_unquoted); };
+  CHECK(parts("").empty());
+  CHECK(parts("a, b,") == Items{"a", " b"});
+  CHECK(parts(R"(x="a,b",c)") == Items{R"(x="a,b")", "c"});
+  CHECK(parts(R"("a\",b",c)") == Items{R"("a\",b")", "c"});
+  CHECK(parts(R"(a\,b)") == Items{R"(a\)", "b"});
+  CHECK(parts(R"("never, closed)") == Items{R"("never, closed)"});
+  CHECK(parts(R"("ends with \)") == Items{R"("ends with \)"});
 }
 
 TEST_CASE("a number is all of a text, or nothing") {
