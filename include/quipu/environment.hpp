@@ -17,40 +17,41 @@
 
 namespace quipu {
 
-/// Environment variables do not say what they should. The message has a line for each: its name, what it says, what was
-/// expected.
+/// Environment variables have values that cannot be read. The message has a line for each of them: its name, its value,
+/// and what was expected.
 class QUIPU_EXPORT EnvironmentError : public Error {
  public:
   using Error::Error;
 };
 
-/// Options from the environment, for those who run a program without building it:
+/// Options from the environment, for people who run a program without building it:
 ///
 ///     const quipu::Environment environment;
 ///     quipu::Registry registry(environment.registry({.prefix = "shop"}));
 ///     quipu::Exposer endpoint(registry, environment.exposer());
 ///
-/// What a variable says comes before what the program says; one that is not set, or empty, changes nothing. Nothing
-/// else in quipu reads the environment.
+/// A variable overrides the program's option. A variable that is not set, or empty, changes nothing. Nothing else in
+/// quipu reads the environment.
 ///
 /// - QUIPU_PREFIX: RegistryOptions::prefix.
-/// - QUIPU_CONST_LABELS: labels for RegistryOptions::const_labels, instead of the program's of the same names. Like
-///   `env=prod, region="eu, \"west\""`: a value with a comma or a quote is in quotes, in which \\, \" and \n stand for
-///   a backslash, a quote and a line feed. Blanks beside names and values are ignored.
+/// - QUIPU_CONST_LABELS: labels for RegistryOptions::const_labels. They replace labels of the same names in the
+/// program.
+///   The form is `env=prod, region="eu, \"west\""`. A value with a comma or a quote stands in quotes, where \\, \" and
+///   \n are a backslash, a quote and a line feed. Blanks around names and values are ignored.
 /// - QUIPU_PROCESS_METRICS, QUIPU_SELF_METRICS, QUIPU_RUNTIME_METRICS, QUIPU_CREATED_LINES, QUIPU_OPEN_METRICS_2,
-///   QUIPU_UTF8_NAMES: the RegistryOptions of those names. true, on or 1; false, off or 0. Names in the environment are
-///   legacy names, unless this last one is true.
-/// - QUIPU_LISTEN, QUIPU_PATH, QUIPU_MAX_CONCURRENT_SCRAPES (a number from 1 to 1,000), QUIPU_GZIP (as above): the
-///   ExposerOptions of those names.
+///   QUIPU_UTF8_NAMES: the RegistryOptions of those names. The values are true, on or 1, and false, off or 0. Names in
+///   the environment must be legacy names unless QUIPU_UTF8_NAMES is true.
+/// - QUIPU_LISTEN, QUIPU_PATH, QUIPU_MAX_CONCURRENT_SCRAPES (a number from 1 to 1,000), QUIPU_GZIP (true or false, as
+///   above): the ExposerOptions of those names.
 ///
-/// The options that it gives refer to its texts, which must be there until the registry or the endpoint is made.
+/// The options refer to texts of the Environment. It must live until the registry or the endpoint is made.
 /// Thread-compatible.
 class QUIPU_EXPORT Environment {
  public:
-  /// Reads the variables, now and only now; no other thread may change the environment meanwhile. Throws
-  /// EnvironmentError for all that are wrong.
+  /// Reads the variables. No other thread may change the environment during the call; later changes have no effect.
+  /// Throws EnvironmentError, which reports all wrong variables.
   Environment();
-  /// The same of these variables, by name: from another source, or for a test.
+  /// Reads `variables`, by name, instead of the environment: from another source, or in a test.
   explicit Environment(const std::map<std::string, std::string>& variables);
 
   [[nodiscard]] RegistryOptions registry(RegistryOptions options = {}) const;
@@ -58,7 +59,7 @@ class QUIPU_EXPORT Environment {
   [[nodiscard]] ExposerOptions exposer(ExposerOptions options = {}) const;
 #endif
 
-  /// Names of variables that begin with QUIPU_ and are none of the above: misspelled, perhaps. Sorted.
+  /// Names of variables that begin with QUIPU_ but are not listed above, and may be misspelled. Sorted.
   [[nodiscard]] const std::vector<std::string>& unknown() const noexcept { return unknown_; }
 
  private:

@@ -31,12 +31,17 @@ constexpr bool is_metric_name(std::string_view text) noexcept {
   return !text.empty() && !is_digit(text.front());
 }
 
-/// [a-zA-Z_][a-zA-Z0-9_]*, and not beginning with two underscores, which are reserved for Prometheus.
-constexpr bool is_label_name(std::string_view text) noexcept {
+/// [a-zA-Z_][a-zA-Z0-9_]*: a label name that needs neither quotes nor an escape on a page.
+constexpr bool is_legacy_label_name(std::string_view text) noexcept {
   for (const char c : text) {
     if (!is_letter(c) && !is_digit(c)) return false;
   }
-  return !text.empty() && !is_digit(text.front()) && !text.starts_with("__");
+  return !text.empty() && !is_digit(text.front());
+}
+
+/// A legacy label name that does not begin with two underscores, which Prometheus keeps for itself.
+constexpr bool is_label_name(std::string_view text) noexcept {
+  return is_legacy_label_name(text) && !text.starts_with("__");
 }
 
 // Not defined. A call stops a constant evaluation, and the compiler's message shows the name.

@@ -18,7 +18,8 @@
 #include "quipu/detail/base/export.hpp"
 #include "quipu/sample.hpp"
 
-/// Recording for code that must not know where the numbers go. It sees a Recorder; `main()` chooses the backends:
+/// Recording for code that must not know where its numbers go. Such code sees a Recorder. `main()` chooses the
+/// backends:
 ///
 ///     quipu::Recorder recorder(std::make_shared<quipu::RegistryRecorder>(registry));
 ///
@@ -27,14 +28,14 @@
 ///     recorder.histogram("message.size.bytes", 1500);
 ///     auto timer = recorder.time("database.query.duration", {{"operation", "select"}});
 ///
-/// Names are words joined by dots. What a program of its own counts is better counted by instruments of a registry:
-/// their names are checked by the compiler, and they need no look-up.
+/// Names are words joined by dots. A program that knows its registry does better with instruments: the compiler checks
+/// their names, and recording needs no look-up.
 namespace quipu {
 
 class Scope;
 
-/// The labels of a recording: `{{"kind", "reply"}, {"region", "eu"}}`, or what converts to Labels. Names and values are
-/// any text. Refers to what it is made of, and is used up by the call that it is given to.
+/// The labels of a recording: `{{"kind", "reply"}, {"region", "eu"}}`, or anything that converts to Labels. Names and
+/// values are any text. It refers to the caller's texts, so it is only for the argument of a call.
 class RecordedLabels : public Labels {
  public:
   using Labels::Labels;
@@ -42,10 +43,10 @@ class RecordedLabels : public Labels {
   constexpr RecordedLabels(std::initializer_list<Label> labels = {}) noexcept : Labels(labels.begin(), labels.size()) {}
 };
 
-/// Where recordings go: a registry, a StatsD server, a log, or something of the program's own.
+/// A destination of recordings: a registry, a StatsD server, a log, or a class of the program.
 ///
-/// Called by several threads at once. What is thrown costs that recording in this backend only, and is counted (see
-/// Recorder::failures). Names and labels are good during the call.
+/// Implementations must be thread-safe: several threads record at once. An exception loses the recording in this
+/// backend only, and is counted (Recorder::failures). Names and labels are valid during the call.
 class QUIPU_EXPORT RecorderBackend {
  public:
   virtual ~RecorderBackend() = default;
@@ -53,14 +54,14 @@ class QUIPU_EXPORT RecorderBackend {
   virtual void gauge(std::string_view name, double value, Labels labels) = 0;
   virtual void histogram(std::string_view name, double value, Labels labels) = 0;
   virtual void time(std::string_view name, std::chrono::nanoseconds time, Labels labels) = 0;
-  /// Sends on what it holds back, if it does that. Does not wait for a slow receiver.
+  /// Sends what the backend holds back, if it does hold anything back. Must not wait for a slow receiver.
   virtual void flush() {}
 };
 
 class RecorderTimer;
 
-/// Records to each of its backends, in their order; to nowhere, if it has none. A handle: copies record to the same,
-/// and keep the backends. Thread-safe. Recording never throws, and takes as long as the backends take.
+/// Records to each of its backends, in their order. Without backends it records nothing. A Recorder is a handle: copies
+/// share the backends and keep them alive. Thread-safe. Recording never throws, and takes as long as the backends take.
 class QUIPU_EXPORT Recorder {
  public:
   using Backends = std::vector<std::shared_ptr<RecorderBackend>>;
@@ -70,21 +71,22 @@ class QUIPU_EXPORT Recorder {
   explicit Recorder(Backends backends);
   explicit Recorder(std::shared_ptr<RecorderBackend> backend) : Recorder(Backends{std::move(backend)}) {}
 
-  /// Adds to a count, which only goes up. A negative step goes to no backend, and is counted as a rejected recording.
+  /// Adds `step` to a counter. A negative step goes to no backend, and is counted as a rejected recording.
   void increment(std::string_view name, std::int64_t step = 1, RecordedLabels labels = {}) const noexcept;
-  /// Sets what is as high as this now.
+  /// Sets a gauge to its present value.
   void gauge(std::string_view name, double value, RecordedLabels labels = {}) const noexcept;
-  /// One of many values whose distribution matters.
+  /// Adds one value to a distribution.
   void histogram(std::string_view name, double value, RecordedLabels labels = {}) const noexcept;
-  /// A time that was measured already.
+  /// Adds a duration to a distribution of times.
   void time(std::string_view name, std::chrono::nanoseconds time, RecordedLabels labels = {}) const noexcept;
-  /// Measures the time until the end of the scope. Copies the name and the labels. Throws std::bad_alloc.
+  /// Starts a timer, which records the time until the end of its scope. Copies the name and the labels. Throws
+  /// std::bad_alloc.
   [[nodiscard]] RecorderTimer time(std::string_view name, RecordedLabels labels = {}) const;
 
-  /// Has each backend send on what it holds back.
+  /// Makes each backend send what it holds back.
   void flush() const noexcept;
 
-  /// How often a backend threw instead of taking a recording.
+  /// How many times a backend threw.
   [[nodiscard]] std::uint64_t failures() const noexcept;
 
  private:
@@ -95,86 +97,86 @@ class QUIPU_EXPORT Recorder {
   std::shared_ptr<Core> core_;
 };
 
-/// Measures time from its construction, by the steady clock: until the end of the scope, or until `stop()`. Movable.
+/// Records the time from its construction until `stop()`, or else until its destruction, by the steady clock. Movable.
 /// Thread-compatible.
 class [[nodiscard]] QUIPU_EXPORT RecorderTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// As Recorder::time.
+  /// Starts the timer. Copies the name and the labels. Throws std::bad_alloc.
   RecorderTimer(Recorder recorder, std::string_view name, RecordedLabels labels = {});
   RecorderTimer(RecorderTimer&& other) noexcept;
   RecorderTimer& operator=(RecorderTimer&& other) noexcept;
   ~RecorderTimer() { stop(); }
 
-  /// Gives a label its value, which may be known only at the end (a status, say). Throws std::bad_alloc.
+  /// Sets a label. Its value may be known only at the end, as a status is. Throws std::bad_alloc.
   void label(std::string_view name, std::string_view value);
 
   /// Time since the start.
   [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
 
-  /// Records the time since the start, now and only now. Returns it; zero, with nothing recorded, if the timer was
-  /// stopped or discarded before.
+  /// Records the time since the start, and returns it. If the timer was stopped or discarded before, it records nothing
+  /// and returns zero.
   Clock::duration stop() noexcept;
 
-  /// Records nothing, now or at the end of the scope.
+  /// Ends the timer without a recording.
   void discard() noexcept { is_running_ = false; }
 
  private:
   Recorder recorder_;
   std::string name_;
   std::vector<std::pair<std::string, std::string>> labels_;
-  std::vector<Label> views_;  // as many, so that stop() has the memory
+  std::vector<Label> views_;  // as many as labels_, so that stop() allocates nothing
   Clock::time_point start_;
   bool is_running_ = true;
 };
 
-/// What is known beforehand of something that will be recorded.
+/// The description of a metric that is known before its first recording.
 struct RecordedMetric {
-  /// As it is recorded: "message.size.bytes".
+  /// The name that is recorded: "message.size.bytes".
   std::string name;
-  /// Empty for `Recorded as "message.size.bytes".`
+  /// The help text. If it is empty, the page has `Recorded as "message.size.bytes".`
   std::string help = {};
-  /// Of a histogram or of times.
+  /// The bounds of a histogram, or of times in seconds.
   std::optional<Buckets> buckets = {};
 };
 
 struct RegistryRecorderOptions {
-  /// Upper bounds for times, in seconds.
+  /// Upper bounds of times, in seconds.
   Buckets time_buckets = buckets::defaults();
-  /// Upper bounds for the values of histograms: 1, 4, 16, … 4,194,304 unless told otherwise, for sizes and numbers of
-  /// things.
+  /// Upper bounds of the values of histograms. The default suits sizes and numbers of things: 1, 4, 16, … 4,194,304.
   Buckets value_buckets = buckets::exponential(1, 4, 12);
   std::vector<RecordedMetric> metrics = {};
-  /// The most names that are registered, from 1 to 1,000,000; each takes 16 to 32 bytes from the start.
+  /// The maximum number of names that are registered, from 1 to 1,000,000. Each takes 16 to 32 bytes from the start.
   std::size_t max_names = 1'000;
-  /// The most series of each; the rest is counted in one overflow series.
+  /// The maximum number of series of each name. Further ones are counted in one overflow series.
   std::size_t max_series = 100'000;
-  /// Told why a name is not on the page: once for each such name, and once for all beyond `max_names`. On the thread
-  /// that recorded, without a lock.
+  /// Called with the reason why a name is not on the page: once for each such name, and once for all names beyond
+  /// `max_names`. The recording thread calls it, and holds no lock.
   std::function<void(std::string_view name, std::string_view why)> on_error = {};
 };
 
-/// Records to a registry, or a part of one. A name is registered when it is first recorded:
+/// Records to a registry, or to a part of one. The first recording of a name registers it:
 ///
-/// - Its characters other than letters and digits become '_', and one is put before a digit at the beginning. What is
-///   incremented gets "_total", and what is timed, which is a histogram of seconds, "_seconds", unless it ends so.
-/// - Its label names are those of the first recording, in that order, made legal in the same way; of several '_' at
-///   the beginning one stays. A later recording may give them in another order; one that it does not give is ""; one
-///   that the name does not have is left out, and counted.
-/// - If the registry refuses it (the name is taken by another kind, say), what is recorded under it is counted as
-///   dropped, and nothing else changes.
+/// - Characters other than letters and digits become '_', and a digit at the beginning gets a '_' before it. Counters
+///   get the suffix "_total". Times are histograms of seconds, and get the suffix "_seconds". A suffix that is there
+///   already is not added.
+/// - The first recording decides the label names and their order. They are made legal in the same way; of several '_'
+///   at the beginning one stays. Later recordings may give the labels in any order. A label that is missing is "". A
+///   label that the name does not have is left out and counted.
+/// - The registry may refuse a name, for instance because a metric of another type has it. Recordings of such a name
+///   are counted as dropped.
 ///
-/// All that is dropped is in `quipu_recorder_dropped_total{reason}` on the page: "label" (the label only), "refused",
+/// `quipu_recorder_dropped_total{reason}` on the page counts what was dropped: "label" (the label only), "refused",
 /// "too_many_names". Several recorders of one registry share it.
 ///
-/// Thread-safe. Recording under a known name with known label values takes no lock and does not allocate; if the labels
-/// come in the usual order, it takes less than twice as long as a family's look-up of texts. The first recording of a
-/// name takes locks and registers it. A fork while another thread does that leaves its lock taken in the child, where
-/// new names then wait for it forever.
+/// Thread-safe. A recording of a known name with known label values takes no lock and does not allocate. If its labels
+/// come in the order of the first recording, it takes less than twice as long as a family's look-up of texts. The first
+/// recording of a name takes locks. If the process forks while another thread registers a name, the lock stays taken in
+/// the child, and recordings of new names wait there forever.
 class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
  public:
-  /// Throws RegistrationError if `max_names` is out of range or a metric is described twice, and std::bad_alloc.
+  /// Throws RegistrationError if `max_names` is out of range or two of `metrics` have one name. Throws std::bad_alloc.
   explicit RegistryRecorder(const Scope& scope, RegistryRecorderOptions options = {});
   RegistryRecorder(const RegistryRecorder&) = delete;
   RegistryRecorder& operator=(const RegistryRecorder&) = delete;
@@ -185,7 +187,7 @@ class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
   void histogram(std::string_view name, double value, Labels labels) override;
   void time(std::string_view name, std::chrono::nanoseconds time, Labels labels) override;
 
-  /// Recordings and labels that were dropped, for any reason, by this registry's recorders.
+  /// How many recordings and labels all recorders of this registry have dropped.
   [[nodiscard]] std::uint64_t dropped() const noexcept;
 
  private:
@@ -197,18 +199,18 @@ class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
 ///
 ///     {"time":"2026-01-31T09:30:00.125Z","kind":"increment","name":"comments.created","step":1,"labels":{"by":"ann"}}
 ///
-/// A gauge or histogram has a "value" in place of "step", null for NaN and infinities, which JSON does not have; a time
-/// has "seconds". The time of the line is UTC. What is not UTF-8 gets U+FFFD in its place.
+/// Instead of "step", gauges and histograms have "value", and times have "seconds". NaN and infinities are null, as
+/// JSON does not have them. "time" is in UTC. Bytes that are not UTF-8 are replaced by U+FFFD.
 ///
-/// Thread-safe; lines never mix. Recording allocates, and waits for those that write before it. A fork while another
-/// thread writes leaves its lock taken in the child.
+/// Thread-safe; lines never mix. Recording allocates, and waits for other threads that write to the stream. If the
+/// process forks while another thread writes, the lock stays taken in the child.
 class QUIPU_EXPORT JsonRecorder final : public RecorderBackend {
  public:
-  /// To a stream, which stays where it is as long as this lives. While it is in use, only this writes to it, and it
-  /// does not record here itself, as lines wait for each other. A line is counted as dropped if the stream fails or has
-  /// failed before; what has failed is the owner's to clear.
+  /// Writes to `stream`, which must outlive the recorder. Nothing else may write to it meanwhile, and it must not
+  /// record to this recorder itself, which would wait for its own lock. A line is counted as dropped if the stream
+  /// fails or is in a failed state. The owner of the stream clears that state.
   explicit JsonRecorder(std::ostream& stream);
-  /// To a function, which gets each line with its line feed, from several threads at once.
+  /// Calls `write` with each line and its line feed, from several threads at once.
   explicit JsonRecorder(std::function<void(std::string_view line)> write);
   JsonRecorder(const JsonRecorder&) = delete;
   JsonRecorder& operator=(const JsonRecorder&) = delete;
@@ -221,7 +223,7 @@ class QUIPU_EXPORT JsonRecorder final : public RecorderBackend {
   /// Flushes the stream.
   void flush() override;
 
-  /// Lines that the stream did not take.
+  /// How many lines the stream did not take.
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
 
  private:

@@ -15,73 +15,73 @@
 
 namespace quipu {
 
-/// Nothing can be sent to that address, or with these options. The message names what was given and why not.
+/// A StatsdRecorder cannot be made with these options. The message names the option and the reason.
 class QUIPU_EXPORT StatsdError : public Error {
  public:
   using Error::Error;
 };
 
-/// What the lines are written for.
+/// The form of the lines, by the server that reads them.
 enum class StatsdDialect : std::uint8_t {
-  /// As of Etsy's server, which has no labels: their values become parts of the name, sorted by the labels' names.
-  /// `comments.created{kind="reply"}` is `comments.created.reply`.
+  /// The form of Etsy's server, which has no labels. The values of labels become parts of the name, in the order of the
+  /// labels' names: `comments.created{kind="reply"}` is `comments.created.reply`.
   statsd,
-  /// As of Datadog's agent, which many others read: `comments.created:1|c|#kind:reply`.
+  /// The form of Datadog's agent, which many servers read: `comments.created:1|c|#kind:reply`.
   dogstatsd,
 };
 
 struct StatsdOptions {
-  /// HOST:PORT for UDP ("127.0.0.1:8125", "[::1]:8125", "localhost:8125"), or unix:/PATH for a datagram socket. A host
-  /// is resolved once, at construction.
+  /// HOST:PORT for UDP ("127.0.0.1:8125", "[::1]:8125", "localhost:8125"), or unix:/PATH for a Unix datagram socket.
+  /// The host is resolved once, at construction.
   std::string_view address = "127.0.0.1:8125";
-  /// Stands before every name, joined by a dot.
+  /// Precedes every name, joined by a dot.
   std::string_view prefix = {};
   StatsdDialect dialect = StatsdDialect::statsd;
-  /// On every line. A recording's own label of the same name is left out.
+  /// Labels of every line. A label of the same name in a recording is left out.
   std::vector<Label> labels = {};
-  /// The most bytes of a datagram, up to 65,507: 1,432 for UDP, which fits into Ethernet frames, and 8,192 for Unix
-  /// sockets if it is 0.
+  /// The maximum size of a datagram in bytes, up to 65,507. 0 stands for 1,432 with UDP, which fits into an Ethernet
+  /// frame, and for 8,192 with a Unix socket.
   std::size_t max_datagram = 0;
-  /// How often what was recorded is sent, from 1 ms to an hour.
+  /// The time between two sendings, from 1 ms to an hour.
   std::chrono::milliseconds interval = std::chrono::seconds(1);
-  /// The most counters and gauges with news, and the most values of histograms and times, that wait to be sent. What is
-  /// more is dropped. Half as many values are sent at once, without waiting for the interval to end.
+  /// The maximum number of counters and gauges that wait to be sent, and also that of values of histograms and times.
+  /// Further ones are dropped. Half as many values are sent before the interval ends.
   std::size_t max_pending = 65'536;
 };
 
-/// What became of what was recorded, so far.
+/// Totals since construction.
 struct StatsdStats {
   std::uint64_t sent_datagrams = 0;
   std::uint64_t sent_bytes = 0;
-  std::uint64_t failed_datagrams = 0;  // that the socket did not take
-  std::uint64_t dropped_lines = 0;     // for any reason, see StatsdRecorder::expose
+  std::uint64_t failed_datagrams = 0;  // the socket did not take them
+  std::uint64_t dropped_lines = 0;     // for any of the reasons at StatsdRecorder::expose
 };
 
-/// Sends to a StatsD server, over UDP or a Unix datagram socket, each interval on a thread of its own (on which no
-/// signal of the program is delivered), and at its end what is left. It never waits for the server.
+/// Sends recordings to a StatsD server, over UDP or a Unix datagram socket. A thread of the recorder sends once in each
+/// interval; it takes no signals of the program. The destructor sends the rest. Nothing here waits for the server.
 ///
-/// - A count is sent as the sum of its steps since it was last sent (`|c`), a gauge as its last value (`|g`; in the
-///   statsd dialect a negative one, which would be taken for a step down, is set to 0 first, in the same datagram).
-///   Both, if the socket does not take them, are kept for the next time.
-/// - Each value of a histogram is sent: as `|h` in dogstatsd, and as `|ms` in statsd, which has no other distributions
-///   (and refuses negative ones). So is each time, as `|ms`, in milliseconds with fractions, in both. These are
-///   dropped, and counted, if the socket does not take them.
+/// - A counter is sent as the sum of its steps since the last sending (`|c`), a gauge as its last value (`|g`). The
+///   statsd dialect would take a negative gauge for a step down, so there it is set to 0 first, in the same datagram.
+///   Counters and gauges that the socket does not take are sent again the next time.
+/// - Every value of a histogram is sent: as `|h` in dogstatsd, and as `|ms` in statsd, which has no other distributions
+///   and refuses negative values. Every time is sent as `|ms`, in milliseconds with fractions. Values and times that
+///   the socket does not take are dropped and counted.
 ///
-/// What is sent over UDP while nobody listens is lost before the system tells of it, by refusing the next datagram. A
-/// Unix socket is connected when there is something to send, and again when its server was restarted: none has to be
-/// there at first.
+/// Without a listening server, UDP loses one datagram before the system reports it by refusing the next one. A Unix
+/// socket is connected at the first sending, and again after the server was restarted. The server need not be there at
+/// first.
 ///
-/// Lines are whole, in datagrams of no more than `max_datagram` bytes. What would break one, in names or labels, is
-/// sent as '_': control characters, blanks and any of `:|@#,`; and dots where a label's value is a part of the name. An
-/// empty label is left out in dogstatsd, and '_' in a name. Numbers have no exponents and depend on no locale; one that
-/// is not finite is dropped, and counted.
+/// A line is never split between datagrams, which have no more than `max_datagram` bytes. Characters in names and
+/// labels that would break a line are sent as '_': control characters, blanks, any of `:|@#,`, and dots in a label's
+/// value that becomes a part of the name. An empty label is left out in dogstatsd, and is '_' in statsd. Numbers have
+/// no exponents and do not depend on the locale. A number that is not finite is dropped and counted.
 ///
-/// Thread-safe. Recording takes a lock, and allocates what is new since the last sending. In a forked child there is no
-/// thread that sends: what is recorded there is dropped, and counted, and its destruction sends nothing.
+/// Thread-safe. Recording takes a lock and may allocate. A forked child
+/// has no sending thread: its recordings are dropped and counted, and its destructor sends nothing.
 class QUIPU_EXPORT StatsdRecorder final : public RecorderBackend {
  public:
-  /// Throws StatsdError for an address that makes no sense, a host that does not resolve, an option out of its range,
-  /// or if there can be no thread or no socket.
+  /// Throws StatsdError if the address is malformed, the host does not resolve, an option is out of its range, or the
+  /// system gives no socket or no thread. May wait for the resolver.
   explicit StatsdRecorder(const StatsdOptions& options);
   StatsdRecorder(const StatsdRecorder&) = delete;
   StatsdRecorder& operator=(const StatsdRecorder&) = delete;
@@ -91,16 +91,16 @@ class QUIPU_EXPORT StatsdRecorder final : public RecorderBackend {
   void gauge(std::string_view name, double value, Labels labels) override;
   void histogram(std::string_view name, double value, Labels labels) override;
   void time(std::string_view name, std::chrono::nanoseconds time, Labels labels) override;
-  /// Sends now what there is.
+  /// Sends now, on the calling thread.
   void flush() override;
 
   [[nodiscard]] StatsdStats stats() const noexcept;
 
-  /// Shows the numbers of stats() on a page: `statsd_sent_datagrams_total`, `statsd_sent_bytes_total`,
+  /// Puts the numbers of stats() on a page: `statsd_sent_datagrams_total`, `statsd_sent_bytes_total`,
   /// `statsd_failed_datagrams_total{reason}` ("full", "refused", "other") and `statsd_dropped_lines_total{reason}`:
   /// "forked", "not_finite", "too_long" (longer than a datagram may be), "too_many" (beyond max_pending) and "unsent".
-  /// Several recorders on a page need a subsystem each. May outlive this. Throws RegistrationError if something else
-  /// has one of these names.
+  /// Several recorders on one page need a subsystem each. The registration may outlive the recorder. Throws
+  /// RegistrationError if one of these names is taken.
   [[nodiscard]] Registration expose(const Scope& scope) const;
 
  private:

@@ -3,9 +3,10 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <charconv>
 #include <stdexcept>
 #include <system_error>
+
+#include "base/text.hpp"
 
 namespace quipu::detail {
 
@@ -23,12 +24,10 @@ Address parse_address(std::string_view text) {
   } else if (host.find(':') != host.npos) {
     throw std::runtime_error("expected HOST:PORT, with brackets around an IPv6 address");
   }
-  const std::string_view digits = text.substr(colon + 1);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), address.port);
-  if (error != std::errc{} || end != digits.data() + digits.size()) {
-    throw std::runtime_error("the port is a number from 0 to 65535");
-  }
+  const auto port = to_number<std::uint16_t>(text.substr(colon + 1));
+  if (!port) throw std::runtime_error("the port is a number from 0 to 65535");
   address.host = host;
+  address.port = *port;
   return address;
 }
 

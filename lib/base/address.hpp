@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "quipu/detail/base/export.hpp"
+
 namespace quipu::detail {
 
 /// HOST:PORT, taken apart.
@@ -16,10 +18,10 @@ struct Address {
 };
 
 /// Throws std::runtime_error, with what is wrong.
-[[nodiscard]] Address parse_address(std::string_view text);
+[[nodiscard]] QUIPU_EXPORT Address parse_address(std::string_view text);
 
-/// What the resolver knows of an address. Made on construction, which may wait for the network.
-class Resolved {
+/// The addresses that the resolver finds for a host. Construction may wait for the network.
+class QUIPU_EXPORT Resolved {
  public:
   /// For sockets of that type; `flags` are added to those of getaddrinfo(3). Throws std::runtime_error, with the
   /// resolver's reason.
@@ -28,7 +30,8 @@ class Resolved {
   Resolved& operator=(const Resolved&) = delete;
   ~Resolved();
 
-  /// Calls use(entry) for each address until it returns true; IPv4 first, for the users' habits. Whether it did.
+  /// Calls use(entry) for each address until it returns true, and returns whether it did. IPv4 comes first, which users
+  /// expect.
   template <class Use>
   bool any(Use use) const {
     for (const int family : {AF_INET, AF_INET6}) {

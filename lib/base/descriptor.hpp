@@ -4,9 +4,9 @@
 
 #include <utility>
 
-namespace quipu::http {
+namespace quipu::detail {
 
-/// A file descriptor that is closed when it goes.
+/// Owns a file descriptor and closes it at the end.
 class Descriptor {
  public:
   Descriptor() = default;
@@ -29,4 +29,8 @@ class Descriptor {
   int number_ = -1;
 };
 
-}  // namespace quipu::http
+}  // namespace quipu::detail
+
+namespace quipu::http {
+using detail::Descriptor;
+}

@@ -11,7 +11,7 @@
 namespace quipu::detail {
 namespace {
 
-/// Of a character of one byte.
+/// Appends a character of one byte.
 void append_escaped(std::string& out, char c) {
   constexpr std::string_view special = "\"\\\b\f\n\r\t";
   constexpr std::string_view letters = "\"\\bfnrt";

@@ -7,18 +7,20 @@
 #include <string_view>
 #include <utility>
 
+#include "quipu/detail/base/export.hpp"
+
 namespace quipu::detail {
 
-/// `text` as JSON: in quotes, escaped, with U+FFFD for what is not UTF-8 (RFC 8259).
-void append_json_text(std::string& out, std::string_view text);
+/// Appends `text` as a JSON string (RFC 8259): in quotes, escaped, with U+FFFD for what is not UTF-8.
+QUIPU_EXPORT void append_json_text(std::string& out, std::string_view text);
 
 /// The shortest digits that read back as the same double; null for NaN and infinities.
-void append_json_number(std::string& out, double number);
+QUIPU_EXPORT void append_json_number(std::string& out, double number);
 
-/// As RFC 3339 has it, in UTC and with milliseconds; in quotes.
-void append_json_time(std::string& out, std::chrono::system_clock::time_point time);
+/// A time as in RFC 3339: in UTC, with milliseconds, in quotes.
+QUIPU_EXPORT void append_json_time(std::string& out, std::chrono::system_clock::time_point time);
 
-/// Writes an object, which ends with it.
+/// Writes a JSON object. The destructor closes it.
 class JsonObject {
  public:
   explicit JsonObject(std::string& out) : out_(out) { out_ += '{'; }
@@ -26,7 +28,7 @@ class JsonObject {
   JsonObject& operator=(const JsonObject&) = delete;
   ~JsonObject() { out_ += '}'; }
 
-  /// To what it returns the value is to be appended.
+  /// Writes a name. The caller appends the value to the string that is returned.
   std::string& key(std::string_view name) {
     if (!std::exchange(is_first_, false)) out_ += ',';
     append_json_text(out_, name);

@@ -102,10 +102,6 @@ bool try_lock(Entry& entry) noexcept {
 }
 void unlock(Entry& entry) noexcept { entry.is_busy.store(false, std::memory_order_release); }  // pairs with try_lock()
 
-std::size_t code_points(std::string_view text) noexcept {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
 std::optional<Dropped> what_is_wrong(const Exemplar& exemplar) noexcept {
   if (exemplar.has_too_many_labels()) return Dropped::too_long;
   const Labels labels = exemplar.labels();
@@ -117,7 +113,7 @@ std::optional<Dropped> what_is_wrong(const Exemplar& exemplar) noexcept {
     const auto has_this_name = [&name = name](const Label& other) { return other.name == name; };
     if (!is_label_name(name) || std::ranges::any_of(labels.first(i), has_this_name)) return Dropped::bad_label;
     if (!is_utf8(value)) return Dropped::not_utf8;
-    total += name.size() + code_points(value);
+    total += name.size() + count_code_points(value);
   }
   if (total > ExemplarCopy::max_code_points) return Dropped::too_long;
   return {};

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/proc.hpp"
+#include "base/text.hpp"
 
 #endif
 
@@ -42,7 +43,7 @@ std::optional<std::uint64_t> soft_limit(std::string_view limits, std::string_vie
     if (!line.starts_with(name)) continue;
     line.remove_prefix(name.size());
     const auto limit = take_word(line);
-    return limit == "unlimited" ? max_whole : to_number(limit);
+    return limit == "unlimited" ? max_whole : to_number<std::uint64_t>(limit);
   }
   return std::nullopt;
 }
@@ -57,7 +58,7 @@ std::optional<std::uint64_t> netstat_value(std::string_view netstat, std::string
     if (take_word(values) != protocol) continue;
     while (!names.empty()) {
       const auto value = take_word(values);
-      if (take_word(names) == name) return to_number(value);
+      if (take_word(names) == name) return to_number<std::uint64_t>(value);
     }
   }
   return std::nullopt;
@@ -67,7 +68,7 @@ std::optional<std::uint64_t> netstat_value(std::string_view netstat, std::string
 std::optional<std::uint64_t> boot_time(std::string_view stat) noexcept {
   while (!stat.empty()) {
     auto line = take_until(stat, '\n');
-    if (take_word(line) == "btime") return to_number(take_word(line));
+    if (take_word(line) == "btime") return to_number<std::uint64_t>(take_word(line));
   }
   return std::nullopt;
 }
@@ -80,7 +81,7 @@ std::optional<std::uint64_t> count_fds(const std::string& path) noexcept {
   std::uint64_t count = 0;
   errno = 0;
   while (const dirent* const entry = ::readdir(folder)) {
-    const auto fd = to_number(entry->d_name);
+    const auto fd = to_number<std::uint64_t>(entry->d_name);
     if (fd && *fd != own) ++count;
   }
   const bool is_complete = errno == 0;

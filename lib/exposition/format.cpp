@@ -1,39 +1,17 @@
 #include "exposition/format.hpp"
 
-#include <algorithm>
-#include <charconv>
 #include <optional>
 #include <utility>
+
+#include "base/text.hpp"
+#include "family/definition.hpp"
 
 namespace quipu::detail {
 namespace {
 
-constexpr char to_lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool is_same(std::string_view a, std::string_view b) noexcept {
-  return std::ranges::equal(a, b, {}, to_lower, to_lower);
-}
-
-std::string_view trimmed(std::string_view text) noexcept {
-  constexpr std::string_view blanks = " \t";
-  const std::size_t begin = text.find_first_not_of(blanks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(blanks) + 1 - begin);
-}
-
-/// Takes from `text` what precedes the separator, and the separator; all of it if there is none. What is in quotes is
-/// no separator.
-std::string_view take_until(std::string_view& text, char separator) noexcept {
-  bool is_quoted = false;
-  std::size_t end = 0;
-  for (; end < text.size() && (is_quoted || text[end] != separator); ++end) {
-    if (text[end] == '"') is_quoted = !is_quoted;
-    if (is_quoted && text[end] == '\\') ++end;
-  }
-  end = std::min(end, text.size());
-  const std::string_view taken = text.substr(0, end);
-  text.remove_prefix(std::min(end + 1, text.size()));
-  return trimmed(taken);
+/// Removes the next item from a list and returns it without the blanks around it.
+std::string_view take_item(std::string_view& list, char separator) noexcept {
+  return trimmed(take_until_unquoted(list, separator));
 }
 
 std::string unquoted(std::string_view text) {
@@ -46,33 +24,25 @@ std::string unquoted(std::string_view text) {
   return result;
 }
 
-/// 0, which is "not acceptable", if it is no number. Prometheus 2.49.0 sent a 2.
-double quality(std::string_view text) noexcept {
-  double q = 0;
-  if (text.find_first_not_of("0123456789.") != std::string_view::npos) return 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), q);
-  return error == std::errc() && end == text.data() + text.size() ? std::min(q, 1.0) : 0;
-}
-
 /// One of the media ranges in an Accept header.
 struct Clause {
-  explicit Clause(std::string_view text) : type(take_until(text, ';')) {
+  explicit Clause(std::string_view text) : type(take_item(text, ';')) {
     while (!text.empty()) {
-      std::string_view value = take_until(text, ';');
-      const std::string_view name = take_until(value, '=');
+      std::string_view value = take_item(text, ';');
+      const std::string_view name = take_item(value, '=');
       value = trimmed(value);
-      if (is_same(name, "q")) {
-        q = quality(unquoted(value));
-      } else if (is_same(name, "version")) {
+      if (equals_ignoring_case(name, "q")) {
+        q = parse_quality(unquoted(value));
+      } else if (equals_ignoring_case(name, "version")) {
         version = unquoted(value);
-      } else if (is_same(name, "proto")) {
+      } else if (equals_ignoring_case(name, "proto")) {
         proto = unquoted(value);
-      } else if (is_same(name, "encoding")) {
+      } else if (equals_ignoring_case(name, "encoding")) {
         encoding = unquoted(value);
-      } else if (is_same(name, "escaping")) {
+      } else if (equals_ignoring_case(name, "escaping")) {
         const std::string scheme = unquoted(value);
         for (const auto& [meaning, known] : escaping_schemes) {
-          if (is_same(scheme, known)) escaping = meaning;
+          if (equals_ignoring_case(scheme, known)) escaping = meaning;
         }
       }
     }
@@ -101,14 +71,15 @@ std::optional<Format> offer(const Clause& clause, const FormatOptions& options) 
     }
     return std::nullopt;
   };
-  if (clause.type == "*/*" || is_same(clause.type, "text/*")) return Format();
-  if (is_same(clause.type, "text/plain")) return first_of(Syntax::text, {"0.0.4", "1.0.0"});
-  if (is_same(clause.type, "application/openmetrics-text")) {
+  if (clause.type == "*/*" || equals_ignoring_case(clause.type, "text/*")) return Format();
+  if (equals_ignoring_case(clause.type, "text/plain")) return first_of(Syntax::text, {"0.0.4", "1.0.0"});
+  if (equals_ignoring_case(clause.type, "application/openmetrics-text")) {
     if (options.open_metrics_2 && clause.version == "2.0.0") return first_of(Syntax::open_metrics_2, {"2.0.0"});
     return first_of(Syntax::open_metrics, {"0.0.1", "1.0.0"});
   }
-  if (is_same(clause.type, "application/vnd.google.protobuf") &&
-      is_same(clause.proto, "io.prometheus.client.MetricFamily") && is_same(clause.encoding, "delimited")) {
+  if (equals_ignoring_case(clause.type, "application/vnd.google.protobuf") &&
+      equals_ignoring_case(clause.proto, "io.prometheus.client.MetricFamily") &&
+      equals_ignoring_case(clause.encoding, "delimited")) {
     return Format{.syntax = Syntax::protobuf, .version = {}};
   }
   return std::nullopt;
@@ -120,7 +91,7 @@ Format negotiate(std::string_view accept, const FormatOptions& options) {
   Format best;
   std::pair best_rank(0.0, 0);
   while (!accept.empty()) {
-    const Clause clause(take_until(accept, ','));
+    const Clause clause(take_item(accept, ','));
     const std::pair rank(clause.q, clause.specificity());
     if (clause.q == 0 || rank <= best_rank) continue;
     std::optional<Format> offered = offer(clause, options);

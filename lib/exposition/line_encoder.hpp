@@ -10,6 +10,7 @@
 
 #include "exposition/encoder.hpp"
 #include "exposition/page_buffer.hpp"
+#include "quipu/detail/base/export.hpp"
 #include "quipu/sample.hpp"
 
 namespace quipu::detail {
@@ -23,7 +24,7 @@ namespace quipu::detail {
 }
 
 /// Adds `text` with the escapes of label values.
-void append_escaped(std::string& to, std::string_view text);
+QUIPU_EXPORT void append_escaped(std::string& to, std::string_view text);
 /// A label's name as it stands before the equals sign, in quotes if it has to be.
 [[nodiscard]] std::string written_label_name(std::string_view name, Escaping escaping);
 

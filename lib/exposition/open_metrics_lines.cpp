@@ -3,16 +3,12 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/utf8.hpp"
 #include "family/escaping.hpp"
 #include "quipu/name.hpp"
 
 namespace quipu::detail {
 namespace {
-
-/// Of valid UTF-8: all bytes but those that continue one.
-std::size_t code_points(std::string_view text) noexcept {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
-}
 
 /// A wrong unit makes a server refuse the whole page.
 bool is_unit_of(std::string_view name, std::string_view unit) noexcept {
@@ -78,7 +74,7 @@ void OpenMetricsLines::append_exemplar(std::string& to, const ExemplarView& exem
     labels.append(written_label_name(name, escaping())).append("=\"");
     append_escaped(labels, value);
     labels += '"';
-    length += code_points(escape_label_name(name, escaping())) + code_points(value);
+    length += count_code_points(escape_label_name(name, escaping())) + count_code_points(value);
   }
   if (length > most) return;
   char digits[2 * slack];

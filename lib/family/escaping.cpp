@@ -1,6 +1,5 @@
 #include "family/escaping.hpp"
 
-#include <bit>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -10,17 +9,6 @@
 
 namespace quipu::detail {
 namespace {
-
-/// Takes the code point at the front of `text`, which is valid UTF-8.
-std::uint32_t take_code_point(std::string_view& text) noexcept {
-  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  const auto size = lead < 0x80 ? std::size_t{1} : static_cast<std::size_t>(std::countl_one(lead));
-  std::uint32_t code_point = size == 1 ? lead : lead & (0x7Fu >> size);
-  for (std::size_t i = 1; i < size; ++i) code_point = code_point << 6 | (byte(i) & 0x3Fu);
-  text.remove_prefix(size);
-  return code_point;
-}
 
 void append_escaped(std::string& to, std::uint32_t code_point, Escaping escaping) {
   switch (escaping) {
@@ -61,10 +49,6 @@ std::string escape(std::string_view name, Escaping escaping, bool has_colons) {
 }
 
 }  // namespace
-
-bool is_legacy_label_name(std::string_view name) noexcept {
-  return is_metric_name(name) && name.find(':') == std::string_view::npos;
-}
 
 std::string escape_metric_name(std::string_view name, Escaping escaping) {
   if (escaping == Escaping::allow_utf8 || is_metric_name(name)) return std::string(name);

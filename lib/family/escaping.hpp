@@ -19,10 +19,6 @@ inline constexpr std::array escaping_schemes = {
     std::pair<Escaping, std::string_view>(Escaping::dots, "dots"),
     std::pair<Escaping, std::string_view>(Escaping::values, "values")};
 
-/// Whether a label name needs neither quotes nor an escape: [a-zA-Z_][a-zA-Z0-9_]*. For metric names that is
-/// is_metric_name().
-[[nodiscard]] bool is_legacy_label_name(std::string_view name) noexcept;
-
 /// A name as a scraper is shown it that asked for `escaping`. Legacy names stay as they are; so do all names with
 /// allow_utf8. Else the result is a legacy name. Not of a name with a suffix that an encoder adds: that comes after it.
 [[nodiscard]] std::string escape_metric_name(std::string_view name, Escaping escaping);

@@ -30,7 +30,7 @@ class JsonRecorder::Stream {
  public:
   explicit Stream(std::ostream& stream) : stream_(stream) {}
 
-  // Whether the stream took it. Neither throws, though the stream may.
+  // Both return whether the stream is good afterwards. Neither throws, even if the stream is set to throw.
   bool write(std::string_view line) {
     return attempt([line](std::ostream& to) { to.write(line.data(), static_cast<std::streamsize>(line.size())); });
   }
@@ -45,7 +45,7 @@ class JsonRecorder::Stream {
     try {
       use(stream_);
       return stream_.good();
-    } catch (...) {  // of a stream that is told to throw
+    } catch (...) {
       return false;
     }
   }

@@ -6,6 +6,8 @@
 #include <array>
 #include <utility>
 
+#include "base/text.hpp"
+
 namespace quipu::detail {
 namespace {
 
@@ -45,28 +47,16 @@ constexpr std::array<std::string_view, 14> abbreviations{"s",  "ms", "us", "ns",
 
 constexpr std::array<std::string_view, 5> types{"counter", "gauge", "histogram", "gauge_histogram", "summary"};
 
-bool is_small(char c) noexcept { return c >= 'a' && c <= 'z'; }
-bool is_capital(char c) noexcept { return c >= 'A' && c <= 'Z'; }
-
-std::string in_small_letters(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (is_capital(c)) c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
-
 bool is_camel_case(std::string_view name) noexcept {
-  const auto hump = std::ranges::adjacent_find(name, [](char a, char b) { return is_small(a) && is_capital(b); });
+  const auto hump = std::ranges::adjacent_find(name, [](char a, char b) { return is_lower(a) && is_upper(b); });
   return hump != name.end();
 }
 
 std::vector<std::string_view> words(std::string_view name) {
   std::vector<std::string_view> result;
-  for (std::size_t end = 0; end != std::string_view::npos; name.remove_prefix(std::min(name.size(), end + 1))) {
-    end = name.find('_');
-    result.push_back(name.substr(0, end));
-  }
+  do {
+    result.push_back(take_until(name, '_'));
+  } while (!name.empty());
   return result;
 }
 
@@ -96,7 +86,7 @@ void lint_units(std::string_view name, std::vector<std::string>& problems) {
     }
   }
   // The first word may be an abbreviation: "h_total" does not begin with hours.
-  const std::string small = in_small_letters(name);
+  const std::string small = to_lower(name);
   const std::vector<std::string_view> all = words(small);
   if (std::find_first_of(all.begin() + 1, all.end(), abbreviations.begin(), abbreviations.end()) != all.end()) {
     problems.emplace_back("metric names should not contain abbreviated units");
@@ -133,7 +123,7 @@ void lint_reserved(const LintedFamily& family, std::vector<std::string>& problem
 }
 
 void lint_type_in_name(std::string_view name, std::vector<std::string>& problems) {
-  const std::string padded = in_small_letters(name) + '_';
+  const std::string padded = to_lower(name) + '_';
   for (const std::string_view type : types) {
     if (padded.find(fmt::format("_{}_", type)) != std::string::npos) {
       problems.push_back(fmt::format("metric name should not include type '{}'", type));

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/sample.hpp"
 
 namespace quipu::detail {
@@ -17,7 +18,7 @@ struct LintedFamily {
 };
 
 /// What `promtool check metrics` would say of the family, in its words, sorted; none is said twice.
-[[nodiscard]] std::vector<std::string> lint(const LintedFamily& family);
+[[nodiscard]] QUIPU_EXPORT std::vector<std::string> lint(const LintedFamily& family);
 
 /// The same for a family of a registry, which can be asked when it is registered.
 [[nodiscard]] std::vector<std::string> lint(const FamilyView& family);

@@ -4,12 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <stdexcept>
 #include <string_view>
-#include <system_error>
 
 #include "base/address.hpp"
+#include "base/text.hpp"
 #include "family/definition.hpp"
 #include "http/exposer.hpp"
 
@@ -29,12 +28,12 @@ std::map<std::string, std::string> own_variables() {
   return variables;
 }
 
-/// Takes variables one after the other, and gathers what is wrong with them.
+/// Reads variables one by one, and collects their errors.
 class Variables {
  public:
   explicit Variables(const std::map<std::string, std::string>& variables) : variables_(variables) {}
 
-  /// Calls take(value) if there is one. What it throws as an Error is reported.
+  /// Calls take(value) if the variable is set and not empty. An Error that it throws is collected.
   template <class Take>
   void read(std::string_view name, Take take) {
     known_.emplace_back(name);
@@ -80,12 +79,11 @@ bool to_bool(std::string_view text) {
 }
 
 std::size_t to_scrape_limit(std::string_view text) {
-  std::size_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < 1 || number > http::scrape_limit) {
+  const auto number = detail::to_number<std::size_t>(text);
+  if (!number || *number < 1 || *number > http::scrape_limit) {
     throw EnvironmentError(fmt::format("\"{}\": expected a number from 1 to {}", text, http::scrape_limit));
   }
-  return number;
+  return *number;
 }
 
 /// Reads `name=value, name="value"`.
@@ -96,7 +94,7 @@ class LabelParser {
   [[nodiscard]] detail::OwnedLabels parse() {
     detail::OwnedLabels labels;
     for (;;) {
-      std::string name = take_until("=,\"");
+      std::string name = take_trimmed("=,\"");
       if (name.empty()) fail("a label's name");
       if (!is_next('=')) fail("'='");
       ++at_;
@@ -117,20 +115,18 @@ class LabelParser {
   [[nodiscard]] bool is_next(char c) const noexcept { return at_ < text_.size() && text_[at_] == c; }
 
   void skip_blanks() noexcept {
-    while (is_next(' ') || is_next('\t')) ++at_;
+    while (at_ < text_.size() && detail::is_blank(text_[at_])) ++at_;
   }
 
-  /// Without the blanks around it.
-  std::string take_until(std::string_view ends) {
-    skip_blanks();
-    auto text = text_.substr(at_, text_.find_first_of(ends, at_) - at_);
+  /// Takes what precedes the first of `ends`, and returns it without the blanks around it.
+  std::string take_trimmed(std::string_view ends) {
+    const auto text = text_.substr(at_, text_.find_first_of(ends, at_) - at_);
     at_ += text.size();
-    while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-    return std::string(text);
+    return std::string(detail::trimmed(text));
   }
 
   std::string take_bare() {
-    std::string text = take_until(",\"");
+    std::string text = take_trimmed(",\"");
     if (text.empty()) fail("a value, or \"\" for an empty one");
     return text;
   }

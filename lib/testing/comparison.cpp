@@ -12,6 +12,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/text.hpp"
 #include "registry/lint.hpp"
 #include "testing/page_values.hpp"
 
@@ -256,10 +257,9 @@ class Comparison {
 ParsedPage read_expected(std::string_view text) {
   std::string page;
   while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
+    const std::string_view line = detail::take_until(text, '\n');
     const std::size_t indent = std::min(line.find_first_not_of(" \t"), line.size());
     page.append(line.substr(indent)).append("\n");
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
   }
   try {
     return read_page(page, text_format);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -12,6 +11,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/text.hpp"
 #include "base/utf8.hpp"
 #include "quipu/exposition.hpp"
 #include "quipu/name.hpp"
@@ -21,38 +21,16 @@
 namespace quipu::testing {
 namespace {
 
+using detail::count_code_points;
+using detail::is_blank;
 using detail::labels_key;
 using detail::parse_number;
 using detail::printable;
+using detail::to_lower;
+using detail::trimmed;
 
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 constexpr std::size_t exemplar_limit = 128;  // code points, OpenMetrics 1.0 "Exemplars"
-
-bool is_blank(char c) noexcept { return c == ' ' || c == '\t'; }
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
-
-std::string_view trimmed(std::string_view text) noexcept {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-bool is_legacy_label_name(std::string_view name) noexcept {
-  const auto is_part = [](char c) { return detail::is_letter(c) || detail::is_digit(c); };
-  return !name.empty() && !detail::is_digit(name.front()) && std::ranges::all_of(name, is_part);
-}
-
-std::size_t code_points(std::string_view utf8) noexcept {
-  const auto begins_one = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
-  return static_cast<std::size_t>(std::ranges::count_if(utf8, begins_one));
-}
 
 /// What a Content-Type promises.
 struct Dialect {
@@ -80,15 +58,15 @@ Dialect dialect_of(std::string_view content_type) {
     }
     std::string_view value = part.substr(equals + 1);
     if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
-    if (!parameters.emplace(lower(part.substr(0, equals)), value).second) {
+    if (!parameters.emplace(to_lower(part.substr(0, equals)), value).second) {
       throw refuse(fmt::format("the parameter \"{}\" comes twice", part.substr(0, equals)));
     }
   }
   const std::string version = parameters["version"];
-  if (const std::string& charset = parameters["charset"]; !charset.empty() && lower(charset) != "utf-8") {
+  if (const std::string& charset = parameters["charset"]; !charset.empty() && to_lower(charset) != "utf-8") {
     throw refuse("a page is UTF-8");
   }
-  const std::string type = lower(parts.front());
+  const std::string type = to_lower(parts.front());
   const bool is_open_metrics = type == "application/openmetrics-text";
   if (!is_open_metrics && type != "text/plain") {
     throw refuse("what can be read is text/plain and application/openmetrics-text");
@@ -218,9 +196,8 @@ class Reader {
     if (c == 'n') return '\n';
     if (c == '"' && has_quotes) return c;
     --at_;
-    const auto goes_on = [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U; };
     std::size_t end = std::min(at_ + 1, line_.size());
-    while (end < line_.size() && goes_on(line_[end])) ++end;
+    while (end < line_.size() && detail::continues_code_point(line_[end])) ++end;
     fail(fmt::format("a backslash before \"{}\" is no escape: there are \\\\, \\n{}",
                      printable(line_.substr(at_, end - at_)), has_quotes ? " and \\\"" : ""));
   }
@@ -256,7 +233,7 @@ class Reader {
     if (const auto value = parse_number(token)) return *value;
     std::string hint;
     if (token.find(',') != std::string_view::npos) hint = " (a decimal comma, or a separator of thousands?)";
-    if (lower(token).find("nan") != std::string::npos) hint = " (NaN has neither a sign nor anything else)";
+    if (to_lower(token).find("nan") != std::string::npos) hint = " (NaN has neither a sign nor anything else)";
     fail(fmt::format("{} \"{}\" is not a number, or none that a double can be{}", of_what, printable(token), hint));
   }
 
@@ -486,7 +463,7 @@ class Reader {
       } else {
         const std::size_t begin = at_;
         label.name = take_while([](char c) { return c != '=' && c != ',' && c != '}' && c != '"' && !is_blank(c); });
-        if (!is_legacy_label_name(label.name)) {
+        if (!detail::is_legacy_label_name(label.name)) {
           at_ = begin;
           fail(at_end() ? "} is missing" : fmt::format("\"{}\" is not a label name", printable(label.name)));
         }
@@ -520,12 +497,11 @@ class Reader {
     const std::string_view token = rest_of_line();
     if (token.empty()) fail("the line ends with a blank");
     if (token.find('#') != std::string_view::npos) fail("the text format has no exemplars");
-    std::int64_t milliseconds = 0;
-    const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), milliseconds);
-    if (error != std::errc() || end != token.data() + token.size() || !detail::is_digit(token.front())) {
+    const auto milliseconds = detail::to_number<std::int64_t>(token);
+    if (!milliseconds || !detail::is_digit(token.front())) {
       fail(fmt::format("the timestamp \"{}\" is not a whole number of milliseconds, without a sign", printable(token)));
     }
-    return static_cast<double>(milliseconds) / 1000;
+    return static_cast<double>(*milliseconds) / 1000;
   }
 
   /// Seconds.
@@ -547,7 +523,8 @@ class Reader {
     }
     if (!at_end()) fail("the line goes on after the exemplar");
     std::size_t size = 0;
-    for (const ParsedLabel& label : result.labels) size += code_points(label.name) + code_points(label.value);
+    for (const ParsedLabel& label : result.labels)
+      size += count_code_points(label.name) + count_code_points(label.value);
     if (size > exemplar_limit) {
       fail(fmt::format("the labels of the exemplar have {} code points; {} are allowed", size, exemplar_limit));
     }

@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/text.hpp"
 #include "base/utf8.hpp"
+#include "exposition/line_encoder.hpp"
 #include "quipu/name.hpp"
 
 namespace quipu::detail {
@@ -43,14 +45,7 @@ bool is_overflow(std::string_view digits) noexcept {
 
 std::string escaped(std::string_view text) {
   std::string result;
-  for (const char c : text) {
-    if (c == '\\' || c == '"') result += '\\';
-    if (c == '\n') {
-      result += "\\n";
-    } else {
-      result += c;
-    }
-  }
+  append_escaped(result, text);
   return printable(result);
 }
 
@@ -60,12 +55,11 @@ std::optional<double> parse_number(std::string_view text) noexcept {
   std::string_view digits = text;
   const bool is_negative = digits.starts_with('-');
   if (is_negative || digits.starts_with('+')) digits.remove_prefix(1);
-  const auto is_word = [](std::string_view token, std::string_view expected) {
-    return std::ranges::equal(token, expected, [](char a, char b) { return (a | 0x20) == b; });
-  };
   constexpr double infinity = std::numeric_limits<double>::infinity();
-  if (is_word(digits, "inf") || is_word(digits, "infinity")) return is_negative ? -infinity : infinity;
-  if (is_word(text, "nan")) return std::numeric_limits<double>::quiet_NaN();
+  if (equals_ignoring_case(digits, "inf") || equals_ignoring_case(digits, "infinity")) {
+    return is_negative ? -infinity : infinity;
+  }
+  if (equals_ignoring_case(text, "nan")) return std::numeric_limits<double>::quiet_NaN();
   // What std::from_chars would read besides: words, and nothing behind the point or the exponent.
   if (digits.empty() || !(is_digit(digits.front()) || digits.front() == '.')) return std::nullopt;
   double value = 0;
@@ -124,7 +118,7 @@ std::string printable(std::string_view text) {
   const bool is_long = text.size() > most;
   if (is_long) {
     text = text.substr(0, most);
-    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0U) == 0x80U) text.remove_suffix(1);
+    while (!text.empty() && continues_code_point(text.back())) text.remove_suffix(1);
     if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xC0U) text.remove_suffix(1);
   }
   const bool has_all = is_utf8(text);
@@ -147,8 +141,7 @@ std::string spelled_name(std::string_view metric_name) {
 std::string spelled(const std::vector<testing::ParsedLabel>& labels) {
   std::string list;
   for (const auto& label : labels) {
-    const bool is_legacy = is_metric_name(label.name) && label.name.find(':') == std::string::npos;
-    const std::string_view quote = is_legacy ? "" : "\"";
+    const std::string_view quote = is_legacy_label_name(label.name) ? "" : "\"";
     list += fmt::format("{}{}{}{}=\"{}\"", list.empty() ? "" : ",", quote, escaped(label.name), quote,
                         escaped(label.value));
   }

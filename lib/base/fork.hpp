@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+
+#include "quipu/detail/base/export.hpp"
+
+namespace quipu::detail {
+
+/// Tells a process from the children that it forks, without a system call. The process counts its forks: a child begins
+/// with one more than its parent, and a generation is that count.
+class QUIPU_EXPORT ProcessGeneration {
+ public:
+  /// The generation of the calling process. Throws std::bad_alloc if the system does not let it count its forks.
+  ProcessGeneration();
+
+  /// False in a child that was forked after the construction, and in its children. Thread-safe.
+  [[nodiscard]] bool is_current() const noexcept;
+
+ private:
+  std::uint32_t number_;
+};
+
+}  // namespace quipu::detail
