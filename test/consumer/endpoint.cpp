@@ -1,14 +1,9 @@
-// A program that uses quipu as its users do.
+// A program that uses what most programs begin with: the core and the endpoint.
 #include <quipu/quipu.hpp>
 
-#include <cstdio>
-#include <string>
-
 int main() {
-  quipu::Registry registry;
-  auto events = registry.counter({.name = "consumer_events_total", .help = "Events."});
-  events.inc();
-  const auto page = quipu::render(registry);
-  std::fputs(page.body.c_str(), stdout);
-  return page.body.find("\nconsumer_events_total 1\n") != std::string::npos ? 0 : 1;
+  const quipu::Registry registry;
+  registry.counter({.name = "consumer_events_total", .help = "Events."}).inc();
+  const quipu::Exposer exposer(registry, {.listen = "127.0.0.1:0"});
+  return exposer.port() != 0 ? 0 : 1;
 }
