@@ -11,7 +11,8 @@
 namespace quipu {
 
 namespace detail {
-struct Access;
+template <class Instrument>
+struct InstrumentTraits;
 }
 
 /// A whole number that only goes up: requests served, bytes sent. Exact to 2^64 - 1, after which it wraps.
@@ -54,7 +55,7 @@ class Counter {
   friend bool operator==(const Counter&, const Counter&) = default;
 
  private:
-  friend detail::Access;
+  friend detail::InstrumentTraits<Counter>;
   explicit Counter(detail::CellRef ref) noexcept : ref_(ref) {}
 
   template <class Step, class Source>
@@ -101,7 +102,7 @@ class FractionalCounter {
   friend bool operator==(const FractionalCounter&, const FractionalCounter&) = default;
 
  private:
-  friend detail::Access;
+  friend detail::InstrumentTraits<FractionalCounter>;
   explicit FractionalCounter(detail::CellRef ref) noexcept : ref_(ref) {}
 
   template <class Source>

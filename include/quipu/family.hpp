@@ -4,14 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <span>
-#include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "quipu/counter.hpp"
+#include "quipu/detail/family/definition.hpp"
+#include "quipu/detail/family/instrument_traits.hpp"
+#include "quipu/detail/family/label_key.hpp"
 #include "quipu/detail/family/series_table.hpp"
 #include "quipu/gauge.hpp"
 #include "quipu/histogram.hpp"
@@ -23,27 +22,6 @@
 namespace quipu {
 
 namespace detail {
-
-/// What makes a family the same family when it is registered again.
-struct Definition {
-  MetricType type = MetricType::counter;
-  CellKind cells = CellKind::whole;
-  std::string name{};  // with its prefix
-  std::string help{};
-  std::string unit{};
-  std::vector<std::string> label_names{};
-  std::vector<LabelColumn> columns{};
-  std::vector<double> bounds{};  // of a histogram
-  std::optional<NativeSpec> native{};
-  std::uint64_t first_states = 0;  // of a stateset: those that a series begins in, a bit each
-
-  /// Of the labels that series are told apart by: not the last one of a stateset, whose states share a cell.
-  [[nodiscard]] std::span<const LabelColumn> key_columns() const noexcept {
-    return std::span(columns).first(columns.size() - (type == MetricType::stateset ? 1 : 0));
-  }
-
-  friend bool operator==(const Definition&, const Definition&) = default;
-};
 
 struct FamilyCore {
   FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series);
@@ -57,18 +35,6 @@ struct FamilyCore {
 
 /// Calls remove(series) for each series for which should_remove(labels) says so. No lock is held meanwhile.
 std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remove)(void* context, Labels labels));
-
-/// The one way from a series to the instrument that writes it.
-struct Access {
-  template <class Instrument>
-  [[nodiscard]] static Instrument make(CellRef series, const SeriesTable& table) noexcept {
-    if constexpr (std::is_same_v<Instrument, Histogram>) {
-      return Histogram(series, *table.layout());
-    } else {
-      return Instrument(series);
-    }
-  }
-};
 
 /// The number of combinations of closed labels; 0 if any label is open, or there are too many to index.
 template <class... LabelTypes>
@@ -110,13 +76,13 @@ class Family {
       if (index != detail::SeriesTable::not_closed) [[likely]] {
         const detail::CellRef series = table.closed(index);
         if (series != detail::CellRef{}) [[likely]] {
-          return detail::Access::make<Instrument>(series, table);
+          return detail::InstrumentTraits<Instrument>::make(series, table);
         }
       }
     } else {
       const detail::CellRef series = table.find(as_stored(values)...);
       if (series != detail::CellRef{}) [[likely]] {
-        return detail::Access::make<Instrument>(series, table);
+        return detail::InstrumentTraits<Instrument>::make(series, table);
       }
     }
     return make(index, values...);
@@ -177,7 +143,7 @@ class Family {
     try {
       detail::LabelKey key;
       (key.put(as_stored(values)), ...);
-      return detail::Access::make<Instrument>(core_->series.find_or_create(key, index), core_->series);
+      return detail::InstrumentTraits<Instrument>::make(core_->series.find_or_create(key, index), core_->series);
     } catch (...) {  // out of memory, for label values too long for the stack
       return {};
     }

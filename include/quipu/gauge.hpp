@@ -8,7 +8,8 @@
 namespace quipu {
 
 namespace detail {
-struct Access;
+template <class Instrument>
+struct InstrumentTraits;
 }
 
 class GaugeTracker;
@@ -41,7 +42,7 @@ class Gauge {
   friend bool operator==(const Gauge&, const Gauge&) = default;
 
  private:
-  friend detail::Access;
+  friend detail::InstrumentTraits<Gauge>;
   explicit Gauge(detail::CellRef ref) noexcept : ref_(ref) {}
 
   detail::CellRef ref_;

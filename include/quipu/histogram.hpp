@@ -16,7 +16,8 @@
 namespace quipu {
 
 namespace detail {
-struct Access;
+template <class Instrument>
+struct InstrumentTraits;
 }
 
 class Histogram;
@@ -86,7 +87,7 @@ class Histogram {
   friend bool operator==(const Histogram&, const Histogram&) = default;
 
  private:
-  friend detail::Access;
+  friend detail::InstrumentTraits<Histogram>;
   Histogram(detail::CellRef ref, const detail::BucketLayout& layout) noexcept : ref_(ref), layout_(&layout) {}
 
   template <class Source>

@@ -9,6 +9,13 @@
 
 namespace quipu {
 
+struct NativeHistogramOptions;
+
+namespace detail {
+/// Throws RegistrationError.
+[[nodiscard]] NativeSpec native_spec(const NativeHistogramOptions& options);
+}  // namespace detail
+
 /// Counts observed values in buckets that nobody had to choose: each is wider than the one before by a constant factor,
 /// and there are those in which values were. Prometheus calls this a native histogram, and gets it in the protobuf
 /// format; where a format has no such thing, a page shows the sum, the count, and the classic buckets that were asked
@@ -72,7 +79,7 @@ class NativeHistogram {
   friend bool operator==(const NativeHistogram&, const NativeHistogram&) = default;
 
  private:
-  friend detail::Access;
+  friend detail::InstrumentTraits<NativeHistogram>;
   explicit NativeHistogram(detail::CellRef ref) noexcept : ref_(ref) {}
 
   template <class Source>

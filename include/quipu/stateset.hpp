@@ -11,7 +11,8 @@ namespace quipu {
 
 namespace detail {
 
-struct Access;
+template <class Instrument>
+struct InstrumentTraits;
 
 /// Whether each state has a name of its own.
 template <class State>
@@ -63,7 +64,7 @@ class StateSet {
   static constexpr std::size_t size = detail::EnumNames<State>::names.size();
 
  private:
-  friend detail::Access;
+  friend detail::InstrumentTraits<StateSet>;
   explicit StateSet(detail::CellRef ref) noexcept : ref_(ref) {}
 
   static constexpr std::uint64_t index(State state) noexcept { return static_cast<std::uint64_t>(state); }

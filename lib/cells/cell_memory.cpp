@@ -1,9 +1,8 @@
-#include "cells/cell_memory.hpp"
-
 #include <new>
 #include <utility>
 #include <vector>
 
+#include "cells/locks.hpp"
 #include "quipu/detail/cells/cells.hpp"
 
 namespace quipu::detail {

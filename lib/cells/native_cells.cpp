@@ -4,7 +4,7 @@
 #include <array>
 #include <new>
 
-#include "cells/native_cells.hpp"
+#include "cells/locks.hpp"
 
 namespace quipu::detail {
 

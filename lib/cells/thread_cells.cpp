@@ -1,6 +1,5 @@
 #include "quipu/detail/cells/thread_cells.hpp"
 
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <cstdlib>
@@ -9,8 +8,8 @@
 #include <vector>
 
 #include "base/backoff.hpp"
-#include "cells/cell_memory.hpp"
-#include "cells/native_cells.hpp"
+#include "cells/fork_handlers.hpp"
+#include "cells/locks.hpp"
 #include "quipu/thread_cell_budget.hpp"
 
 #ifdef __linux__
@@ -21,6 +20,7 @@
 
 namespace quipu::detail {
 
+constinit std::mutex slabs_lock;
 constinit Slab no_slab;
 constinit thread_local Slab* own_slab = &no_slab;
 constinit std::atomic<std::uint64_t> Guard::without_slab{0};
@@ -32,9 +32,8 @@ constexpr std::size_t slab_bytes = 4 * page_bytes;
 constexpr std::size_t default_budget = std::size_t{64} << 20;
 
 // All constant-initialized and trivially destroyed, so that recording works before and after every other object.
-constinit std::mutex lock;
 constinit std::atomic<Slab*> first_slab{nullptr};
-constinit std::atomic<Slab*> free_slabs{nullptr};  // stored with `lock` held
+constinit std::atomic<Slab*> free_slabs{nullptr};  // stored with `slabs_lock` held
 constinit std::atomic<std::size_t> budget{default_budget};
 constinit std::atomic<std::size_t> bytes_in_use{0};
 
@@ -58,30 +57,6 @@ void* map(std::size_t bytes) noexcept {
   return memory == MAP_FAILED ? nullptr : memory;
 }
 
-void before_fork() {
-  native_lock.lock();
-  lock.lock();
-  cell_memory_lock.lock();
-}
-void after_fork_in_parent() {
-  cell_memory_lock.unlock();
-  lock.unlock();
-  native_lock.unlock();
-}
-
-/// In the child only this thread is left. What the others counted stays on the page, but nobody goes on counting there:
-/// a thread may have been in the middle of an observation.
-void after_fork_in_child() {
-  for (Slab* slab = first_slab.load(std::memory_order_relaxed); slab != nullptr; slab = slab->next) {
-    if (slab != own_slab && slab->owner.load(std::memory_order_relaxed) == Slab::Owner::thread) {
-      slab->guards.store(0, std::memory_order_relaxed);
-      slab->owner.store(Slab::Owner::lost, std::memory_order_relaxed);
-    }
-  }
-  Guard::without_slab.store(0, std::memory_order_relaxed);
-  after_fork_in_parent();
-}
-
 /// Gives the slab back when the thread ends. Trivially constructed, so that only a thread that has a slab pays for it.
 class SlabLease {
  public:
@@ -96,7 +71,7 @@ class SlabLease {
     const std::uint64_t guards = slab->guards.load(std::memory_order_relaxed);
     slab->guards.store(guards + guards % 2, std::memory_order_release);  // pairs with quiesce()
     slab->owner.store(Slab::Owner::none, std::memory_order_relaxed);
-    const std::lock_guard held(lock);
+    const std::lock_guard held(slabs_lock);
     slab->next_free = free_slabs.load(std::memory_order_relaxed);
     free_slabs.store(slab, std::memory_order_relaxed);
   }
@@ -131,10 +106,9 @@ bool acquire_slab() noexcept {
   if (has_slab()) return true;
   if (SlabLease::has_ended) return false;
   if (free_slabs.load(std::memory_order_relaxed) == nullptr && !has_room(slab_bytes)) return false;
-  static const bool handles_fork [[maybe_unused]] =
-      pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
+  handle_forks();
   lease.begin();  // from here on the lease's destructor will run
-  const std::lock_guard held(lock);
+  const std::lock_guard held(slabs_lock);
   Slab* slab = free_slabs.load(std::memory_order_relaxed);
   if (slab != nullptr) {
     free_slabs.store(slab->next_free, std::memory_order_relaxed);
@@ -153,7 +127,7 @@ ThreadCell* acquire_page() noexcept {
   static constinit char* rest = nullptr;
   static constinit std::size_t left = 0;
   constexpr std::size_t chunk = 16 * page_bytes;
-  const std::lock_guard held(lock);
+  const std::lock_guard held(slabs_lock);
   if (left == 0) {
     rest = static_cast<char*>(map(chunk));
     if (rest == nullptr) {
@@ -175,7 +149,7 @@ struct SlotClass {
   std::uint32_t end = 0;
 };
 
-constinit std::uint32_t next_page = 1;  // guarded by `lock`
+constinit std::uint32_t next_page = 1;  // guarded by `slabs_lock`
 
 SlotClass& slot_class(std::size_t cells) {
   static auto& classes = *new std::vector<SlotClass>(cells_per_page + 1);
@@ -186,7 +160,7 @@ SlotClass& slot_class(std::size_t cells) {
 
 std::uint32_t acquire_slot(std::size_t cells) noexcept {
   if (cells > cells_per_page) return 0;
-  const std::lock_guard held(lock);
+  const std::lock_guard held(slabs_lock);
   SlotClass& slots = slot_class(cells);
   if (!slots.free.empty()) {
     const std::uint32_t slot = slots.free.back();
@@ -203,7 +177,7 @@ std::uint32_t acquire_slot(std::size_t cells) noexcept {
 
 void release_slot(std::uint32_t slot, std::size_t cells) noexcept {
   if (slot == 0) return;
-  const std::lock_guard held(lock);
+  const std::lock_guard held(slabs_lock);
   slot_class(cells).free.push_back(slot);
 }
 

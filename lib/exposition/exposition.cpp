@@ -5,6 +5,7 @@
 #include "exposition/encoder.hpp"
 #include "quipu/registry.hpp"
 #include "registry/registry_core.hpp"
+#include "registry/scope_access.hpp"
 #include "registry/scrape.hpp"
 
 namespace quipu {
@@ -40,27 +41,11 @@ class RegistryPage final : public PageStream {
   bool is_over_ = false;
 };
 
-class WholePage final : public PageStream {
- public:
-  explicit WholePage(Page page) : page_(std::move(page)) {}
-
-  [[nodiscard]] std::string_view content_type() const noexcept override { return page_.content_type; }
-  [[nodiscard]] std::string_view next() override {
-    return std::exchange(is_taken_, true) ? std::string_view() : std::string_view(page_.body);
-  }
-
- private:
-  const Page page_;
-  bool is_taken_ = false;
-};
-
 }  // namespace
 
 std::unique_ptr<PageStream> open_page(const Registry& registry, const ScrapeRequest& request) {
-  return std::make_unique<RegistryPage>(registry.core(), request);
+  return std::make_unique<RegistryPage>(detail::ScopeAccess::core(registry), request);
 }
-
-std::unique_ptr<PageStream> open_page(Page page) { return std::make_unique<WholePage>(std::move(page)); }
 
 void render(const Registry& registry, const ScrapeRequest& request, Page& into) {
   const auto page = open_page(registry, request);

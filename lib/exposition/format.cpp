@@ -54,11 +54,6 @@ double quality(std::string_view text) noexcept {
   return error == std::errc() && end == text.data() + text.size() ? std::min(q, 1.0) : 0;
 }
 
-constexpr std::pair<std::string_view, Escaping> escapings[] = {{"allow-utf-8", Escaping::allow_utf8},
-                                                               {"underscores", Escaping::underscores},
-                                                               {"dots", Escaping::dots},
-                                                               {"values", Escaping::values}};
-
 /// One of the media ranges in an Accept header.
 struct Clause {
   explicit Clause(std::string_view text) : type(take_until(text, ';')) {
@@ -76,7 +71,7 @@ struct Clause {
         encoding = unquoted(value);
       } else if (is_same(name, "escaping")) {
         const std::string scheme = unquoted(value);
-        for (const auto& [known, meaning] : escapings) {
+        for (const auto& [meaning, known] : escaping_schemes) {
           if (is_same(scheme, known)) escaping = meaning;
         }
       }
@@ -155,7 +150,7 @@ std::string content_type(const Format& format) {
       break;
   }
   if (format.syntax != Syntax::protobuf) type.append("; version=").append(format.version).append("; charset=utf-8");
-  for (const auto& [name, escaping] : escapings) {
+  for (const auto& [escaping, name] : escaping_schemes) {
     if (format.names_escaping && format.escaping == escaping) type.append("; escaping=").append(name);
   }
   return type;

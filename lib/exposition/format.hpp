@@ -4,11 +4,10 @@
 #include <string>
 #include <string_view>
 
-namespace quipu::detail {
+#include "family/escaping.hpp"
+#include "registry/format_options.hpp"
 
-/// How names that are not legacy names are written for a scraper that did not ask for UTF-8.
-/// https://github.com/prometheus/docs/blob/main/docs/instrumenting/escaping_schemes.md
-enum class Escaping : std::uint8_t { underscores, dots, values, allow_utf8 };
+namespace quipu::detail {
 
 enum class Syntax : std::uint8_t { text, open_metrics, open_metrics_2, protobuf };
 
@@ -21,14 +20,6 @@ struct Format {
   bool created_lines = false;   // in OpenMetrics 1.0.0: as in FormatOptions
 
   friend bool operator==(const Format&, const Format&) = default;
-};
-
-/// What a registry can be asked for beyond what every server reads.
-struct FormatOptions {
-  bool open_metrics_2 = false;  // experimental: the specification is a release candidate
-  /// Whether OpenMetrics 1.0.0 has a line for when the counting of each series began. Most servers take these for
-  /// series of their own.
-  bool created_lines = false;
 };
 
 /// The format that `accept`, an HTTP Accept header, prefers among those offered (RFC 9110, 12.5.1): by its q-values,

@@ -9,7 +9,6 @@
 #include <span>
 
 #include "base/utf8.hpp"
-#include "family/escaping.hpp"
 #include "quipu/error.hpp"
 #include "quipu/name.hpp"
 
@@ -27,25 +26,25 @@ constexpr std::string_view utf8_hint = ", unless the registry takes any name in 
 constexpr std::string_view utf8_metric_rule = "a metric name is not empty, and UTF-8";
 constexpr std::string_view utf8_label_rule = "a label name is UTF-8, not empty, and does not begin with \"__\"";
 
-std::string metric_rule_for(Names names) {
-  return names == Names::utf8 ? std::string(utf8_metric_rule) : fmt::format("{}{}", metric_rule, utf8_hint);
+std::string metric_rule_for(NameRules rules) {
+  return rules == NameRules::utf8 ? std::string(utf8_metric_rule) : fmt::format("{}{}", metric_rule, utf8_hint);
 }
 
-std::string label_rule_for(Names names) {
-  return names == Names::utf8 ? std::string(utf8_label_rule) : fmt::format("{}{}", label_rule, utf8_hint);
+std::string label_rule_for(NameRules rules) {
+  return rules == NameRules::utf8 ? std::string(utf8_label_rule) : fmt::format("{}{}", label_rule, utf8_hint);
 }
 
-bool is_allowed_metric_name(std::string_view text, Names names) noexcept {
-  return names == Names::utf8 ? !text.empty() && is_utf8(text) : is_metric_name(text);
+bool is_allowed_metric_name(std::string_view text, NameRules rules) noexcept {
+  return rules == NameRules::utf8 ? !text.empty() && is_utf8(text) : is_metric_name(text);
 }
 
-bool is_allowed_label_name(std::string_view text, Names names) noexcept {
-  return names == Names::utf8 ? !text.empty() && is_utf8(text) && !text.starts_with("__") : is_label_name(text);
+bool is_allowed_label_name(std::string_view text, NameRules rules) noexcept {
+  return rules == NameRules::utf8 ? !text.empty() && is_utf8(text) && !text.starts_with("__") : is_label_name(text);
 }
 
 /// Two names that are escaped to the same one, for labels of one series; "" if there are none.
 std::string what_clashes(std::span<const std::string_view> labels) {
-  for (const auto& [escaping, scheme] : escapings_of_names) {
+  for (const auto& [escaping, scheme] : escaping_schemes) {
     std::map<std::string, std::string_view> known;
     for (const std::string_view label : labels) {
       const auto [other, is_new] = known.emplace(escape_label_name(label, escaping), label);
@@ -82,6 +81,12 @@ std::string_view base_name(const Definition& definition, std::string_view name) 
 }
 
 }  // namespace
+
+OwnedLabels owned(std::span<const ConstLabel> labels) {
+  OwnedLabels result;
+  for (const ConstLabel& label : labels) result.emplace_back(label.name.text(), to_utf8(label.value));
+  return result;
+}
 
 std::string describe(const Definition& definition) {
   std::string text = definition.type == MetricType::counter && definition.cells == CellKind::real ? "fractional " : "";
@@ -130,12 +135,12 @@ std::vector<std::string> sample_names(const Definition& definition, Escaping esc
   return {};
 }
 
-void check(const Definition& definition, const OwnedLabels& const_labels, Names names) {
-  if (!is_allowed_metric_name(definition.name, names)) refuse(definition, metric_rule_for(names));
+void check(const Definition& definition, const OwnedLabels& const_labels, NameRules rules) {
+  if (!is_allowed_metric_name(definition.name, rules)) refuse(definition, metric_rule_for(rules));
   const auto& labels = definition.label_names;
   for (auto label = labels.begin(); label != labels.end(); ++label) {
-    if (!is_allowed_label_name(*label, names)) {
-      refuse(definition, fmt::format("label \"{}\": {}", *label, label_rule_for(names)));
+    if (!is_allowed_label_name(*label, rules)) {
+      refuse(definition, fmt::format("label \"{}\": {}", *label, label_rule_for(rules)));
     }
     if (std::find(labels.begin(), label, *label) != label) {
       refuse(definition, fmt::format("label \"{}\" is given twice", *label));
@@ -144,7 +149,7 @@ void check(const Definition& definition, const OwnedLabels& const_labels, Names 
       refuse(definition, fmt::format("label \"{}\" is a const label of the registry", *label));
     }
   }
-  if (names == Names::utf8) {
+  if (rules == NameRules::utf8) {
     std::vector<std::string_view> all(labels.begin(), labels.end());
     for (const auto& [name, value] : const_labels) all.push_back(name);
     if (const std::string clash = what_clashes(all); !clash.empty()) refuse(definition, clash);
@@ -168,25 +173,30 @@ void check(const Definition& definition, const OwnedLabels& const_labels, Names 
   }
 }
 
-void check(const OwnedLabels& const_labels, Names names) {
+void check(const OwnedLabels& const_labels, NameRules rules) {
   std::vector<std::string_view> all;
   for (auto label = const_labels.begin(); label != const_labels.end(); ++label) {
     all.push_back(label->first);
-    if (!is_allowed_label_name(label->first, names)) {
-      throw RegistrationError(fmt::format("const label \"{}\": {}", label->first, label_rule_for(names)));
+    if (!is_allowed_label_name(label->first, rules)) {
+      throw RegistrationError(fmt::format("const label \"{}\": {}", label->first, label_rule_for(rules)));
     }
     if (std::any_of(const_labels.begin(), label, [&](auto& other) { return other.first == label->first; })) {
       throw RegistrationError(fmt::format("const label \"{}\" is given twice", label->first));
     }
   }
-  if (names == Names::legacy) return;
+  if (rules == NameRules::legacy) return;
   if (const std::string clash = what_clashes(all); !clash.empty()) throw RegistrationError("const " + clash);
 }
 
-void check_prefix(std::string_view prefix, Names names) {
-  if (!prefix.empty() && !is_allowed_metric_name(prefix, names)) {
-    throw RegistrationError(fmt::format("prefix \"{}\": {}", prefix, metric_rule_for(names)));
+void check_prefix(std::string_view prefix, NameRules rules) {
+  if (!prefix.empty() && !is_allowed_metric_name(prefix, rules)) {
+    throw RegistrationError(fmt::format("prefix \"{}\": {}", prefix, metric_rule_for(rules)));
   }
+}
+
+std::string joined(std::string_view prefix, NameRules rules) {
+  check_prefix(prefix, rules);
+  return prefix.empty() ? std::string() : fmt::format("{}_", prefix);
 }
 
 }  // namespace quipu::detail

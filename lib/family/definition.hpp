@@ -1,18 +1,23 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "exposition/format.hpp"
-#include "quipu/family.hpp"
+#include "family/escaping.hpp"
+#include "quipu/detail/base/export.hpp"
+#include "quipu/detail/family/definition.hpp"
+#include "quipu/metric_options.hpp"
 
 namespace quipu::detail {
 
 using OwnedLabels = std::vector<std::pair<std::string, std::string>>;
+
+/// Values become valid UTF-8.
+[[nodiscard]] OwnedLabels owned(std::span<const ConstLabel> labels);
 
 /// For people: `counter shop_orders_total{method enum, code integer} "Orders."`
 [[nodiscard]] std::string describe(const Definition& definition);
@@ -21,23 +26,19 @@ using OwnedLabels = std::vector<std::pair<std::string, std::string>>;
 /// families of a registry share one.
 [[nodiscard]] std::vector<std::string> sample_names(const Definition& definition, Escaping escaping);
 
-/// How names may be escaped, and what that is called; first the one that changes nothing.
-inline constexpr std::array escapings_of_names = {
-    std::pair<Escaping, std::string_view>(Escaping::allow_utf8, "allow-utf-8"),
-    std::pair<Escaping, std::string_view>(Escaping::underscores, "underscores"),
-    std::pair<Escaping, std::string_view>(Escaping::dots, "dots"),
-    std::pair<Escaping, std::string_view>(Escaping::values, "values")};
-
 /// Which names a registry takes.
-enum class Names : std::uint8_t { legacy, utf8 };
+enum class NameRules : std::uint8_t { legacy, utf8 };
 
 /// Throws RegistrationError, with the definition and the rule, if it breaks one by itself or with these const labels.
-void check(const Definition& definition, const OwnedLabels& const_labels, Names names);
+void check(const Definition& definition, const OwnedLabels& const_labels, NameRules rules);
 
 /// Throws RegistrationError if these cannot be const labels.
-void check(const OwnedLabels& const_labels, Names names);
+QUIPU_EXPORT void check(const OwnedLabels& const_labels, NameRules rules);
 
 /// Throws RegistrationError if it is not empty and not the beginning of a metric name.
-void check_prefix(std::string_view prefix, Names names);
+QUIPU_EXPORT void check_prefix(std::string_view prefix, NameRules rules);
+
+/// The prefix with the underscore that joins it to a name; empty if it is. Throws as check_prefix().
+[[nodiscard]] std::string joined(std::string_view prefix, NameRules rules);
 
 }  // namespace quipu::detail

@@ -267,20 +267,13 @@ void Reception::read_some(Place place) noexcept try {
 
 /// A request whose head has come asks for a place. `searched` bytes have been looked through before.
 void Reception::look_for_head(Place place, std::size_t searched) {
-  std::string& received = place->received;
-  // The line break before the empty line may have come before, with the '\r' of the empty line.
-  const std::size_t end = end_of_head(received, searched - std::min<std::size_t>(searched, 2));
-  if (end != received.npos) {
-    place->request = parse_head(std::string_view(received).substr(0, end));
-    received.erase(0, end);
-    if (place->request.refusal == 0) place->request.route = find_route(routes_, place->request.line);
-    // A function may answer each client otherwise.
-    if (place->request.route != nullptr) place->request.may_share = false;
-  } else if (received.size() >= max_head_bytes) {
-    place->request = too_long(received);
-  } else {
-    return;
-  }
+  auto head = parse_head(place->received, searched);
+  if (!head) return;
+  place->received.erase(0, head->size);
+  place->request = std::move(head->request);
+  if (place->request.error_status == 0) place->request.route = find_route(routes_, place->request.path);
+  // A function may answer each client otherwise.
+  if (place->request.route != nullptr) place->request.may_share = false;
   const auto now = Clock::now();
   place->request.deadline = now + place->request.time;
   place->deadline = now + asking_time;

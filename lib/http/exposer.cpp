@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstddef>
 #include <list>
 #include <mutex>
@@ -72,25 +71,6 @@ std::vector<Route> checked_routes(std::vector<Route> routes, std::string_view me
   return routes;
 }
 
-/// httplib's constructor makes the whole process ignore SIGPIPE. That is for the program to decide, and not needed here
-/// (see MSG_NOSIGNAL), so this puts back what was. A program that changes its handler in another thread at this very
-/// moment may find its change undone.
-class SigpipeKept {
- public:
-  SigpipeKept() : lock_(mutex()) { ::sigaction(SIGPIPE, nullptr, &before_); }
-  SigpipeKept(const SigpipeKept&) = delete;
-  SigpipeKept& operator=(const SigpipeKept&) = delete;
-  ~SigpipeKept() { ::sigaction(SIGPIPE, &before_, nullptr); }
-
- private:
-  static std::mutex& mutex() {
-    static std::mutex mutex;
-    return mutex;
-  }
-  std::lock_guard<std::mutex> lock_;
-  struct sigaction before_ {};
-};
-
 }  // namespace
 
 /// Starts the reception and the workers, and ends them.
@@ -155,12 +135,8 @@ class Exposer::Server {
   };
 
   void start_threads(std::size_t max_scrapes) {
-    {
-      const SigpipeKept kept;
-      for (int i = 0; i < worker_count; ++i) staff_->workers.emplace_back(site_, staff_->page_desk);
-      if (!site_.routes.empty()) staff_->workers.emplace_back(site_, staff_->route_desk);
-    }
-    staff_->workers.front().warm_up();
+    for (int i = 0; i < worker_count; ++i) staff_->workers.emplace_back(site_, staff_->page_desk);
+    if (!site_.routes.empty()) staff_->workers.emplace_back(site_, staff_->route_desk);
     Reception reception(listener_.socket.get(), site_.routes, max_scrapes, wake_pipe_, staff_->page_desk,
                         staff_->route_desk);
     const detail::SignalsBlocked blocked;

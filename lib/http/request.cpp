@@ -1,24 +1,11 @@
 #include "http/request.hpp"
 
-#include <fmt/format.h>
-#include <httplib.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <exception>
-#include <functional>
-#include <optional>
 #include <system_error>
+#include <tuple>
 #include <utility>
-
-// httplib understands the request line: the path and the query. Its own listener is not used, because it cannot be
-// stopped while a client keeps it waiting, gives no reason when it cannot bind, and stops for good at some errors of
-// accept(). Of a request it sees the first line and no header, so that none of what it does by header happens here,
-// whatever its version: ranges (thousands of overlapping ones make 0.11 answer with megabytes), compression, bodies,
-// 100-continue, WebSockets, and 400 for an Accept header that it does not like. What it answers is thrown away: a page
-// is sent while it is made, and httplib's versions differ in how they would do that. All this takes 2 us, and 80 us
-// for 8 KB of names.
 
 namespace quipu::http {
 namespace {
@@ -27,13 +14,13 @@ using namespace std::chrono_literals;
 
 // Prometheus's own default.
 constexpr auto default_time = 10s;
-// For sending the answer, and for clocks: a tenth of the scrape's time, up to this.
+// Time for sending the response and for clock differences: a tenth of the scrape's time, up to this.
 constexpr auto max_margin = 500ms;
-// More than this says nothing, and might not fit the clock.
+// A longer timeout has no meaning for a scrape, and might overflow the clock.
 constexpr double max_seconds = 86'400;
 
-// One page may answer requests whose deadlines are no further apart. Further, and the one in a hurry would cost the
-// other the collectors that need their time.
+// One page may answer requests whose deadlines differ by no more than this. If they differed by more, the earlier
+// deadline would cut off collectors that the later one leaves time for.
 constexpr auto shared_deadline = 1s;
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -48,7 +35,7 @@ std::string_view without_blanks(std::string_view text) {
   return text.substr(0, text.find_last_not_of(" \t") + 1);
 }
 
-/// Takes what is before the next `end`, without it, off the front of `text`.
+/// Removes the text before the next `end`, and the `end`, from the front of `text`.
 std::string_view take_until(char end, std::string_view& text) {
   const auto at = text.find(end);
   const std::string_view taken = text.substr(0, at);
@@ -57,33 +44,145 @@ std::string_view take_until(char end, std::string_view& text) {
 }
 
 std::string_view take_line(std::string_view& text) {
-  std::string_view line = take_until('\n', text);
-  if (line.ends_with('\r')) line.remove_suffix(1);
+  const auto end = text.find("\r\n");
+  const std::string_view line = text.substr(0, end);
+  text.remove_prefix(end == text.npos ? text.size() : end + 2);
   return line;
 }
 
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+bool is_letter_or_digit(char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z'); }
+
+bool is_visible(char c) { return c > ' ' && c < '\x7F'; }
+
+/// RFC 9110, 5.6.2.
 bool is_token(std::string_view text) {
   static constexpr std::string_view punctuation = "!#$%&'*+-.^_`|~";
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || punctuation.find(c) != punctuation.npos;
+    return is_letter_or_digit(c) || punctuation.find(c) != punctuation.npos;
   });
 }
+
+bool is_number(std::string_view text) { return !text.empty() && std::all_of(text.begin(), text.end(), is_digit); }
+
+/// The characters of uri-host [ ":" port ] (RFC 3986, 3.2.2).
+bool is_host(std::string_view text) {
+  static constexpr std::string_view punctuation = "-._~!$&'()*+,;=%:[]";
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return is_letter_or_digit(c) || punctuation.find(c) != punctuation.npos; });
+}
+
+// ---- The request line ----
+
+struct RequestLine {
+  std::string_view method;
+  std::string_view target;
+  std::string_view version;  // "HTTP/" digit "." digit
+};
+
+/// RFC 9112, 3: method SP request-target SP HTTP-version.
+std::optional<RequestLine> parse_request_line(std::string_view line) {
+  RequestLine result;
+  result.method = take_until(' ', line);
+  result.target = take_until(' ', line);
+  result.version = line;
+  const std::string_view version = result.version;
+  const bool is_version = version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) &&
+                          version[6] == '.' && is_digit(version[7]);
+  const bool is_target = !result.target.empty() && std::all_of(result.target.begin(), result.target.end(), is_visible);
+  if (!is_token(result.method) || !is_target || !is_version) return std::nullopt;
+  return result;
+}
+
+/// The value of a hexadecimal digit, or -1.
+int digit_value(char c) {
+  if (is_digit(c)) return c - '0';
+  if (lower(c) >= 'a' && lower(c) <= 'f') return lower(c) - 'a' + 10;
+  return -1;
+}
+
+/// Decodes percent-encoding (RFC 3986, 2.1), for paths and queries alike. Nothing if it is invalid.
+std::optional<std::string> decode(std::string_view text, bool is_query) {
+  std::string decoded;
+  decoded.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%') {
+      const int high = i + 2 < text.size() ? digit_value(text[i + 1]) : -1;
+      const int low = i + 2 < text.size() ? digit_value(text[i + 2]) : -1;
+      if (high < 0 || low < 0) return std::nullopt;
+      decoded += static_cast<char>(high * 16 + low);
+      i += 2;
+    } else {
+      decoded += is_query && text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return decoded;
+}
+
+/// Adds the values of `name[]`. False if the query is invalid or has too many of them.
+bool parse_query(std::string_view query, std::vector<std::string>& families) {
+  while (!query.empty()) {
+    std::string_view value = take_until('&', query);
+    const auto key = decode(take_until('=', value), true);
+    auto decoded = decode(value, true);
+    if (!key || !decoded) return false;
+    if (*key != "name[]") continue;
+    if (families.size() == max_families) return false;
+    families.push_back(std::move(*decoded));
+  }
+  return true;
+}
+
+/// Origin-form, "/path?query", or absolute-form, "http://host/path?query" (RFC 9112, 3.2.1 and 3.2.2). The host in it
+/// does not matter, because the endpoint is the same for every host.
+bool parse_target(std::string_view target, Request& request) {
+  // A fragment is never sent (RFC 9110, 7.1).
+  if (target.find('#') != target.npos) return false;
+  bool is_absolute = false;
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!is_word(target.substr(0, scheme.size()), scheme)) continue;
+    is_absolute = true;
+    target.remove_prefix(scheme.size());
+    const auto authority = target.substr(0, target.find_first_of("/?"));
+    // RFC 9110, 4.2.1 and 4.2.2: a URI with an empty host is invalid.
+    if (authority.empty() || !is_host(authority)) return false;
+    target.remove_prefix(authority.size());
+    break;
+  }
+  std::string_view path = take_until('?', target);
+  if (path.empty() && is_absolute) path = "/";
+  if (!path.starts_with('/')) return false;
+  auto decoded = decode(path, false);
+  if (!decoded) return false;
+  request.path = std::move(*decoded);
+  return parse_query(target, request.families);
+}
+
+// ---- Fields ----
 
 struct Field {
   std::string_view name;
   std::string_view value;
 };
 
-/// Nothing for a line that some take for a field and others do not.
+/// RFC 9112, 5: field-name ":" OWS field-value OWS. A line that begins with a blank, which once continued the field
+/// before it (5.2), and a blank before the colon (5.1) are invalid, as neither is part of a token.
 std::optional<Field> parse_field(std::string_view line) {
   const auto colon = line.find(':');
   if (colon == line.npos || !is_token(line.substr(0, colon))) return std::nullopt;
-  if (line.find('\r') != line.npos || line.find('\0') != line.npos) return std::nullopt;
-  return Field{line.substr(0, colon), without_blanks(line.substr(colon + 1))};
+  const std::string_view value = without_blanks(line.substr(colon + 1));
+  // RFC 9110, 5.5: visible ASCII, blanks, and bytes beyond ASCII.
+  const bool is_value = std::none_of(value.begin(), value.end(), [](char c) {
+    return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == '\x7F';
+  });
+  if (!is_value) return std::nullopt;
+  return Field{line.substr(0, colon), value};
 }
 
-/// Several header lines of one name are one list.
+/// Several fields of one name are one list (RFC 9110, 5.3).
 void add_to_list(std::string& list, std::string_view values) {
+  if (values.empty()) return;
   if (!list.empty()) list += ", ";
   list += values;
 }
@@ -95,8 +194,8 @@ bool has_item(std::string_view list, std::string_view lower_case_word) {
   return false;
 }
 
-/// How much a coding is wanted, from 0 to 1. One that cannot be read is as 0, for what is not compressed is always
-/// right.
+/// The quality value of a coding, from 0 to 1 (RFC 9110, 12.4.2). An invalid one counts as 0, because an uncompressed
+/// page is always acceptable.
 double parse_weight(std::string_view parameters) {
   double weight = 1;
   while (!parameters.empty()) {
@@ -110,7 +209,8 @@ double parse_weight(std::string_view parameters) {
   return std::min(weight, 1.0);
 }
 
-/// Whether a client with this Accept-Encoding takes gzip, and prefers it, or does not care.
+/// Whether a client with this Accept-Encoding accepts gzip, and does not prefer an uncompressed page (RFC
+/// 9110, 12.5.3).
 bool prefers_gzip(std::string_view accept_encoding) {
   std::optional<double> gzip;
   std::optional<double> x_gzip;
@@ -120,7 +220,7 @@ bool prefers_gzip(std::string_view accept_encoding) {
     std::string_view item = take_until(',', accept_encoding);
     const std::string_view coding = without_blanks(take_until(';', item));
     const double weight = parse_weight(item);
-    // Of a coding that is there twice, the lesser weight counts, so that a refusal does.
+    // The lowest weight of a repeated coding counts, so that a refusal does.
     for (const auto& [name, known] : {std::pair("gzip", &gzip), std::pair("x-gzip", &x_gzip),
                                       std::pair("identity", &identity), std::pair("*", &rest)}) {
       if (is_word(coding, name)) *known = std::min(weight, known->value_or(1));
@@ -131,178 +231,123 @@ bool prefers_gzip(std::string_view accept_encoding) {
   return weight > 0 && weight >= identity.value_or(others);
 }
 
-/// What X-Prometheus-Scrape-Timeout-Seconds leaves for making the page.
+/// The part of X-Prometheus-Scrape-Timeout-Seconds that is left for making the page.
 Clock::duration parse_time(std::string_view text) {
   double seconds = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, seconds);
-  // Written so that NaN is out as well.
+  // The comparisons exclude NaN.
   const bool is_right = error == std::errc{} && rest == end && seconds > 0 && seconds <= max_seconds;
   const std::chrono::duration<double> time = is_right ? std::chrono::duration<double>(seconds) : default_time;
   const std::chrono::duration<double> margin = std::min<std::chrono::duration<double>>(time / 10, max_margin);
   return std::chrono::duration_cast<Clock::duration>(time - margin);
 }
 
-/// What stands for a request that is not to be looked at any further.
-Request refused(std::string_view line, int status) {
-  const bool is_head = line.starts_with("HEAD ");
-  return {.line = is_head ? "HEAD / HTTP/1.1" : "GET / HTTP/1.1",
-          .accept = {},
-          .time = default_time,
-          .refusal = status,
-          .is_head = is_head,
-          .closes = true,
-          .may_share = false};
-}
-
-/// httplib's view of a connection: a request line and an empty header block to read, and nobody who takes the answer.
-///
-/// `override` is missing on purpose: the set of virtual functions differs between the versions of httplib.
-class LineStream final : public httplib::Stream {
- public:
-  explicit LineStream(std::string_view line) : request_(fmt::format("{}\r\n\r\n", line)) {}
-
-  ssize_t read(char* data, std::size_t size) {
-    const auto count = request_.copy(data, size, read_);
-    read_ += count;
-    return static_cast<ssize_t>(count);
-  }
-  ssize_t write(const char*, std::size_t size) { return static_cast<ssize_t>(size); }
-
-  bool is_readable() const { return true; }
-  bool is_writable() const { return true; }
-  bool wait_readable() const { return true; }
-  bool wait_writable() const { return true; }
-  bool is_peer_alive() const { return true; }
-  void get_remote_ip_and_port(std::string&, int&) const {}
-  void get_local_ip_and_port(std::string&, int&) const {}
-  // httplib has no business with it; 0.11 would answer 500 for a number of 1024 or more.
-  socket_t socket() const { return INVALID_SOCKET; }
-  time_t duration() const { return 0; }
-
- private:
-  const std::string request_;
-  std::size_t read_ = 0;
-};
-
-}  // namespace
-
-std::size_t end_of_head(std::string_view data, std::size_t from) {
-  for (auto at = data.find('\n', from); at != data.npos; at = data.find('\n', at + 1)) {
-    const std::string_view rest = data.substr(at + 1);
-    if (rest.starts_with('\n')) return at + 2;
-    if (rest.starts_with("\r\n")) return at + 3;
-  }
-  return data.npos;
-}
-
-Request parse_head(std::string_view head) {
-  const std::string_view line = take_line(head);
-  const bool is_http_1_1 = line.ends_with(" HTTP/1.1");
-  const bool is_http = is_http_1_1 || line.ends_with(" HTTP/1.0");
-  const bool is_head = line.starts_with("HEAD ");
-  if (is_http && !is_head && !line.starts_with("GET ")) return refused(line, 405);
-
-  Request request{.line = std::string(line), .accept = {}, .is_head = is_head, .knows_chunks = is_http_1_1};
+/// Parses the field lines up to the empty line. False if the head is invalid.
+bool parse_fields(std::string_view lines, Request& request) {
+  std::optional<std::string_view> host;
+  std::optional<std::string_view> content_length;
   std::string accept_encoding;
   std::string_view scrape_timeout;
-  bool stays = is_http_1_1;
-  while (!head.empty()) {
-    const std::string_view text = take_line(head);
-    if (text.empty()) break;
-    const auto field = parse_field(text);
-    if (!field) {
-      // Perhaps one that announces a body: what follows the head cannot be trusted to be the next request.
-      request.closes = true;
-    } else if (is_word(field->name, "accept")) {
-      add_to_list(request.accept, field->value);
-    } else if (is_word(field->name, "accept-encoding")) {
-      add_to_list(accept_encoding, field->value);
-    } else if (is_word(field->name, "x-prometheus-scrape-timeout-seconds")) {
-      scrape_timeout = field->value;
-    } else if (is_word(field->name, "connection")) {
-      if (has_item(field->value, "close")) request.closes = true;
-      if (has_item(field->value, "keep-alive")) stays = true;
-    } else if (is_word(field->name, "content-length")) {
-      if (field->value != "0") request.closes = true;
-    } else if (is_word(field->name, "transfer-encoding")) {
-      request.closes = true;
+  bool has_transfer_encoding = false;
+  bool asks_to_close = false;
+  bool asks_to_keep = false;
+  for (std::string_view line = take_line(lines); !line.empty(); line = take_line(lines)) {
+    const auto field = parse_field(line);
+    if (!field) return false;
+    const auto [name, value] = *field;
+    if (is_word(name, "accept")) {
+      add_to_list(request.accept, value);
+    } else if (is_word(name, "accept-encoding")) {
+      add_to_list(accept_encoding, value);
+    } else if (is_word(name, "x-prometheus-scrape-timeout-seconds")) {
+      scrape_timeout = value;
+    } else if (is_word(name, "connection")) {
+      asks_to_close = asks_to_close || has_item(value, "close");
+      asks_to_keep = asks_to_keep || has_item(value, "keep-alive");
+    } else if (is_word(name, "host")) {
+      if (host || !is_host(value)) return false;
+      host = value;
+    } else if (is_word(name, "content-length")) {
+      if (!is_number(value) || content_length.value_or(value) != value) return false;
+      content_length = value;
+    } else if (is_word(name, "transfer-encoding")) {
+      has_transfer_encoding = true;
     }
   }
-  if (!stays) request.closes = true;
-  request.takes_gzip = prefers_gzip(accept_encoding);
+  // RFC 9112, 3.2: HTTP/1.1 requires Host.
+  if (request.accepts_chunks && !host) return false;
+  // RFC 9112, 6.1: both together are how requests are smuggled past a proxy.
+  if (content_length && has_transfer_encoding) return false;
+  // Bodies are not read, so the bytes after one cannot be taken for a request.
+  const bool has_body = has_transfer_encoding || content_length.value_or("0") != "0";
+  // RFC 9112, 9.3.
+  request.closes = has_body || asks_to_close || !(request.accepts_chunks || asks_to_keep);
+  request.prefers_gzip = prefers_gzip(accept_encoding);
   request.time = parse_time(scrape_timeout);
+  return true;
+}
+
+/// A request that is answered with this status, after which the connection is closed.
+Request error_request(int status, bool is_head) {
+  return {.time = default_time, .error_status = status, .is_head = is_head, .closes = true, .may_share = false};
+}
+
+/// `head` begins with the request line and ends with the empty line. Every line ends in CRLF.
+Request parse_whole_head(std::string_view head) {
+  const auto line = parse_request_line(take_line(head));
+  if (!line) return error_request(400, false);
+  const bool is_head = line->method == "HEAD";
+  if (line->version[5] != '1') return error_request(505, is_head);
+
+  // RFC 9110, 2.5: a higher minor version is understood as HTTP/1.1.
+  Request request{.is_head = is_head, .accepts_chunks = line->version != "HTTP/1.0"};
+  if (!parse_fields(head, request)) return error_request(400, is_head);
+  if (!is_head && line->method != "GET") return error_request(405, is_head);
+  if (line->target.size() > max_target_bytes) return error_request(414, is_head);
+  if (!parse_target(line->target, request)) return error_request(400, is_head);
   return request;
 }
 
-const Route* find_route(std::span<const Route> routes, std::string_view line) {
-  const std::string_view method = take_until(' ', line);
-  const std::string_view target = take_until(' ', line);
-  if (method != "GET" && method != "HEAD") return nullptr;
-  if (line != "HTTP/1.1" && line != "HTTP/1.0") return nullptr;
-  const auto found = std::ranges::find(routes, target.substr(0, target.find('?')), &Route::path);
+}  // namespace
+
+std::optional<ParsedHead> parse_head(std::string_view data, std::size_t searched) {
+  const std::size_t received = data.size();
+  data = data.substr(0, max_head_bytes);
+  // RFC 9112, 2.2: empty lines before the request line are ignored.
+  std::size_t begin = 0;
+  while (data.substr(begin).starts_with("\r\n")) {
+    if (begin == 2 * max_empty_lines) return ParsedHead{.request = error_request(400, false), .size = data.size()};
+    begin += 2;
+  }
+  const auto failed = [&](int status) {
+    return ParsedHead{.request = error_request(status, data.substr(begin).starts_with("HEAD ")), .size = data.size()};
+  };
+
+  for (auto at = data.find('\n', std::max(begin, searched)); at != data.npos; at = data.find('\n', at + 1)) {
+    // A line that ends in LF alone is where parsers disagree about the end of the head.
+    if (at == begin || data[at - 1] != '\r') return failed(400);
+    if (data[at - 2] != '\n') continue;
+    return ParsedHead{.request = parse_whole_head(data.substr(begin, at + 1 - begin)), .size = at + 1};
+  }
+  if (received < max_head_bytes) return std::nullopt;
+  return failed(data.find('\n', begin) == data.npos ? 414 : 431);
+}
+
+const Route* find_route(std::span<const Route> routes, std::string_view path) {
+  const auto found = std::ranges::find(routes, path, &Route::path);
   return found == routes.end() ? nullptr : &*found;
 }
 
-Request too_long(std::string_view data) { return refused(data, data.find('\n') == data.npos ? 414 : 431); }
-
-bool ask_the_same(const Request& one, const Request& other) {
+bool can_share_page(const Request& one, const Request& other) {
   if (!one.may_share || !other.may_share) return false;
-  if (one.line != other.line || one.accept != other.accept || one.takes_gzip != other.takes_gzip) return false;
+  const auto content = [](const Request& request) {
+    return std::tie(request.path, request.families, request.accept, request.prefers_gzip, request.is_head,
+                    request.accepts_chunks);
+  };
+  if (content(one) != content(other)) return false;
   const auto apart = one.deadline - other.deadline;
   return apart <= shared_deadline && -apart <= shared_deadline;
 }
-
-/// Each handler finds where to write in a member.
-class TargetReader::Httplib : private httplib::Server {
- public:
-  Httplib() {
-    set_pre_routing_handler([this](const httplib::Request& request, httplib::Response&) {
-      target_.path = request.path;
-      const auto [first, last] = request.params.equal_range("name[]");
-      for (auto name = first; name != last; ++name) target_.families.push_back(name->second);
-      if (target_.families.size() > max_families) target_.refusal = 400;
-      return HandlerResponse::Handled;
-    });
-    // What httplib itself refuses.
-    set_error_handler(HandlerWithResponse([this](const httplib::Request&, httplib::Response& response) {
-      target_.refusal = response.status;
-      return HandlerResponse::Handled;
-    }));
-    set_exception_handler(
-        [this](const httplib::Request&, httplib::Response&, std::exception_ptr) { target_.refusal = 500; });
-  }
-
-  Target read(const std::string& line) {
-    target_ = {};
-    LineStream stream(line);
-    process(*this, stream);
-    return std::move(target_);
-  }
-
- private:
-  /// A template so that only the call that this version of httplib has is compiled.
-  template <class Self>
-  static void process(Self& self, httplib::Stream& stream) {
-    const std::function<void(httplib::Request&)> no_setup;
-    constexpr bool close_connection = true;
-    bool is_closed = false;
-    if constexpr (requires { self.process_request(stream, close_connection, is_closed, no_setup); }) {
-      self.process_request(stream, close_connection, is_closed, no_setup);
-    } else {
-      const std::string unknown;
-      self.process_request(stream, unknown, 0, unknown, 0, close_connection, is_closed, no_setup);
-    }
-  }
-
-  Target target_;
-};
-
-TargetReader::TargetReader() : httplib_(std::make_unique<Httplib>()) {}
-TargetReader::TargetReader(TargetReader&&) noexcept = default;
-TargetReader& TargetReader::operator=(TargetReader&&) noexcept = default;
-TargetReader::~TargetReader() = default;
-
-Target TargetReader::read(const std::string& line) { return httplib_->read(line); }
 
 }  // namespace quipu::http

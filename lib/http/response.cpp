@@ -31,6 +31,8 @@ Status describe(int status) {
       return {"Request Header Fields Too Large", "The header is too long.\n"};
     case 500:
       return {"Internal Server Error", "The page could not be made.\n"};
+    case 505:
+      return {"HTTP Version Not Supported", "Only HTTP/1.0 and HTTP/1.1 are supported.\n"};
     default:
       return {"Bad Request", "The request could not be understood.\n"};
   }

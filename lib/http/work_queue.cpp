@@ -102,7 +102,7 @@ bool Desk::take(Connections& at_hand) noexcept {
   // They have all come before their page is begun. Who comes later does not get it: it may lack what happened before.
   for (auto next = waiting_.begin(); next != waiting_.end();) {
     const auto place = next++;
-    if (!place->has_begun && ask_the_same(first.request, place->request)) {
+    if (!place->has_begun && can_share_page(first.request, place->request)) {
       at_hand.splice(at_hand.end(), waiting_, place);
     }
   }

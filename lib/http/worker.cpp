@@ -29,13 +29,13 @@ struct Beginning {
   std::string_view piece{};  // comes after them; good until the next one is asked for
 };
 
-Beginning open(const Site& site, const Request& request, const Target& target) {
+Beginning open(const Site& site, const Request& request) {
   Beginning begun;
-  begun.page = site.source({.accept = request.accept, .families = target.families, .deadline = request.deadline});
+  begun.page = site.source({.accept = request.accept, .families = request.families, .deadline = request.deadline});
   if (!begun.page) throw std::runtime_error("no page");
   begun.content_type = begun.page->content_type();
   if (has_line_break(begun.content_type)) throw std::runtime_error("not a content type");
-  if (!site.gzip || !request.takes_gzip) return begun;
+  if (!site.gzip || !request.prefers_gzip) return begun;
 
   std::string bytes;
   std::string_view piece = begun.page->next();
@@ -55,7 +55,7 @@ Beginning open(const Site& site, const Request& request, const Target& target) {
 void collect(Beginning& begun, const Request& request) {
   // A client that knows no chunks gets a length, whatever it takes: that the connection ends would not tell it that the
   // page is whole.
-  const std::size_t limit = request.knows_chunks ? max_whole : std::string::npos;
+  const std::size_t limit = request.accepts_chunks ? max_whole : std::string::npos;
   while (!begun.is_whole) {
     const std::string_view piece = begun.page->next();
     begun.size += piece.size();
@@ -95,18 +95,14 @@ void Worker::answer(Connections& at_hand) noexcept {
     }
   };
   const Request& request = at_hand.front().request;
-  if (request.refusal != 0) return fail(request.refusal);
+  if (request.error_status != 0) return fail(request.error_status);
   try {
     if (request.route != nullptr) {
       return begin(at_hand.front(), {.front = route_answer(request.route->answer(), request)});
     }
-    const Target target = reader_.read(request.line);
-    if (target.refusal != 0) {
-      for (Connection& connection : at_hand) connection.request.closes = true;
-      fail(target.refusal);
-    } else if (target.path == site_.path) {
-      answer_with_page(at_hand, target);
-    } else if (target.path == "/") {
+    if (request.path == site_.path) {
+      answer_with_page(at_hand);
+    } else if (request.path == "/") {
       for (Connection& connection : at_hand) {
         begin(connection, {.front = landing_answer(site_.path, site_.routes, connection.request)});
       }
@@ -118,10 +114,10 @@ void Worker::answer(Connections& at_hand) noexcept {
   }
 }
 
-void Worker::answer_with_page(Connections& at_hand, const Target& target) {
+void Worker::answer_with_page(Connections& at_hand) {
   Connection& first = at_hand.front();
   const Request& request = first.request;
-  Beginning begun = open(site_, request, target);
+  Beginning begun = open(site_, request);
   collect(begun, request);
   const auto head = [&](const Connection& connection) {
     const auto length = begun.is_whole ? std::optional(begun.size) : std::nullopt;

@@ -26,22 +26,17 @@ class Worker {
  public:
   Worker(const Site& site, Desk& desk) : site_(site), desk_(desk) {}
 
-  /// httplib makes tables at its first request. They are made here, before there are threads, as a thread sanitizer
-  /// cannot see that a library which is not compiled for it makes them safely.
-  void warm_up() { static_cast<void>(reader_.read("GET / HTTP/1.1")); }
-
   /// Until the desk is closed.
   void run() noexcept;
 
  private:
   void answer(Connections& at_hand) noexcept;
-  void answer_with_page(Connections& at_hand, const Target& target);
+  void answer_with_page(Connections& at_hand);
   void begin(Connection& connection, Outgoing::Parts parts, std::unique_ptr<PageStream> rest = nullptr) noexcept;
   void go_on(Connection& connection) noexcept;
 
   const Site& site_;
   Desk& desk_;
-  TargetReader reader_;
 };
 
 }  // namespace quipu::http

@@ -4,7 +4,8 @@
 
 #include <cmath>
 
-#include "quipu/registry.hpp"
+#include "quipu/error.hpp"
+#include "quipu/metric_options.hpp"
 
 namespace quipu::detail {
 namespace {

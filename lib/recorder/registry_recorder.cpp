@@ -7,14 +7,15 @@
 #include <span>
 #include <utility>
 
+#include "quipu/detail/family/instrument_traits.hpp"
 #include "quipu/detail/family/label_key.hpp"
 #include "quipu/detail/family/series_table.hpp"
 #include "quipu/error.hpp"
 #include "quipu/family.hpp"
 #include "quipu/name.hpp"
 #include "quipu/recorder.hpp"
-#include "quipu/registry.hpp"
-#include "registry/registry_core.hpp"
+#include "quipu/scope.hpp"
+#include "registry/scope_access.hpp"
 
 namespace quipu {
 namespace {
@@ -25,20 +26,6 @@ using detail::FamilyCore;
 constexpr std::size_t most_names = 1'000'000;
 
 enum class Recording : std::uint8_t { increment, gauge, histogram, time };
-
-/// A scope that takes families whose labels the compiler does not know.
-class OpenScope : public Scope {
- public:
-  explicit OpenScope(const Scope& scope) : Scope(scope) {}
-
-  [[nodiscard]] std::shared_ptr<FamilyCore> add(detail::Definition definition, std::size_t max_series) const {
-    return add_family(std::move(definition), {}, 0, max_series);
-  }
-  /// One of the library's own, whose name stands without the registry's prefix.
-  [[nodiscard]] std::shared_ptr<FamilyCore> add_own(detail::Definition definition) const {
-    return core()->add_family(std::move(definition), 0, 100, nullptr);
-  }
-};
 
 std::string legal(std::string_view name) {
   std::string result(name);
@@ -143,13 +130,15 @@ class RegistryRecorder::Names {
                       metric.name));
     }
     slots_.reset(new std::atomic<const KnownName*>[mask_ + 1]());
-    const Family<Counter, std::string_view> dropped(
-        scope_.add_own({.type = MetricType::counter,
-                        .cells = detail::CellKind::whole,
-                        .name = "quipu_recorder_dropped_total",
-                        .help = "What recorders could not put on this page: recordings, and labels of recordings.",
-                        .label_names = {"reason"},
-                        .columns = {{detail::LabelType::text}}}));
+    const Family<Counter, std::string_view> dropped(detail::ScopeAccess::add_unprefixed(
+        scope_,
+        {.type = MetricType::counter,
+         .cells = detail::CellKind::whole,
+         .name = "quipu_recorder_dropped_total",
+         .help = "What recorders could not put on this page: recordings, and labels of recordings.",
+         .label_names = {"reason"},
+         .columns = {{detail::LabelType::text}}},
+        100));
     dropped_labels_ = dropped("label");
     refused_ = dropped("refused");
     too_many_names_ = dropped("too_many_names");
@@ -167,7 +156,7 @@ class RegistryRecorder::Names {
     if (known->family == nullptr) [[unlikely]] {
       return refused_.inc();
     }
-    record(detail::Access::make<Instrument>(series(*known, labels), known->family->series));
+    record(detail::InstrumentTraits<Instrument>::make(series(*known, labels), known->family->series));
   }
 
   [[nodiscard]] std::uint64_t dropped() const noexcept {
@@ -251,7 +240,8 @@ class RegistryRecorder::Names {
     CellRef only;
     std::string refusal;
     try {
-      family = scope_.add(definition(*claimed), claimed->label_names().empty() ? 1 : options_.max_series);
+      family = detail::ScopeAccess::add_family(scope_, definition(*claimed),
+                                               claimed->label_names().empty() ? 1 : options_.max_series);
       if (claimed->label_names().empty()) only = family->the_only_series();
     } catch (const RegistrationError& error) {
       refusal = fmt::format("cannot record \"{}\": {}", name, error.what());
@@ -327,7 +317,7 @@ class RegistryRecorder::Names {
     if (options_.on_error) options_.on_error(name, why);
   }
 
-  const OpenScope scope_;
+  const Scope scope_;
   const RegistryRecorderOptions options_;
   const detail::HashSeed seed_ = detail::random_seed();
   const std::size_t mask_;

@@ -10,13 +10,15 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "exposition/format.hpp"
 #include "family/definition.hpp"
+#include "family/escaping.hpp"
 #include "quipu/family.hpp"
-#include "quipu/registry.hpp"
+#include "quipu/registry_options.hpp"
 #include "registry/batch.hpp"
+#include "registry/format_options.hpp"
 #include "registry/registered_collector.hpp"
 
 namespace quipu::detail {
@@ -25,7 +27,7 @@ namespace quipu::detail {
 class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
  public:
   /// Takes of the options what is not about names; those it gets as they are kept.
-  RegistryCore(OwnedLabels const_labels, Names names, const RegistryOptions& options);
+  RegistryCore(OwnedLabels const_labels, NameRules rules, const RegistryOptions& options);
 
   // `batch` is that of the scope that registers; null for none.
   [[nodiscard]] std::shared_ptr<FamilyCore> add_family(Definition definition, std::size_t closed_size,
@@ -42,7 +44,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   void take_back(Batch& batch) noexcept;
 
   /// One family on the page: of instruments, or of collectors.
-  struct Entry {
+  struct FamilyEntry {
     std::shared_ptr<const Definition> definition;
     std::shared_ptr<FamilyCore> instruments;  // null if collected
     std::vector<std::shared_ptr<Source>> sources{};
@@ -54,26 +56,27 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   };
 
   /// What a scrape begins with. Batches that end later are not on its page, though their families are there by then.
-  struct Beginning {
+  struct ScrapeStart {
     std::vector<std::shared_ptr<Source>> sources;
     std::uint64_t batches;   // that have been shown
     std::uint32_t last_tag;  // of the infos that have been made
   };
 
   // For a scrape: what there is of these families, or of all if there are no names.
-  [[nodiscard]] Beginning begin(std::span<const std::string> names) const;
-  [[nodiscard]] std::vector<Entry> entries_of(std::span<const std::string> names, const Beginning& beginning) const;
+  [[nodiscard]] ScrapeStart start_scrape(std::span<const std::string> names) const;
+  [[nodiscard]] std::vector<FamilyEntry> families_of(std::span<const std::string> names,
+                                                     const ScrapeStart& start) const;
   [[nodiscard]] const OwnedLabels& const_labels() const noexcept { return const_labels_; }
-  [[nodiscard]] Names names() const noexcept { return names_; }
+  [[nodiscard]] NameRules name_rules() const noexcept { return name_rules_; }
   [[nodiscard]] const FormatOptions& formats() const noexcept { return formats_; }
   [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
   [[nodiscard]] Helpers& helpers() noexcept { return helpers_; }
 
-  /// Shows what the registry counts of itself.
-  void show_self(Samples& samples) const;
+  /// The families in which look-ups went to the overflow series, and how many did.
+  [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> overflows() const;
 
  private:
-  struct Reader {
+  struct CollectorEntry {
     std::shared_ptr<Source> source;
     const Batch* batch;  // an open one, which hides it, or null
   };
@@ -81,27 +84,27 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   // With the lock held.
   void claim(const Definition& definition);
   [[nodiscard]] std::size_t escapings_in_use() const noexcept {
-    return names_ == Names::utf8 ? escapings_of_names.size() : 1;
+    return name_rules_ == NameRules::utf8 ? escaping_schemes.size() : 1;
   }
   void unclaim(const Definition& definition);
-  void add_to_entry(const std::shared_ptr<const Definition>& definition, const std::shared_ptr<Source>& source);
-  void remove_from_entries(const Source& source, std::size_t families);
+  void add_to_families(const std::shared_ptr<const Definition>& definition, const std::shared_ptr<Source>& source);
+  void remove_from_families(const Source& source, std::size_t families);
   void report_lint(const Definition& definition) const;
-  [[noreturn]] void refuse_second(const Definition& definition, const Entry& first) const;
+  [[noreturn]] void refuse_second(const Definition& definition, const FamilyEntry& first) const;
 
   const OwnedLabels const_labels_;
-  const Names names_;
+  const NameRules name_rules_;
   const FormatOptions formats_;
   const std::function<void(std::string_view, std::string_view)> on_lint_;
   CollectorErrors errors_;
   Helpers helpers_;
 
-  mutable std::mutex mutex_;              // guards what follows; not held while a collector is called
-  std::map<std::string, Entry> entries_;  // by full name
+  mutable std::mutex mutex_;                     // guards what follows; not held while a collector is called
+  std::map<std::string, FamilyEntry> families_;  // by full name
   // Sample name → the family that has such samples; for each escaping, as a page is written with one of them. With
   // legacy names, which are not escaped, the first will do.
-  std::map<std::string, std::string> claims_[escapings_of_names.size()];
-  std::vector<Reader> readers_;
+  std::map<std::string, std::string> claims_[escaping_schemes.size()];
+  std::vector<CollectorEntry> collectors_;
   std::uint64_t shown_batches_ = 0;
 };
 

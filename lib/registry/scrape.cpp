@@ -158,8 +158,8 @@ inline bool InstrumentWalk::is_shown(const Entry& series, Visitor& visitor) {
   return true;
 }
 
-CollectedWalk::CollectedWalk(const RegistryCore::Entry& family, const Collected& collected, std::vector<Label>& labels,
-                             CollectorErrors& errors)
+CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& family, const Collected& collected,
+                             std::vector<Label>& labels, CollectorErrors& errors)
     : definition_(*family.definition), labels_(labels), const_labels_(labels.size()) {
   const auto by_labels = [](const CollectedSeries* a, const CollectedSeries* b) {
     return a->label_values < b->label_values;
@@ -198,9 +198,9 @@ bool CollectedWalk::show_some(Visitor& visitor) {
 
 Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request)
     : registry_(std::move(registry)),
-      beginning_(registry_->begin(request.families)),
-      collected_(collect(beginning_.sources, request.deadline, registry_->errors(), registry_->helpers())),
-      families_(registry_->entries_of(request.families, beginning_)) {
+      start_(registry_->start_scrape(request.families)),
+      collected_(collect(start_.sources, request.deadline, registry_->errors(), registry_->helpers())),
+      families_(registry_->families_of(request.families, start_)) {
   for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
 }
 
@@ -211,10 +211,10 @@ bool Scrape::show_some(Visitor& visitor) {
     instruments_.reset();
     collection_.reset();
     if (next_family_ == families_.size()) return false;
-    const RegistryCore::Entry& family = families_[next_family_++];
+    const RegistryCore::FamilyEntry& family = families_[next_family_++];
     labels_.resize(registry_->const_labels().size());
     if (family.instruments != nullptr) {
-      instruments_.emplace(*family.instruments, labels_, beginning_.last_tag);
+      instruments_.emplace(*family.instruments, labels_, start_.last_tag);
     } else {
       collection_.emplace(family, collected_, labels_, registry_->errors());
     }

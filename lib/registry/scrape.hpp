@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "quipu/detail/cells/exemplars.hpp"
-#include "quipu/exposition.hpp"
 #include "quipu/family.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/scrape_request.hpp"
 #include "registry/registered_collector.hpp"
 #include "registry/registry_core.hpp"
 
@@ -57,7 +57,7 @@ class InstrumentWalk {
 class CollectedWalk {
  public:
   /// `labels` as above. Of a series that is there twice, the first is shown.
-  CollectedWalk(const RegistryCore::Entry& family, const Collected& collected, std::vector<Label>& labels,
+  CollectedWalk(const RegistryCore::FamilyEntry& family, const Collected& collected, std::vector<Label>& labels,
                 CollectorErrors& errors);
 
   bool show_some(Visitor& visitor);
@@ -83,9 +83,9 @@ class Scrape {
 
  private:
   const std::shared_ptr<RegistryCore> registry_;
-  RegistryCore::Beginning beginning_;
+  RegistryCore::ScrapeStart start_;
   Collected collected_;
-  std::vector<RegistryCore::Entry> families_;
+  std::vector<RegistryCore::FamilyEntry> families_;
   std::size_t next_family_ = 0;
   std::vector<Label> labels_;
   std::optional<InstrumentWalk> instruments_;  // of the family at hand, or

@@ -168,14 +168,14 @@ Environment::Environment(const std::map<std::string, std::string>& given) {
     variables.read(name, [&option](std::string_view value) { option = to_bool(value); });
   };
   read_bool("QUIPU_UTF8_NAMES", utf8_names_);
-  const auto names = utf8_names_.value_or(false) ? detail::Names::utf8 : detail::Names::legacy;
+  const auto rules = utf8_names_.value_or(false) ? detail::NameRules::utf8 : detail::NameRules::legacy;
   variables.read("QUIPU_PREFIX", [&](const std::string& value) {
-    detail::check_prefix(value, names);
+    detail::check_prefix(value, rules);
     prefix_ = value;
   });
   variables.read("QUIPU_CONST_LABELS", [&](std::string_view value) {
     const_labels_ = LabelParser(value).parse();
-    detail::check(const_labels_, names);
+    detail::check(const_labels_, rules);
   });
   read_bool("QUIPU_PROCESS_METRICS", process_metrics_);
   read_bool("QUIPU_SELF_METRICS", self_metrics_);

@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 std::unique_ptr<quipu::PageStream> list_of_families(const quipu::ScrapeRequest& request) {
   std::string body;
   for (const std::string& family : request.families) body += '[' + family + ']';
-  return quipu::open_page(quipu::Page{std::string(text_type), body});
+  return stream_of(quipu::Page{std::string(text_type), body});
 }
 
 TEST_CASE("name[] asks for families", "[exposer][request]") {
@@ -59,7 +59,7 @@ TEST_CASE("the source is told by when the page is of no use any more", "[exposer
   const Exposer exposer(
       [&left](const quipu::ScrapeRequest& request) {
         left = std::chrono::duration<double>(request.deadline - Clock::now()).count();
-        return quipu::open_page(small_page());
+        return stream_of(small_page());
       },
       {.listen = any_port});
   const auto time_with = [&](const std::string& fields) {
@@ -97,12 +97,12 @@ class BusySource {
         const std::lock_guard lock(mutex_);
         began_.push_back(Clock::now());
       }
-      return quipu::open_page(quipu::Page{std::string(text_type), body_});
+      return stream_of(quipu::Page{std::string(text_type), body_});
     };
   }
   void occupy(const Exposer& exposer) {
     for (int i = 0; i < 3; ++i) {
-      occupants_.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nAccept: busy\r\n\r\n");
+      occupants_.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: busy\r\n\r\n");
       REQUIRE(soon([&] { return busy_ == i + 1; }));
     }
   }
@@ -141,8 +141,8 @@ TEST_CASE("requests for the same page that wait together get one", "[exposer][re
   const Exposer exposer(source.source(), {.listen = any_port});
   source.occupy(exposer);
   std::vector<Client> clients;
-  for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\n\r\n");
-  clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n");
+  for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   std::this_thread::sleep_for(100ms);
   const auto before = Clock::now();
   source.let_go();
@@ -152,7 +152,7 @@ TEST_CASE("requests for the same page that wait together get one", "[exposer][re
   // It is of after they came.
   CHECK(std::all_of(began.begin(), began.end(), [before](auto time) { return time >= before; }));
   CHECK(clients.back().is_closed());
-  CHECK(clients.front().send("GET /metrics HTTP/1.1\r\n\r\n").answer().status == 200);
+  CHECK(clients.front().send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").answer().status == 200);
 }
 
 TEST_CASE("requests for different pages do not share one", "[exposer][request]") {
@@ -161,16 +161,16 @@ TEST_CASE("requests for different pages do not share one", "[exposer][request]")
   source.occupy(exposer);
   std::vector<Client> clients;
   const std::vector<std::string> requests = {
-      "GET /metrics HTTP/1.1\r\n\r\n",
-      "GET /metrics HTTP/1.1\r\nAccept: text/plain\r\n\r\n",
-      "GET /metrics HTTP/1.1\r\nAccept-Encoding: gzip\r\n\r\n",
-      "GET /metrics?name[]=up HTTP/1.1\r\n\r\n",
-      "GET /metrics HTTP/1.1\r\nX-Prometheus-Scrape-Timeout-Seconds: 30\r\n\r\n",
+      "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+      "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n",
+      "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n",
+      "GET /metrics?name[]=up HTTP/1.1\r\nHost: x\r\n\r\n",
+      "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 30\r\n\r\n",
       "GET /metrics HTTP/1.0\r\n\r\n",
   };
   for (const std::string& request : requests) clients.emplace_back(exposer.port()).send(request);
   Client head(exposer.port());
-  head.send("HEAD /metrics HTTP/1.1\r\n\r\n");
+  head.send("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   std::this_thread::sleep_for(100ms);
   source.let_go();
   for (Client& client : clients) CHECK(client.answer().status == 200);
@@ -185,7 +185,7 @@ TEST_CASE("a long page is made for each who asks", "[exposer][request]") {
   const Exposer exposer(source.source(), {.listen = any_port});
   source.occupy(exposer);
   std::vector<Client> clients;
-  for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\n\r\n");
+  for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   std::this_thread::sleep_for(100ms);
   source.let_go();
   for (Client& client : clients) CHECK(client.answer().body.size() == size);
@@ -198,11 +198,11 @@ TEST_CASE("a request that comes while a page is being made does not get it", "[e
       [&made](const quipu::ScrapeRequest&) {
         const int number = ++made;
         std::this_thread::sleep_for(200ms);
-        return quipu::open_page(quipu::Page{std::string(text_type), std::to_string(number)});
+        return stream_of(quipu::Page{std::string(text_type), std::to_string(number)});
       },
       {.listen = any_port});
   Client first(exposer.port());
-  first.send("GET /metrics HTTP/1.1\r\n\r\n");
+  first.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   REQUIRE(soon([&] { return made == 1; }));
   CHECK(ask(exposer, "GET /metrics").body == "2");
   CHECK(first.answer().body == "1");

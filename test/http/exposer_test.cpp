@@ -233,9 +233,9 @@ TEST_CASE("a request that is too long is refused", "[exposer]") {
 TEST_CASE("what is not HTTP is refused", "[exposer]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   for (const std::string& request :
-       {std::string("nonsense\r\n\r\n"), std::string("\r\n\r\n"), std::string("GET /metrics\r\n\r\n"),
-        std::string("GET /metrics HTTP/3.0\r\n\r\n"), std::string("GET  /metrics  HTTP/1.1 x\r\n\r\n"),
-        std::string("GET /met\0rics HTTP/1.1\r\n\r\n", 26)}) {
+       {std::string("nonsense\r\n\r\n"), std::string("GET /metrics\r\n\r\n"), std::string("GET /metrics HTTP/1.1\n"),
+        std::string("GET  /metrics  HTTP/1.1 x\r\n\r\n"),
+        std::string("GET /met\0rics HTTP/1.1\r\nHost: x\r\n\r\n", 35)}) {
     CAPTURE(request);
     const Answer answer = parse(Client(exposer.port()).send(request).receive());
     CHECK(answer.status == 400);
@@ -245,10 +245,24 @@ TEST_CASE("what is not HTTP is refused", "[exposer]") {
   }
 }
 
-TEST_CASE("old and hand-typed requests are answered", "[exposer]") {
+TEST_CASE("another major version of HTTP is refused", "[exposer]") {
+  const Exposer exposer(pages(small_page), {.listen = any_port});
+  const Answer answer = parse(Client(exposer.port()).send("GET /metrics HTTP/3.0\r\n\r\n").receive());
+  CHECK(answer.status == 505);
+  CHECK(answer.header("Connection") == "close");
+  CHECK(answer.header("Content-Type") == "text/plain; charset=utf-8");
+}
+
+TEST_CASE("a line that ends in LF alone is refused at once", "[exposer]") {
+  const Exposer exposer(pages(small_page), {.listen = any_port});
+  Client client(exposer.port());
+  CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: x\n").answer().status == 400);
+  CHECK(client.is_closed());
+}
+
+TEST_CASE("old requests, and requests in pieces, are answered", "[exposer]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   CHECK(Client(exposer.port()).send("GET /metrics HTTP/1.0\r\n\r\n").answer().body == "up 1\n");
-  CHECK(Client(exposer.port()).send("GET /metrics HTTP/1.1\n\n").answer().body == "up 1\n");
   Client in_pieces(exposer.port());
   for (const char c : std::string_view("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")) in_pieces.send({&c, 1});
   CHECK(in_pieces.answer().body == "up 1\n");
@@ -263,7 +277,9 @@ TEST_CASE("a body is neither read nor waited for", "[exposer]") {
   CHECK(Clock::now() - start < 1s);
   // One that comes all the same does not cost the client the answer.
   const std::string body(100'000, 'x');
-  CHECK(parse(Client(exposer.port()).send("POST /metrics HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + body).receive())
+  CHECK(parse(Client(exposer.port())
+                  .send("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + body)
+                  .receive())
             .status == 405);
 }
 
@@ -390,7 +406,8 @@ TEST_CASE("clients that do not read their answers do not delay a scrape", "[expo
       {.listen = any_port});
   std::vector<Client> clients;
   for (int i = 0; i < 36; ++i) {
-    clients.emplace_back(exposer.port(), AF_INET, 4096).send("GET /metrics HTTP/1.1\r\nAccept: large\r\n\r\n");
+    clients.emplace_back(exposer.port(), AF_INET, 4096)
+        .send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: large\r\n\r\n");
   }
   CHECK(soon([&] { return made >= 32; }));
   CHECK(soon([&] { return time_to_scrape(exposer) < 1s; }));
@@ -401,7 +418,7 @@ TEST_CASE("clients that do not read their answers do not delay a scrape", "[expo
 TEST_CASE("clients that do not close do not delay a scrape", "[exposer]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   Crowd crowd(exposer, 60);
-  crowd.send("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n");  // and holds its side of the connections
+  crowd.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");  // and holds its side of the connections
   CHECK(time_to_scrape(exposer) < 1s);
 }
 
@@ -415,7 +432,7 @@ TEST_CASE("one request more than may be seen to is told to come again", "[expose
                         }),
                         {.listen = any_port, .max_concurrent_scrapes = 5});
   std::vector<Client> clients;
-  const auto one_more = [&] { clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\n\r\n"); };
+  const auto one_more = [&] { clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); };
   for (int i = 1; i <= 3; ++i) {
     one_more();
     CHECK(soon([&] { return inside == i; }));
@@ -448,7 +465,7 @@ TEST_CASE("a client that goes away in mid-answer harms nobody", "[exposer]") {
     for (int i = 1; i <= 10; ++i) {
       {
         Client client(exposer.port(), AF_INET, 4096);
-        client.send("GET /metrics HTTP/1.1\r\n\r\n");
+        client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         REQUIRE(soon([&] { return calls >= i; }));
       }
     }
@@ -462,10 +479,10 @@ TEST_CASE("a client that goes away in mid-answer harms nobody", "[exposer]") {
 TEST_CASE("an idle keep-alive client does not delay stop", "[exposer]") {
   Exposer exposer(pages(small_page), {.listen = any_port});
   Client client(exposer.port());
-  client.send("GET /metrics HTTP/1.1\r\n\r\n");
+  client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(client.answer().status == 200);  // and goes on holding its side of the connection
   std::vector<Client> more;
-  for (int i = 0; i < 10; ++i) more.emplace_back(exposer.port()).send("GET / HTTP/1.1\r\n\r\n");
+  for (int i = 0; i < 10; ++i) more.emplace_back(exposer.port()).send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(time_to_stop(exposer) < 300ms);
   CHECK(client.is_closed());
 }
@@ -480,7 +497,8 @@ TEST_CASE("silent and half-spoken clients do not delay stop", "[exposer]") {
     for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /met");
   }
   SECTION("half a header") {
-    for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nAccept: a");
+    for (int i = 0; i < 10; ++i)
+      clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: a");
   }
   std::this_thread::sleep_for(50ms);
   CHECK(time_to_stop(exposer) < 900ms);
@@ -514,7 +532,7 @@ TEST_CASE("a client that does not read its answer does not delay stop", "[expose
                   }),
                   {.listen = any_port});
   Client client(exposer.port(), AF_INET, 4096);
-  client.send("GET /metrics HTTP/1.1\r\n\r\n");
+  client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   REQUIRE(soon([&] { return asked.load(); }));
   std::this_thread::sleep_for(100ms);
   CHECK(time_to_stop(exposer) < 900ms);
@@ -529,7 +547,7 @@ TEST_CASE("stop lets an answer that is being made be finished", "[exposer]") {
                   }),
                   {.listen = any_port});
   Client client(exposer.port());
-  client.send("GET /metrics HTTP/1.1\r\n\r\n");
+  client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   REQUIRE(soon([&] { return asked.load(); }));
   exposer.stop();
   CHECK(client.answer().body == "up 1\n");
@@ -637,7 +655,7 @@ TEST_CASE("localhost is reached over IPv4", "[exposer]") {
 TEST_CASE("IPv6 works where the machine has it", "[exposer]") {
   if (!has_ipv6()) return;
   const auto get = [](const Exposer& exposer, int family) {
-    return Client(exposer.port(), family).send("GET /metrics HTTP/1.1\r\n\r\n").answer().body;
+    return Client(exposer.port(), family).send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").answer().body;
   };
   const Exposer literal(pages(small_page), {.listen = "[::1]:0"});
   CHECK(literal.url() == "http://[::1]:" + std::to_string(literal.port()) + "/metrics");
@@ -798,7 +816,7 @@ TEST_CASE("the endpoint outlives a shortage of descriptors", "[exposer]") {
   }
   std::optional<Client> client;
   client.emplace(exposer.port());  // takes the last descriptor, so that the endpoint finds none
-  client->send("GET /metrics HTTP/1.1\r\n\r\n");
+  client->send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   std::this_thread::sleep_for(100ms);
   for (const int descriptor : hoard) ::close(descriptor);
   ::setrlimit(RLIMIT_NOFILE, &limit);

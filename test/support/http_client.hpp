@@ -1,6 +1,6 @@
 #pragma once
 
-// A client of the endpoint that sends and receives exact bytes.
+// A client of an HTTP server of this machine that sends and receives exact bytes.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "quipu/exposer.hpp"
+#include "quipu/exposition.hpp"
 
 namespace http_client {
 
@@ -218,9 +219,12 @@ class Client {
 };
 
 /// Sends `request_line` and `fields`, each with its "\r\n", and reads to the end.
-inline Answer ask(const quipu::Exposer& exposer, const std::string& request_line, const std::string& fields = "") {
+inline Answer ask(std::uint16_t port, const std::string& request_line, const std::string& fields = "") {
   const std::string head = request_line + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields + "\r\n";
-  return parse(Client(exposer.port()).send(head).receive(), request_line.rfind("HEAD ", 0) == 0);
+  return parse(Client(port).send(head).receive(), request_line.rfind("HEAD ", 0) == 0);
+}
+inline Answer ask(const quipu::Exposer& exposer, const std::string& request_line, const std::string& fields = "") {
+  return ask(exposer.port(), request_line, fields);
 }
 
 /// Sanitizers make some things take seconds.
@@ -233,10 +237,29 @@ bool soon(Condition condition) {
   return false;
 }
 
+/// A page that is there already, as a stream of one piece.
+class WholePage final : public quipu::PageStream {
+ public:
+  explicit WholePage(quipu::Page page) : page_(std::move(page)) {}
+
+  [[nodiscard]] std::string_view content_type() const noexcept override { return page_.content_type; }
+  [[nodiscard]] std::string_view next() override {
+    return std::exchange(is_taken_, true) ? std::string_view() : std::string_view(page_.body);
+  }
+
+ private:
+  const quipu::Page page_;
+  bool is_taken_ = false;
+};
+
+inline std::unique_ptr<quipu::PageStream> stream_of(quipu::Page page) {
+  return std::make_unique<WholePage>(std::move(page));
+}
+
 /// A source of whole pages, each made from the Accept header.
 template <class Make>
 quipu::PageSource pages(Make make) {
-  return [make](const quipu::ScrapeRequest& request) { return quipu::open_page(make(request.accept)); };
+  return [make](const quipu::ScrapeRequest& request) { return stream_of(make(request.accept)); };
 }
 
 inline quipu::Page small_page(std::string_view = {}) { return {std::string(text_type), "up 1\n"}; }

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "quipu/counter.hpp"
+#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/family/definition.hpp"
+#include "quipu/detail/family/series_table.hpp"
+#include "quipu/error.hpp"
+#include "quipu/gauge.hpp"
+#include "quipu/histogram.hpp"
+#include "quipu/label.hpp"
+#include "quipu/metric_options.hpp"
+#include "quipu/native_histogram.hpp"
+#include "quipu/sample.hpp"
+#include "quipu/stateset.hpp"
+
+namespace quipu::detail {
+
+/// What a registry knows of an instrument. A new one is a specialisation here, and a CellKind if the cells of its
+/// series are used in a new way.
+///
+/// `definition(options)` is what a family of it is registered as, but for labels that the options do not name. Throws
+/// RegistrationError. `make(series, table)` is the instrument that writes a series of that table.
+template <class Instrument>
+struct InstrumentTraits {
+  static_assert(!std::is_same_v<Instrument, Instrument>,
+                "this instrument has no specialisation of quipu::detail::InstrumentTraits with "
+                "definition(options) and make(series, table)");
+};
+
+/// What the options of all instruments say. Those of a stateset have no unit.
+template <class Options>
+[[nodiscard]] Definition common_definition(MetricType type, CellKind cells, const Options& options) {
+  Definition made{
+      .type = type, .cells = cells, .name = std::string(options.name.text()), .help = std::string(options.help)};
+  if constexpr (requires { options.unit; }) made.unit = options.unit;
+  return made;
+}
+
+template <>
+struct InstrumentTraits<Counter> {
+  [[nodiscard]] static Definition definition(const MetricOptions& options) {
+    return common_definition(MetricType::counter, CellKind::whole, options);
+  }
+  [[nodiscard]] static Counter make(CellRef series, const SeriesTable&) noexcept { return Counter(series); }
+};
+
+template <>
+struct InstrumentTraits<FractionalCounter> {
+  [[nodiscard]] static Definition definition(const MetricOptions& options) {
+    return common_definition(MetricType::counter, CellKind::real, options);
+  }
+  [[nodiscard]] static FractionalCounter make(CellRef series, const SeriesTable&) noexcept {
+    return FractionalCounter(series);
+  }
+};
+
+template <>
+struct InstrumentTraits<Gauge> {
+  [[nodiscard]] static Definition definition(const MetricOptions& options) {
+    return common_definition(MetricType::gauge, CellKind::gauge, options);
+  }
+  [[nodiscard]] static Gauge make(CellRef series, const SeriesTable&) noexcept { return Gauge(series); }
+};
+
+template <class State>
+struct InstrumentTraits<StateSet<State>> {
+  [[nodiscard]] static Definition definition(const StateSetOptions<State>& options) {
+    Definition made = common_definition(MetricType::stateset, CellKind::states, options);
+    made.columns = {LabelTraits<State>::column};
+    if (!options.first) return made;
+    const auto first = static_cast<std::uint64_t>(*options.first);
+    if (first >= StateSet<State>::size) {
+      throw RegistrationError("cannot register stateset " + made.name + ": the state it begins in, " +
+                              std::to_string(first) + ", has no name");
+    }
+    made.first_states = std::uint64_t{1} << first;
+    return made;
+  }
+  [[nodiscard]] static StateSet<State> make(CellRef series, const SeriesTable&) noexcept {
+    return StateSet<State>(series);
+  }
+};
+
+template <>
+struct InstrumentTraits<Histogram> {
+  [[nodiscard]] static Definition definition(const HistogramOptions& options) {
+    Definition made = common_definition(MetricType::histogram, CellKind::histogram, options);
+    made.bounds.assign(options.buckets.bounds().begin(), options.buckets.bounds().end());
+    return made;
+  }
+  [[nodiscard]] static Histogram make(CellRef series, const SeriesTable& table) noexcept {
+    return Histogram(series, *table.layout());
+  }
+};
+
+template <>
+struct InstrumentTraits<NativeHistogram> {
+  [[nodiscard]] static Definition definition(const NativeHistogramOptions& options) {
+    Definition made = common_definition(MetricType::histogram, CellKind::native, options);
+    made.native = native_spec(options);
+    if (options.buckets) made.bounds.assign(options.buckets->bounds().begin(), options.buckets->bounds().end());
+    return made;
+  }
+  [[nodiscard]] static NativeHistogram make(CellRef series, const SeriesTable&) noexcept {
+    return NativeHistogram(series);
+  }
+};
+
+}  // namespace quipu::detail

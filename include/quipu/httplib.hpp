@@ -1,0 +1,223 @@
+#pragma once
+
+#include <httplib.h>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "quipu/batch.hpp"
+#include "quipu/detail/exposition/scrape_time.hpp"
+#include "quipu/exposition.hpp"
+#include "quipu/family.hpp"
+#include "quipu/registry.hpp"
+#include "quipu/requests.hpp"
+
+/// For programs that serve HTTP with cpp-httplib: the page of metrics on the program's own server, and metrics of its
+/// handlers.
+///
+///     httplib::Server server;
+///     quipu::mount(server, registry, "/metrics");
+///
+///     quipu::HttpServerMetrics metrics(registry.subsystem("http"));
+///     server.Get("/cart/(\\d+)", metrics.handler("/cart/:id", show_cart));
+///
+/// Everything here is compiled with the program's own httplib.h, any version from 0.11 to 0.53. quipu's libraries do
+/// not contain httplib, and do not care which version the program has.
+namespace quipu {
+
+namespace detail {
+
+/// The fields of that name as one list, which is what several of them mean.
+inline std::string joined_fields(const httplib::Request& request, const std::string& name) {
+  std::string list;
+  const auto [first, last] = request.headers.equal_range(name);
+  for (auto field = first; field != last; ++field) {
+    if (!list.empty()) list += ", ";
+    list += field->second;
+  }
+  return list;
+}
+
+/// A page whose first two pieces are made, and which is sent as the client takes it.
+class PageSender {
+ public:
+  explicit PageSender(std::unique_ptr<PageStream> page) : page_(std::move(page)), first_(page_->next()) {
+    if (!first_.empty()) next_ = page_->next();
+  }
+
+  [[nodiscard]] bool is_one_piece() const noexcept { return next_.empty(); }
+  /// The whole page in one piece.
+  [[nodiscard]] std::string take_whole() {
+    for (; !next_.empty(); next_ = page_->next()) first_ += next_;
+    return std::move(first_);
+  }
+
+  /// Sends one piece, or the end. False breaks the connection off, so that nobody takes half a page for a whole one.
+  bool send_some(httplib::DataSink& sink) noexcept try {
+    if (!first_.empty()) {
+      const bool is_sent = sink.write(first_.data(), first_.size());
+      first_ = {};
+      return is_sent;
+    }
+    if (next_.empty()) {
+      sink.done();
+      return true;
+    }
+    if (!sink.write(next_.data(), next_.size())) return false;
+    next_ = page_->next();
+    return true;
+  } catch (...) {
+    return false;
+  }
+
+ private:
+  const std::unique_ptr<PageStream> page_;
+  std::string first_;
+  std::string_view next_{};  // comes after `first_`; empty at the end
+};
+
+inline void answer_with_page(const PageSource& source, const httplib::Request& request, httplib::Response& response) {
+  // A page is of one moment: parts of two pages make none.
+  if (!request.ranges.empty()) {
+    response.status = 416;
+    return;
+  }
+  constexpr std::size_t max_families = 256;
+  std::vector<std::string> families;
+  const auto [first, last] = request.params.equal_range("name[]");
+  for (auto name = first; name != last; ++name) families.push_back(name->second);
+  if (families.size() > max_families) {
+    response.status = 400;
+    response.set_content("Too many names.\n", "text/plain; charset=utf-8");
+    return;
+  }
+
+  const std::string accept = joined_fields(request, "Accept");
+  const auto time = scrape_time(request.get_header_value("X-Prometheus-Scrape-Timeout-Seconds"));
+  auto page = source({.accept = accept, .families = families, .deadline = std::chrono::steady_clock::now() + time});
+  if (!page) throw std::runtime_error("no page");
+  const std::string content_type(page->content_type());
+  if (content_type.find_first_of("\r\n") != content_type.npos) throw std::runtime_error("not a content type");
+  auto sender = std::make_shared<PageSender>(std::move(page));
+
+  // HTTP/1.0 knows no chunks, without which the end of the connection would not tell whether the page is whole.
+  if (sender->is_one_piece() || request.version == "HTTP/1.0") {
+    response.set_content(sender->take_whole(), content_type);
+  } else {
+    response.set_chunked_content_provider(
+        content_type, [sender](std::size_t, httplib::DataSink& sink) { return sender->send_some(sink); });
+  }
+  response.set_header("Vary", "Accept, Accept-Encoding");
+  response.set_header("Accept-Ranges", "none");
+}
+
+/// The pattern that matches `path` and nothing else. httplib takes a pattern with "/:" for another kind.
+inline std::string pattern_of(std::string_view path) {
+  std::string pattern;
+  for (const char c : path) {
+    if (std::string_view("\\^$.*+?()[]{}|:").find(c) != std::string_view::npos) pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
+}  // namespace detail
+
+/// Serves what `source` makes at `path`, for GET and HEAD, on the threads of `server`. The path is matched as it is,
+/// not as a pattern.
+///
+/// The answer is what `Exposer` would send. Of all formats, the one that the Accept fields of the request prefer is
+/// taken. `?name[]=FAMILY`, any number of times up to 256, asks for these families only.
+/// X-Prometheus-Scrape-Timeout-Seconds, or else 10 seconds, less up to half a second, is the deadline of the scrape.
+/// A page that takes more than one piece is sent while it is made, in chunks, so that it takes little memory, however
+/// long it is. (HTTP/1.0 has no chunks, and gets the page as a whole.) What `source` throws before the second piece is
+/// made becomes a 500 without details; later, the connection is broken off, so that nobody takes the page for a whole
+/// one. Requests for a part of the page get 416. Compression is left to httplib, which compresses if it was built so.
+///
+/// As `server.Get()`, to be called before the server listens. A program that also wants to answer while all threads of
+/// its server are busy, or while it shuts down, has an `Exposer`. Throws what `server.Get()` throws.
+inline void mount(httplib::Server& server, PageSource source, std::string_view path = "/metrics") {
+  server.Get(detail::pattern_of(path),
+             [source = std::move(source)](const httplib::Request& request, httplib::Response& response) {
+               try {
+                 detail::answer_with_page(source, request, response);
+               } catch (...) {
+                 response.status = 500;
+                 response.set_content("The page could not be made.\n", "text/plain; charset=utf-8");
+               }
+             });
+}
+/// Serves `registry`, whose metrics stay alive as long as the server.
+inline void mount(httplib::Server& server, const Registry& registry, std::string_view path = "/metrics") {
+  mount(server, page_source(registry), path);
+}
+
+/// Counts and times what handlers of an httplib::Server do: requests_total{method,route,code},
+/// request_duration_seconds{method,route} and requests_in_flight{method,route}.
+///
+/// `route` is what the program says, never the path that was asked for: clients choose those, and each one would be a
+/// new series. Methods are those that httplib knows.
+///
+/// A request lasts as long as its handler. The time to send the answer is not included: httplib sends it afterwards,
+/// also what a content provider makes.
+///
+/// A handle that keeps the families' memory alive, as do the handlers. Thread-safe. A request costs three look-ups by
+/// text and two clock reads.
+class HttpServerMetrics {
+ public:
+  /// Registers the families as a batch. Throws RegistrationError.
+  explicit HttpServerMetrics(const Scope& scope, const RequestOptions& options = {})
+      : HttpServerMetrics(batch<HttpServerMetrics>(scope, "", detail::RequestDefinitions(options))) {}
+  /// For batch().
+  HttpServerMetrics(const Scope& scope, const detail::RequestDefinitions& definitions)
+      : total_(scope.counter<Text, Text, int>(definitions.total, "method", "route", "code")),
+        duration_(scope.histogram(definitions.duration, "method", "route")),
+        in_flight_(scope.gauge(definitions.in_flight, "method", "route")) {}
+
+  /// A handler that does what `handle` does, and counts it. Its code is the status that `handle` has set; 200 when it
+  /// has set none; 500 when it throws, whatever the server's exception handler makes of that. What it throws goes on.
+  [[nodiscard]] httplib::Server::Handler handler(std::string route, httplib::Server::Handler handle) const {
+    return [metrics = *this, route = std::move(route), handle = std::move(handle)](const httplib::Request& request,
+                                                                                   httplib::Response& response) {
+      metrics.measure(route, request, response, [&] { handle(request, response); });
+    };
+  }
+  /// The same for a handler that reads the content of the request itself.
+  [[nodiscard]] httplib::Server::HandlerWithContentReader handler(
+      std::string route, httplib::Server::HandlerWithContentReader handle) const {
+    return [metrics = *this, route = std::move(route), handle = std::move(handle)](
+               const httplib::Request& request, httplib::Response& response, const httplib::ContentReader& content) {
+      metrics.measure(route, request, response, [&] { handle(request, response, content); });
+    };
+  }
+
+ private:
+  using Text = std::string_view;
+
+  template <class Handle>
+  void measure(const std::string& route, const httplib::Request& request, const httplib::Response& response,
+               Handle handle) const {
+    const auto in_flight = in_flight_(request.method, route).track();
+    const auto timer = duration_(request.method, route).time();
+    try {
+      handle();
+    } catch (...) {
+      total_(request.method, route, 500).inc();
+      throw;
+    }
+    // httplib makes a status that is not set 200 later.
+    total_(request.method, route, response.status > 0 ? response.status : 200).inc();
+  }
+
+  CounterFamily<Text, Text, int> total_;
+  HistogramFamily<Text, Text> duration_;
+  GaugeFamily<Text, Text> in_flight_;
+};
+
+}  // namespace quipu

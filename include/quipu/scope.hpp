@@ -1,0 +1,222 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "quipu/collector.hpp"
+#include "quipu/detail/family/definition.hpp"
+#include "quipu/detail/family/instrument_traits.hpp"
+#include "quipu/error.hpp"
+#include "quipu/family.hpp"
+#include "quipu/metric_options.hpp"
+#include "quipu/name.hpp"
+#include "quipu/sample.hpp"
+
+namespace quipu {
+
+namespace detail {
+
+class RegistryCore;
+class OpenBatch;
+struct Batch;
+struct ScopeAccess;
+
+template <class>
+struct LabelNameFor {
+  using type = LabelName;
+};
+
+}  // namespace detail
+
+/// Where metrics are registered: a registry, or a part of one with a longer prefix.
+///
+/// Registering the same definition again gives the same family. A clash with another definition, a bad run-time name, a
+/// label used twice, `le` on a histogram, or a name that another family's samples have (`x_count` beside a histogram
+/// `x`) throws RegistrationError. Thread-safe. A handle that keeps the registry's memory alive.
+///
+/// Without label names a registration returns the instrument itself, which is on the page at 0 at once. With label
+/// names it returns the family. Label values are text unless types are given:
+/// `registry.counter<Method, int>({.name = "requests_total"}, "method", "code")`.
+class Scope {
+  using T = std::string_view;
+  using L = LabelName;
+
+ public:
+  [[nodiscard]] Counter counter(const MetricOptions& options) const { return single<Counter>(options); }
+  [[nodiscard]] FractionalCounter fractional_counter(const MetricOptions& options) const {
+    return single<FractionalCounter>(options);
+  }
+  [[nodiscard]] Gauge gauge(const MetricOptions& options) const { return single<Gauge>(options); }
+  [[nodiscard]] Histogram histogram(const HistogramOptions& options) const { return single<Histogram>(options); }
+  [[nodiscard]] NativeHistogram native_histogram(const NativeHistogramOptions& options) const {
+    return single<NativeHistogram>(options);
+  }
+
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] CounterFamily<LabelTypes...> counter(
+      const MetricOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<Counter, LabelTypes...>(options, {labels...});
+  }
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] FractionalCounterFamily<LabelTypes...> fractional_counter(
+      const MetricOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<FractionalCounter, LabelTypes...>(options, {labels...});
+  }
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0)
+      [[nodiscard]] GaugeFamily<LabelTypes...> gauge(const MetricOptions& options,
+                                                     typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<Gauge, LabelTypes...>(options, {labels...});
+  }
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] HistogramFamily<LabelTypes...> histogram(
+      const HistogramOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<Histogram, LabelTypes...>(options, {labels...});
+  }
+  template <class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] NativeHistogramFamily<LabelTypes...> native_histogram(
+      const NativeHistogramOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<NativeHistogram, LabelTypes...>(options, {labels...});
+  }
+
+  // One to four labels of text, without types. (Parameters of a deduced type could not be checked by the compiler.)
+  [[nodiscard]] auto counter(const MetricOptions& o, L a) const { return counter<T>(o, a); }
+  [[nodiscard]] auto counter(const MetricOptions& o, L a, L b) const { return counter<T, T>(o, a, b); }
+  [[nodiscard]] auto counter(const MetricOptions& o, L a, L b, L c) const { return counter<T, T, T>(o, a, b, c); }
+  [[nodiscard]] auto counter(const MetricOptions& o, L a, L b, L c, L d) const {
+    return counter<T, T, T, T>(o, a, b, c, d);
+  }
+  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a) const { return fractional_counter<T>(o, a); }
+  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a, L b) const {
+    return fractional_counter<T, T>(o, a, b);
+  }
+  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a, L b, L c) const {
+    return fractional_counter<T, T, T>(o, a, b, c);
+  }
+  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a, L b, L c, L d) const {
+    return fractional_counter<T, T, T, T>(o, a, b, c, d);
+  }
+  [[nodiscard]] auto gauge(const MetricOptions& o, L a) const { return gauge<T>(o, a); }
+  [[nodiscard]] auto gauge(const MetricOptions& o, L a, L b) const { return gauge<T, T>(o, a, b); }
+  [[nodiscard]] auto gauge(const MetricOptions& o, L a, L b, L c) const { return gauge<T, T, T>(o, a, b, c); }
+  [[nodiscard]] auto gauge(const MetricOptions& o, L a, L b, L c, L d) const {
+    return gauge<T, T, T, T>(o, a, b, c, d);
+  }
+  [[nodiscard]] auto histogram(const HistogramOptions& o, L a) const { return histogram<T>(o, a); }
+  [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b) const { return histogram<T, T>(o, a, b); }
+  [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b, L c) const {
+    return histogram<T, T, T>(o, a, b, c);
+  }
+  [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b, L c, L d) const {
+    return histogram<T, T, T, T>(o, a, b, c, d);
+  }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a) const { return native_histogram<T>(o, a); }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b) const {
+    return native_histogram<T, T>(o, a, b);
+  }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b, L c) const {
+    return native_histogram<T, T, T>(o, a, b, c);
+  }
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b, L c, L d) const {
+    return native_histogram<T, T, T, T>(o, a, b, c, d);
+  }
+
+  /// The states of something, one of them or any: `registry.stateset<Phase>({.name = "phase", .first = Phase::start})`.
+  template <class State>
+  [[nodiscard]] StateSet<State> stateset(const StateSetOptions<State>& options) const {
+    return single<StateSet<State>>(options);
+  }
+  template <class State, class... LabelTypes>
+  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] StateSetFamily<State, LabelTypes...> stateset(
+      const StateSetOptions<State>& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
+    return family<StateSet<State>, LabelTypes...>(options, {labels...});
+  }
+  template <class State>
+  [[nodiscard]] auto stateset(const StateSetOptions<State>& o, L a) const {
+    return stateset<State, T>(o, a);
+  }
+  template <class State>
+  [[nodiscard]] auto stateset(const StateSetOptions<State>& o, L a, L b) const {
+    return stateset<State, T, T>(o, a, b);
+  }
+
+  /// Facts that do not change, as label values: `registry.info({.name = "build_info"}, {{"version", "1.2"}})`. On the
+  /// page of scrapes that begin from now on, as a series that is 1. Registered again with other values, it is a second
+  /// series.
+  void info(const InfoOptions& options, std::initializer_list<InfoLabel> labels) const {
+    info(options, std::span(labels.begin(), labels.size()));
+  }
+  void info(const InfoOptions& options, std::span<const InfoLabel> labels) const;
+
+  /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock,
+  /// by several threads at once if there are several scrapes at once; what it throws costs its own series on that page.
+  /// Several callbacks may share a family if their labels have the same names and different values.
+  [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::function<double()> read) const {
+    return callback(MetricType::gauge, options, {}, std::move(read));
+  }
+  [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+                                            std::function<double()> read) const {
+    return callback(MetricType::gauge, options, labels, std::move(read));
+  }
+  /// The same for a total that something else counts; it must never go down.
+  [[nodiscard]] Registration counter_callback(const MetricOptions& options, std::function<double()> read) const {
+    return callback(MetricType::counter, options, {}, std::move(read));
+  }
+  [[nodiscard]] Registration counter_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+                                              std::function<double()> read) const {
+    return callback(MetricType::counter, options, labels, std::move(read));
+  }
+
+  /// Reads `collector` at each scrape, until the registration ends. The registration must end before the collector
+  /// does.
+  [[nodiscard]] Registration add(Collector& collector) const;
+  /// The same for a collector that the registration keeps until it ends.
+  [[nodiscard]] Registration add(std::shared_ptr<Collector> collector) const;
+
+  /// The same registry with a longer prefix: `registry.subsystem("db").counter({.name = "queries_total"})`.
+  [[nodiscard]] Scope subsystem(MetricPrefix prefix) const;
+
+ protected:
+  Scope(std::shared_ptr<detail::RegistryCore> core, std::string prefix,
+        std::shared_ptr<detail::Batch> batch = nullptr) noexcept
+      : core_(std::move(core)), prefix_(std::move(prefix)), batch_(std::move(batch)) {}
+
+ private:
+  friend detail::OpenBatch;
+  friend detail::ScopeAccess;
+
+  /// `labels` come after the label names that the definition has already.
+  [[nodiscard]] std::shared_ptr<detail::FamilyCore> add_family(detail::Definition definition,
+                                                               std::initializer_list<LabelName> labels,
+                                                               std::size_t closed_size, std::size_t max_series) const;
+
+  template <class Instrument, class Options>
+  [[nodiscard]] Instrument single(const Options& options) const {
+    const auto core = add_family(detail::InstrumentTraits<Instrument>::definition(options), {}, 0, 1);
+    return detail::InstrumentTraits<Instrument>::make(core->the_only_series(), core->series);
+  }
+
+  template <class Instrument, class... LabelTypes, class Options>
+  [[nodiscard]] Family<Instrument, LabelTypes...> family(const Options& options,
+                                                         std::initializer_list<LabelName> labels) const {
+    auto made = detail::InstrumentTraits<Instrument>::definition(options);
+    made.columns.insert(made.columns.begin(), {detail::LabelTraits<LabelTypes>::column...});
+    return Family<Instrument, LabelTypes...>(
+        add_family(std::move(made), labels, detail::closed_combinations<LabelTypes...>, options.max_series));
+  }
+
+  [[nodiscard]] Registration callback(MetricType type, const MetricOptions& options,
+                                      std::initializer_list<CallbackLabel> labels, std::function<double()> read) const;
+
+  std::shared_ptr<detail::RegistryCore> core_;
+  std::string prefix_;                    // with the underscore that joins it
+  std::shared_ptr<detail::Batch> batch_;  // that what is registered belongs to, while it is open; null for none
+};
+
+}  // namespace quipu

@@ -1,0 +1,264 @@
+#include "registry/registry_core.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "base/utf8.hpp"
+#include "quipu/error.hpp"
+#include "registry/lint.hpp"
+
+namespace quipu::detail {
+namespace {
+
+bool is_wanted(std::span<const std::string> names, const std::string& name) {
+  return names.empty() || std::ranges::find(names, name) != names.end();
+}
+
+}  // namespace
+
+RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const RegistryOptions& options)
+    : const_labels_(std::move(const_labels)),
+      name_rules_(rules),
+      formats_{.open_metrics_2 = options.open_metrics_2, .created_lines = options.created_lines},
+      on_lint_(options.on_lint) {}
+
+std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
+                                                     std::size_t max_series, Batch* batch) {
+  check(definition, const_labels_, name_rules_);
+  std::unique_lock lock(mutex_);
+  const Batch* const open = nearest_open(batch);
+  if (const auto known = families_.find(definition.name); known != families_.end()) {
+    FamilyEntry& entry = known->second;
+    if (entry.instruments == nullptr || *entry.definition != definition) refuse_second(definition, entry);
+    if (open == nullptr) {
+      entry.batches.clear();
+    } else if (!entry.batches.empty() && std::ranges::find(entry.batches, open) == entry.batches.end()) {
+      entry.batches.push_back(open);
+    }
+    return entry.instruments;
+  }
+  auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, max_series);
+  const Definition& made = family->definition;
+  FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), family};
+  if (open != nullptr) entry.batches.push_back(open);
+  claim(made);
+  families_.emplace(made.name, std::move(entry));
+  lock.unlock();
+  report_lint(made);
+  return family;
+}
+
+/// Without the lock. The family is registered, whatever is said of it.
+void RegistryCore::report_lint(const Definition& definition) const {
+  if (!on_lint_) return;
+  const FamilyView family{.name = definition.name,
+                          .help = definition.help,
+                          .unit = definition.unit,
+                          .type = definition.type,
+                          .label_names = definition.label_names};
+  for (const std::string& advice : lint(family)) on_lint_(definition.name, advice);
+}
+
+void RegistryCore::refuse_second(const Definition& definition, const FamilyEntry& first) const {
+  throw RegistrationError(fmt::format(
+      "cannot register {}: the name is taken by {}{}; register the same definition, or choose another name",
+      describe(definition), describe(*first.definition), first.instruments == nullptr ? ", read by a collector" : ""));
+}
+
+void RegistryCore::claim(const Definition& definition) {
+  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+    for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) {
+      const auto taken = claims_[i].find(name);
+      if (taken == claims_[i].end()) continue;
+      throw RegistrationError(
+          fmt::format("cannot register {}: {}\"{}\" would be a sample of it, and is one of {}; choose another name",
+                      describe(definition),
+                      i == 0 ? "" : fmt::format("where names are escaped as {}, ", escaping_schemes[i].second), name,
+                      describe(*families_.at(taken->second).definition)));
+    }
+  }
+  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+    for (const std::string& name : sample_names(definition, escaping_schemes[i].first))
+      claims_[i].emplace(name, definition.name);
+  }
+}
+
+void RegistryCore::unclaim(const Definition& definition) {
+  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+    for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) claims_[i].erase(name);
+  }
+}
+
+std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std::string& prefix,
+                                                 std::unique_ptr<const std::vector<std::string>> fixed_labels,
+                                                 std::shared_ptr<Collector> owned, Batch* batch) {
+  std::vector<CollectedFamily> families;
+  for (FamilyDescription& described : collector.describe()) {
+    auto definition = std::make_shared<Definition>(Definition{.type = described.type,
+                                                              .cells = CellKind::real,
+                                                              .name = prefix + described.name,
+                                                              .help = to_utf8(described.help),
+                                                              .unit = std::move(described.unit),
+                                                              .label_names = std::move(described.labels)});
+    definition->columns.resize(definition->label_names.size(), {LabelType::text});
+    if (described.type != MetricType::counter && described.type != MetricType::gauge) {
+      throw RegistrationError(
+          fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
+    }
+    check(*definition, const_labels_, name_rules_);
+    families.push_back({std::move(definition), std::move(described.name)});
+  }
+  auto source = std::make_shared<Source>(collector, std::move(families), std::move(fixed_labels));
+
+  std::unique_lock lock(mutex_);
+  collectors_.reserve(collectors_.size() + 1);
+  std::size_t added = 0;
+  try {
+    for (const CollectedFamily& family : source->families()) {
+      add_to_families(family.definition, source);
+      ++added;
+    }
+  } catch (...) {
+    remove_from_families(*source, added);
+    throw;
+  }
+  collectors_.push_back({source, nearest_open(batch)});
+  source->belong_to(weak_from_this(), std::move(owned));
+  lock.unlock();
+  for (const CollectedFamily& family : source->families()) report_lint(*family.definition);
+  return source;
+}
+
+void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& definition,
+                                   const std::shared_ptr<Source>& source) {
+  const auto known = families_.find(definition->name);
+  if (known == families_.end()) {
+    claim(*definition);
+    families_.emplace(definition->name, FamilyEntry{definition, nullptr, {source}});
+    return;
+  }
+  FamilyEntry& entry = known->second;
+  if (entry.instruments != nullptr || *entry.definition != *definition) refuse_second(*definition, entry);
+  for (const auto& other : entry.sources) {
+    const bool is_other = source->fixed_labels() == nullptr || other->fixed_labels() == nullptr ||
+                          *source->fixed_labels() != *other->fixed_labels();
+    if (other == source || !is_other) {
+      throw RegistrationError(fmt::format("cannot register {}: a callback with the same label values reads it already",
+                                          describe(*definition)));
+    }
+  }
+  entry.sources.push_back(source);
+}
+
+/// Its first so many families.
+void RegistryCore::remove_from_families(const Source& source, std::size_t families) {
+  for (const CollectedFamily& family : std::span(source.families()).first(families)) {
+    const auto entry = families_.find(family.definition->name);
+    std::erase_if(entry->second.sources, [&](auto& other) { return other.get() == &source; });
+    if (!entry->second.sources.empty()) continue;
+    unclaim(*entry->second.definition);
+    families_.erase(entry);
+  }
+}
+
+void RegistryCore::remove_source(const Source& source) {
+  const std::lock_guard lock(mutex_);
+  if (std::erase_if(collectors_, [&](auto& collector) { return collector.source.get() == &source; }) == 0) return;
+  remove_from_families(source, source.families().size());
+}
+
+void RegistryCore::add_info(std::list<Info> info, Batch* batch) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (Batch* const open = nearest_open(batch)) return open->infos.splice(open->infos.end(), info);
+  }
+  auto& [family, key] = info.front();
+  if (family->series.find_or_create(key) == CellRef{}) throw std::bad_alloc();
+}
+
+void RegistryCore::close(Batch& batch) noexcept {
+  const std::lock_guard lock(mutex_);
+  batch.is_open = false;
+  Batch* const outer = nearest_open(&batch);
+  if (outer == nullptr) ++shown_batches_;
+  for (auto& [name, entry] : families_) {
+    const auto mark = std::ranges::find(entry.batches, &batch);
+    if (mark == entry.batches.end()) continue;
+    if (outer == nullptr) {
+      entry.batches.clear();
+      entry.shown_by = shown_batches_;
+    } else if (std::ranges::find(entry.batches, outer) == entry.batches.end()) {
+      *mark = outer;
+    } else {
+      entry.batches.erase(mark);
+    }
+  }
+  for (CollectorEntry& collector : collectors_) {
+    if (collector.batch == &batch) collector.batch = outer;
+  }
+  if (outer != nullptr) return outer->infos.splice(outer->infos.end(), batch.infos);
+  for (auto& [family, key] : batch.infos) static_cast<void>(family->series.find_or_create(key));
+  batch.infos.clear();
+}
+
+void RegistryCore::take_back(Batch& batch) noexcept {
+  // What families hold is given back without the lock, because that waits for guards.
+  std::map<std::string, FamilyEntry> families;
+  std::list<Info> infos;
+  const std::lock_guard lock(mutex_);
+  batch.is_open = false;
+  infos.swap(batch.infos);
+  for (auto next = families_.begin(); next != families_.end();) {
+    const auto entry = next++;
+    if (std::erase(entry->second.batches, &batch) == 0 || !entry->second.batches.empty()) continue;
+    unclaim(*entry->second.definition);
+    families.insert(families_.extract(entry));
+  }
+  // Collectors that are still there belong to registrations that are kept elsewhere.
+  std::erase_if(collectors_, [this, &batch](const CollectorEntry& collector) {
+    if (collector.batch != &batch) return false;
+    remove_from_families(*collector.source, collector.source->families().size());
+    return true;
+  });
+}
+
+RegistryCore::ScrapeStart RegistryCore::start_scrape(std::span<const std::string> names) const {
+  const std::lock_guard lock(mutex_);
+  ScrapeStart start{{}, shown_batches_, last_tag()};
+  for (const auto& [source, batch] : collectors_) {
+    if (batch != nullptr) continue;
+    const bool is_asked = names.empty() || std::ranges::any_of(source->families(), [names](const auto& family) {
+                            return is_wanted(names, family.definition->name);
+                          });
+    if (is_asked) start.sources.push_back(source);
+  }
+  return start;
+}
+
+std::vector<RegistryCore::FamilyEntry> RegistryCore::families_of(std::span<const std::string> names,
+                                                                 const ScrapeStart& start) const {
+  std::vector<FamilyEntry> wanted;
+  const std::lock_guard lock(mutex_);
+  wanted.reserve(names.empty() ? families_.size() : names.size());
+  for (const auto& [name, entry] : families_) {
+    const bool is_shown = entry.batches.empty() && entry.shown_by <= start.batches;
+    if (is_shown && is_wanted(names, name)) wanted.push_back(entry);
+  }
+  return wanted;
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> RegistryCore::overflows() const {
+  std::vector<std::pair<std::string, std::uint64_t>> result;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, entry] : families_) {
+    if (entry.instruments == nullptr || !entry.batches.empty()) continue;
+    const std::uint64_t overflows = entry.instruments->series.overflows();
+    if (overflows > 0) result.emplace_back(name, overflows);
+  }
+  return result;
+}
+
+}  // namespace quipu::detail

@@ -1,0 +1,83 @@
+#include "quipu/scope.hpp"
+
+#include <list>
+#include <utility>
+#include <vector>
+
+#include "base/utf8.hpp"
+#include "family/definition.hpp"
+#include "registry/registry_core.hpp"
+#include "registry/scope_access.hpp"
+
+namespace quipu {
+
+std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definition,
+                                                      std::initializer_list<LabelName> labels, std::size_t closed_size,
+                                                      std::size_t max_series) const {
+  definition.name.insert(0, prefix_);
+  definition.help = detail::to_utf8(definition.help);
+  for (const LabelName& label : labels) definition.label_names.emplace_back(label.text());
+  if (definition.type == MetricType::stateset) definition.label_names.push_back(definition.name);
+  return core_->add_family(std::move(definition), closed_size, max_series, batch_.get());
+}
+
+void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) const {
+  detail::Definition definition{
+      .type = MetricType::info, .name = std::string(options.name.text()), .help = std::string(options.help)};
+  std::list<detail::Info> info(1);
+  for (const auto& [name, value] : labels) {
+    definition.label_names.emplace_back(name.text());
+    definition.columns.push_back({detail::LabelType::text});
+    info.front().key.put(value);
+  }
+  info.front().family = add_family(std::move(definition), {}, 0, options.max_series);
+  core_->add_info(std::move(info), batch_.get());
+}
+
+Registration Scope::callback(MetricType type, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+                             std::function<double()> read) const {
+  FamilyDescription family{.name = std::string(options.name.text()),
+                           .help = std::string(options.help),
+                           .type = type,
+                           .unit = std::string(options.unit)};
+  std::vector<std::string> values;
+  for (auto& [name, value] : detail::owned(std::span(labels.begin(), labels.size()))) {
+    family.labels.push_back(std::move(name));
+    values.push_back(std::move(value));
+  }
+  auto fixed_labels = std::make_unique<const std::vector<std::string>>(values);
+  auto callback = detail::make_callback(std::move(family), std::move(values), std::move(read));
+  Collector& collector = *callback;
+  return Registration(
+      core_->add_source(collector, prefix_, std::move(fixed_labels), std::move(callback), batch_.get()));
+}
+
+Registration Scope::add(Collector& collector) const {
+  return Registration(core_->add_source(collector, prefix_, nullptr, nullptr, batch_.get()));
+}
+
+Registration Scope::add(std::shared_ptr<Collector> collector) const {
+  if (collector == nullptr) throw RegistrationError("cannot add a collector that is null");
+  Collector& added = *collector;
+  return Registration(core_->add_source(added, prefix_, nullptr, std::move(collector), batch_.get()));
+}
+
+Scope Scope::subsystem(MetricPrefix prefix) const {
+  return {core_, prefix_ + detail::joined(prefix.text(), core_->name_rules()), batch_};
+}
+
+namespace detail {
+
+std::shared_ptr<FamilyCore> ScopeAccess::add_family(const Scope& scope, Definition definition, std::size_t max_series) {
+  return scope.add_family(std::move(definition), {}, 0, max_series);
+}
+
+std::shared_ptr<FamilyCore> ScopeAccess::add_unprefixed(const Scope& scope, Definition definition,
+                                                        std::size_t max_series) {
+  return scope.core_->add_family(std::move(definition), 0, max_series, nullptr);
+}
+
+const std::shared_ptr<RegistryCore>& ScopeAccess::core(const Scope& scope) noexcept { return scope.core_; }
+
+}  // namespace detail
+}  // namespace quipu

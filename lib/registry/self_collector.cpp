@@ -1,0 +1,79 @@
+#include "registry/self_collector.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/exemplars.hpp"
+#include "quipu/thread_cell_budget.hpp"
+#include "registry/registry_core.hpp"
+
+namespace quipu::detail {
+namespace {
+
+class SelfCollector final : public Collector {
+ public:
+  explicit SelfCollector(RegistryCore& registry) : registry_(registry) {}
+
+  std::vector<FamilyDescription> describe() const override {
+    return {
+        {.name = "quipu_rejected_recordings_total",
+         .help = "Recordings in this process that made no sense and were not counted.",
+         .type = MetricType::counter,
+         .labels = {"reason"}},
+        {.name = "quipu_dropped_exemplars_total",
+         .help = "Exemplars in this process that were not kept; what they were examples of was counted.",
+         .type = MetricType::counter,
+         .labels = {"reason"}},
+        {.name = "quipu_thread_cell_bytes", .help = "Memory of this process in which threads count, out of a budget."},
+        {.name = "quipu_overflowed_lookups_total",
+         .help = "Lookups of new label values in a family that was full.",
+         .type = MetricType::counter,
+         .labels = {"family"}},
+        {.name = "quipu_collector_errors_total",
+         .help = "Collectors and callbacks that failed during a scrape.",
+         .type = MetricType::counter,
+         .labels = {"reason"}}};
+  }
+  void collect(Samples& samples) override {
+    const auto rejected = [](Rejection why) {
+      return rejections[static_cast<std::size_t>(why)].load(std::memory_order_relaxed);
+    };
+    samples.add("quipu_rejected_recordings_total", {"negative_step"}, rejected(Rejection::negative_step));
+    samples.add("quipu_rejected_recordings_total", {"not_a_number"}, rejected(Rejection::not_a_number));
+    samples.add("quipu_rejected_recordings_total", {"unknown_state"}, rejected(Rejection::unknown_state));
+    const auto dropped = [&](std::string_view reason, Dropped why) {
+      samples.add("quipu_dropped_exemplars_total", {reason},
+                  dropped_exemplars[static_cast<std::size_t>(why)].load(std::memory_order_relaxed));
+    };
+    dropped("bad_label", Dropped::bad_label);
+    dropped("busy", Dropped::busy);
+    dropped("no_room", Dropped::no_room);
+    dropped("not_utf8", Dropped::not_utf8);
+    dropped("too_long", Dropped::too_long);
+    const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
+      samples.add("quipu_collector_errors_total", {reason}, count.load(std::memory_order_relaxed));
+    };
+    errors("duplicate", registry_.errors().duplicates);
+    errors("exception", registry_.errors().exceptions);
+    errors("timeout", registry_.errors().timeouts);
+    samples.add("quipu_thread_cell_bytes", static_cast<std::uint64_t>(thread_cell_bytes()));
+    for (const auto& [family, count] : registry_.overflows()) {
+      samples.add("quipu_overflowed_lookups_total", {family}, count);
+    }
+  }
+
+ private:
+  RegistryCore& registry_;
+};
+
+}  // namespace
+
+std::shared_ptr<Collector> make_self_collector(RegistryCore& registry) {
+  return std::make_shared<SelfCollector>(registry);
+}
+
+}  // namespace quipu::detail
