@@ -35,8 +35,8 @@ class ProtobufEncoder final : public Encoder {
   /// its end; but a scrape may not take memory for a million series. Prometheus takes the series of several messages of
   /// one name for those of one family (test/exposition/protobuf_scrape.py asks it). Some other readers put families
   /// into a map by their names, where the last message takes the place of those before it. So the limit is as high as
-  /// it can be without a cost: some 1,500 counters or 500 histograms are one message. From 256 KiB on, a scrape takes twice as
-  /// long, for the memory that the system has to clear first.
+  /// it can be without a cost: some 1,500 counters or 500 histograms are one message. From 256 KiB on, a scrape takes
+  /// twice as long, for the memory that the system has to clear first.
   static constexpr std::size_t message_limit = std::size_t{128} * 1024;
 
  private:
