@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/name.hpp"
 #include "quipu/registry.hpp"
 
@@ -11,7 +12,7 @@ namespace detail {
 
 /// What is registered through its scope is on no page until its end, and on every one after that; or nothing of it is
 /// left, after take_back(). Thread-compatible; the scope and its copies are thread-safe.
-class OpenBatch {
+class QUIPU_EXPORT OpenBatch {
  public:
   /// Throws RegistrationError.
   OpenBatch(const Scope& scope, MetricPrefix subsystem);

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "quipu/detail/base/export.hpp"
+
 namespace quipu {
 
 /// A length of time in seconds, the unit of every duration on a page. Any std::chrono duration converts to it.
@@ -15,7 +17,7 @@ using Seconds = std::chrono::duration<double>;
 ///
 /// Bounds are finite and at most `max_count` in number; a trailing +Inf is accepted and dropped. Anything else throws
 /// RegistrationError. Thread-compatible.
-class Buckets {
+class QUIPU_EXPORT Buckets {
  public:
   static constexpr std::size_t max_count = 500;
 
@@ -32,20 +34,20 @@ class Buckets {
 namespace buckets {
 
 /// .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10: seconds of a network service, as in every Prometheus client.
-[[nodiscard]] Buckets defaults();
+[[nodiscard]] QUIPU_EXPORT Buckets defaults();
 
 /// `count` bounds: start, start + width, start + 2 width, … Needs width > 0 and count > 0.
-[[nodiscard]] Buckets linear(double start, double width, int count);
-[[nodiscard]] Buckets linear(Seconds start, Seconds width, int count);
+[[nodiscard]] QUIPU_EXPORT Buckets linear(double start, double width, int count);
+[[nodiscard]] QUIPU_EXPORT Buckets linear(Seconds start, Seconds width, int count);
 
 /// `count` bounds: start, start · factor, start · factor², … Needs start > 0, factor > 1 and count > 0.
-[[nodiscard]] Buckets exponential(double start, double factor, int count);
-[[nodiscard]] Buckets exponential(Seconds start, double factor, int count);
+[[nodiscard]] QUIPU_EXPORT Buckets exponential(double start, double factor, int count);
+[[nodiscard]] QUIPU_EXPORT Buckets exponential(Seconds start, double factor, int count);
 
 /// `count` bounds from min to max, each the same factor above the one before. The first and the last are min and max
 /// exactly. Needs 0 < min < max and count > 1.
-[[nodiscard]] Buckets exponential_range(double min, double max, int count);
-[[nodiscard]] Buckets exponential_range(Seconds min, Seconds max, int count);
+[[nodiscard]] QUIPU_EXPORT Buckets exponential_range(double min, double max, int count);
+[[nodiscard]] QUIPU_EXPORT Buckets exponential_range(Seconds min, Seconds max, int count);
 
 }  // namespace buckets
 }  // namespace quipu

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/sample.hpp"
 
 namespace quipu {
@@ -28,7 +29,7 @@ struct FamilyDescription {
 };
 
 /// Takes the values of one scrape from a collector.
-class Samples {
+class QUIPU_EXPORT Samples {
  public:
   /// Adds one series to a family, which is named as it was described. There are as many label values as the family has
   /// labels. Throws std::invalid_argument if the family was not described, or the number is another; the scrape then
@@ -45,7 +46,7 @@ class Samples {
 };
 
 /// Reads values that something else keeps, at the time of each scrape.
-class Collector {
+class QUIPU_EXPORT Collector {
  public:
   virtual ~Collector() = default;
   /// Called once, when it is added to a registry.
@@ -65,7 +66,7 @@ class Collector {
 /// being made (but not for the one it happens in), even if no scrape waits for them any more, so that what they use may
 /// be destroyed afterwards. Two collectors must not end each other. Movable; may outlive the registry.
 /// Thread-compatible.
-class [[nodiscard]] Registration {
+class [[nodiscard]] QUIPU_EXPORT Registration {
  public:
   Registration() noexcept = default;
   explicit Registration(std::shared_ptr<detail::Source> source) noexcept;

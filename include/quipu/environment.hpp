@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "quipu/config.hpp"
+#include "quipu/detail/base/export.hpp"
 #include "quipu/error.hpp"
 #include "quipu/registry.hpp"
 #if QUIPU_HAS_HTTP
@@ -18,7 +19,7 @@ namespace quipu {
 
 /// Environment variables do not say what they should. The message has a line for each: its name, what it says, what was
 /// expected.
-class EnvironmentError : public Error {
+class QUIPU_EXPORT EnvironmentError : public Error {
  public:
   using Error::Error;
 };
@@ -44,7 +45,7 @@ class EnvironmentError : public Error {
 ///
 /// The options that it gives refer to its texts, which must be there until the registry or the endpoint is made.
 /// Thread-compatible.
-class Environment {
+class QUIPU_EXPORT Environment {
  public:
   /// Reads the variables, now and only now; no other thread may change the environment meanwhile. Throws
   /// EnvironmentError for all that are wrong.

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <type_traits>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/sample.hpp"
 
 namespace quipu {
@@ -57,6 +58,6 @@ concept ExemplarMaker = std::is_invocable_r_v<Exemplar, Make&>;
 
 /// How long a series (or a bucket) does with an exemplar before it asks an ExemplarMaker for another; 1 s unless set, 0
 /// for no wait. For the whole process. Thread-safe.
-void set_exemplar_interval(std::chrono::milliseconds interval) noexcept;
+QUIPU_EXPORT void set_exemplar_interval(std::chrono::milliseconds interval) noexcept;
 
 }  // namespace quipu

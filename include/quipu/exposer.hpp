@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/error.hpp"
 #include "quipu/exposition.hpp"
 #include "quipu/route.hpp"
@@ -54,7 +55,7 @@ struct ExposerOptions {
 /// up, however many.
 ///
 /// Thread-safe, but for moving and destruction.
-class Exposer {
+class QUIPU_EXPORT Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
   explicit Exposer(const Registry& registry, ExposerOptions options = {});

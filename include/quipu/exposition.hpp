@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/scrape_request.hpp"
 
 namespace quipu {
@@ -19,7 +20,7 @@ struct Page {
 
 /// A page that is made piece by piece, while it is sent: the memory it takes does not depend on its length, and between
 /// two pieces it may rest. Thread-compatible.
-class PageStream {
+class QUIPU_EXPORT PageStream {
  public:
   virtual ~PageStream() = default;
   [[nodiscard]] virtual std::string_view content_type() const noexcept = 0;
@@ -33,21 +34,22 @@ class PageStream {
 ///
 /// Thread-safe. Never blocks a thread that records. A collector that throws costs its own families only.
 /// Throws std::bad_alloc, as does `next()`.
-[[nodiscard]] std::unique_ptr<PageStream> open_page(const Registry& registry, const ScrapeRequest& request = {});
+[[nodiscard]] QUIPU_EXPORT std::unique_ptr<PageStream> open_page(const Registry& registry,
+                                                                 const ScrapeRequest& request = {});
 
 /// The whole page at once, for programs that have their own web server; `Exposer` sends the same bytes.
 ///
 /// Thread-safe. Never blocks a thread that records. A collector that throws costs its own families only.
 /// Throws std::bad_alloc, in which case there is no page at all (answer 500).
-[[nodiscard]] Page render(const Registry& registry, std::string_view accept = {});
-[[nodiscard]] Page render(const Registry& registry, const ScrapeRequest& request);
+[[nodiscard]] QUIPU_EXPORT Page render(const Registry& registry, std::string_view accept = {});
+[[nodiscard]] QUIPU_EXPORT Page render(const Registry& registry, const ScrapeRequest& request);
 /// The same in the memory of an earlier page, which saves most of the time of a large one.
-void render(const Registry& registry, const ScrapeRequest& request, Page& into);
+QUIPU_EXPORT void render(const Registry& registry, const ScrapeRequest& request, Page& into);
 
 /// Begins the page of one scrape. Called from several threads at once. The request is good until it returns.
 using PageSource = std::function<std::unique_ptr<PageStream>(const ScrapeRequest&)>;
 
 /// A source that renders `registry` and keeps its metrics alive.
-[[nodiscard]] PageSource page_source(const Registry& registry);
+[[nodiscard]] QUIPU_EXPORT PageSource page_source(const Registry& registry);
 
 }  // namespace quipu

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "quipu/counter.hpp"
+#include "quipu/detail/base/export.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/instrument_traits.hpp"
 #include "quipu/detail/family/label_key.hpp"
@@ -23,7 +24,7 @@ namespace quipu {
 
 namespace detail {
 
-struct FamilyCore {
+struct QUIPU_EXPORT FamilyCore {
   FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series);
 
   /// Of a family without labels. Throws std::bad_alloc.
@@ -34,7 +35,8 @@ struct FamilyCore {
 };
 
 /// Calls remove(series) for each series for which should_remove(labels) says so. No lock is held meanwhile.
-std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remove)(void* context, Labels labels));
+QUIPU_EXPORT std::size_t remove_series_if(FamilyCore& core, void* context,
+                                          bool (*should_remove)(void* context, Labels labels));
 
 /// The number of combinations of closed labels; 0 if any label is open, or there are too many to index.
 template <class... LabelTypes>

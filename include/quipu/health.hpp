@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "quipu/collector.hpp"
+#include "quipu/detail/base/export.hpp"
 #include "quipu/error.hpp"
 #include "quipu/route.hpp"
 
@@ -130,7 +131,7 @@ struct HealthOptions {
 /// Thread-safe, but for destruction. Its threads, two and one for each check that takes long, get no signal of the
 /// program.
 /// In a forked child there are no checks: reports are of a program whose status is unknown, without components.
-class Health {
+class QUIPU_EXPORT Health {
  public:
   explicit Health(HealthOptions options = {});
   Health(const Health&) = delete;
@@ -170,6 +171,6 @@ class Health {
 /// The report as JSON: {"status", "timestamp", "version", "uptime", "components": {NAME: {"name", "status", "critical",
 /// "message", "last_checked", "duration", "details": {NAME: VALUE}}}}. Times are RFC 3339 in UTC with milliseconds, and
 /// null for never; `uptime` and `duration` are seconds, as numbers. A detail that is no finite number is null.
-[[nodiscard]] std::string to_json(const HealthReport& report);
+[[nodiscard]] QUIPU_EXPORT std::string to_json(const HealthReport& report);
 
 }  // namespace quipu

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/detail/base/utf8.hpp"
 
 namespace quipu {
@@ -39,9 +40,9 @@ constexpr bool is_label_name(std::string_view text) noexcept {
 }
 
 // Called only to stop a constant evaluation: the compiler's message shows their names.
-void a_metric_name_is_letters_digits_underscores_or_colons_and_begins_with_no_digit();
-void a_label_name_is_letters_digits_or_underscores_and_begins_with_no_digit_and_no_double_underscore();
-void a_name_is_not_empty_and_is_utf8();
+QUIPU_EXPORT void a_metric_name_is_letters_digits_underscores_or_colons_and_begins_with_no_digit();
+QUIPU_EXPORT void a_label_name_is_letters_digits_or_underscores_and_begins_with_no_digit_and_no_double_underscore();
+QUIPU_EXPORT void a_name_is_not_empty_and_is_utf8();
 
 }  // namespace detail
 

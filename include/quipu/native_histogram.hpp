@@ -3,6 +3,7 @@
 #include <chrono>
 #include <type_traits>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/detail/cells/cells.hpp"
 #include "quipu/detail/cells/native_cells.hpp"
 #include "quipu/histogram.hpp"
@@ -13,7 +14,7 @@ struct NativeHistogramOptions;
 
 namespace detail {
 /// Throws RegistrationError.
-[[nodiscard]] NativeSpec native_spec(const NativeHistogramOptions& options);
+[[nodiscard]] QUIPU_EXPORT NativeSpec native_spec(const NativeHistogramOptions& options);
 }  // namespace detail
 
 /// Counts observed values in buckets that nobody had to choose: each is wider than the one before by a constant factor,

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "quipu/buckets.hpp"
+#include "quipu/detail/base/export.hpp"
 #include "quipu/sample.hpp"
 
 /// Recording for code that must not know where the numbers go. It sees a Recorder; `main()` chooses the backends:
@@ -45,7 +46,7 @@ class RecordedLabels : public Labels {
 ///
 /// Called by several threads at once. What is thrown costs that recording in this backend only, and is counted (see
 /// Recorder::failures). Names and labels are good during the call.
-class RecorderBackend {
+class QUIPU_EXPORT RecorderBackend {
  public:
   virtual ~RecorderBackend() = default;
   virtual void increment(std::string_view name, std::uint64_t step, Labels labels) = 0;
@@ -60,7 +61,7 @@ class RecorderTimer;
 
 /// Records to each of its backends, in their order; to nowhere, if it has none. A handle: copies record to the same,
 /// and keep the backends. Thread-safe. Recording never throws, and takes as long as the backends take.
-class Recorder {
+class QUIPU_EXPORT Recorder {
  public:
   using Backends = std::vector<std::shared_ptr<RecorderBackend>>;
 
@@ -96,7 +97,7 @@ class Recorder {
 
 /// Measures time from its construction, by the steady clock: until the end of the scope, or until `stop()`. Movable.
 /// Thread-compatible.
-class [[nodiscard]] RecorderTimer {
+class [[nodiscard]] QUIPU_EXPORT RecorderTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
@@ -171,7 +172,7 @@ struct RegistryRecorderOptions {
 /// come in the usual order, it takes less than twice as long as a family's look-up of texts. The first recording of a
 /// name takes locks and registers it. A fork while another thread does that leaves its lock taken in the child, where
 /// new names then wait for it forever.
-class RegistryRecorder final : public RecorderBackend {
+class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
  public:
   /// Throws RegistrationError if `max_names` is out of range or a metric is described twice, and std::bad_alloc.
   explicit RegistryRecorder(const Scope& scope, RegistryRecorderOptions options = {});
@@ -201,7 +202,7 @@ class RegistryRecorder final : public RecorderBackend {
 ///
 /// Thread-safe; lines never mix. Recording allocates, and waits for those that write before it. A fork while another
 /// thread writes leaves its lock taken in the child.
-class JsonRecorder final : public RecorderBackend {
+class QUIPU_EXPORT JsonRecorder final : public RecorderBackend {
  public:
   /// To a stream, which stays where it is as long as this lives. While it is in use, only this writes to it, and it
   /// does not record here itself, as lines wait for each other. A line is counted as dropped if the stream fails or has

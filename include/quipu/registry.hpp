@@ -1,5 +1,6 @@
 #pragma once
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/registry_options.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/scope.hpp"
@@ -12,7 +13,7 @@ namespace quipu {
 /// What a scrape of it promises: a counter never goes down from one scrape to the next; a histogram's buckets, count
 /// and sum are of one moment; everything that happened before the scrape began (in the sense of the memory model) is on
 /// the page; and it never makes a thread that records wait.
-class Registry : public Scope {
+class QUIPU_EXPORT Registry : public Scope {
  public:
   /// Throws RegistrationError for a bad run-time prefix or label name, or a label given twice.
   explicit Registry(const RegistryOptions& options = {});

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "quipu/detail/base/export.hpp"
+
 namespace quipu {
 
 /// What a scrape sees: plain values, which refer to memory that lives as long as the call they are passed to.
@@ -123,7 +125,7 @@ struct HistogramSample {
 /// Is shown a registry: `family`, then every series of it, then the next family. Families come sorted by name, each
 /// once, and only with a series; series in a stable order, in which new ones may take the places of removed ones. All
 /// series of a family have the same label names, in the same order.
-class Visitor {
+class QUIPU_EXPORT Visitor {
  public:
   virtual ~Visitor() = default;
   virtual void family(const FamilyView& family) = 0;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "quipu/collector.hpp"
+#include "quipu/detail/base/export.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/instrument_traits.hpp"
 #include "quipu/error.hpp"
@@ -43,7 +44,7 @@ struct LabelNameFor {
 /// Without label names a registration returns the instrument itself, which is on the page at 0 at once. With label
 /// names it returns the family. Label values are text unless types are given:
 /// `registry.counter<Method, int>({.name = "requests_total"}, "method", "code")`.
-class Scope {
+class QUIPU_EXPORT Scope {
   using T = std::string_view;
   using L = LabelName;
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+
 namespace quipu {
 
 /// What one scrape asks for.

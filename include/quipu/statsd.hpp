@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "quipu/collector.hpp"
+#include "quipu/detail/base/export.hpp"
 #include "quipu/error.hpp"
 #include "quipu/recorder.hpp"
 #include "quipu/sample.hpp"
@@ -15,7 +16,7 @@
 namespace quipu {
 
 /// Nothing can be sent to that address, or with these options. The message names what was given and why not.
-class StatsdError : public Error {
+class QUIPU_EXPORT StatsdError : public Error {
  public:
   using Error::Error;
 };
@@ -77,7 +78,7 @@ struct StatsdStats {
 ///
 /// Thread-safe. Recording takes a lock, and allocates what is new since the last sending. In a forked child there is no
 /// thread that sends: what is recorded there is dropped, and counted, and its destruction sends nothing.
-class StatsdRecorder final : public RecorderBackend {
+class QUIPU_EXPORT StatsdRecorder final : public RecorderBackend {
  public:
   /// Throws StatsdError for an address that makes no sense, a host that does not resolve, an option out of its range,
   /// or if there can be no thread or no socket.

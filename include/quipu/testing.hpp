@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/error.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
@@ -32,7 +33,7 @@
 namespace quipu::testing {
 
 /// A page is not what its Content-Type says. The message has the number of the line, the line, and what is wrong.
-class ParseError : public Error {
+class QUIPU_EXPORT ParseError : public Error {
  public:
   ParseError(std::size_t line, const std::string& message) : Error(message), line_(line) {}
 
@@ -44,7 +45,7 @@ class ParseError : public Error {
 };
 
 /// A series is not on a page. The message has those that look like it.
-class NoSuchSeries : public Error {
+class QUIPU_EXPORT NoSuchSeries : public Error {
  public:
   using Error::Error;
 };
@@ -53,7 +54,7 @@ class NoSuchSeries : public Error {
 enum class FamilyType : std::uint8_t { untyped, counter, gauge, histogram, summary, gauge_histogram, info, stateset };
 
 /// As a TYPE line of OpenMetrics spells it, but "untyped", which is "unknown" there.
-[[nodiscard]] std::string_view to_string(FamilyType type) noexcept;
+[[nodiscard]] QUIPU_EXPORT std::string_view to_string(FamilyType type) noexcept;
 
 struct ParsedLabel {
   std::string name;
@@ -86,7 +87,7 @@ struct ParsedFamily {
 };
 
 /// Families and samples as they come on the page.
-struct ParsedPage {
+struct QUIPU_EXPORT ParsedPage {
   std::vector<ParsedFamily> families;
 
   /// Null if there is none of that name.
@@ -106,10 +107,10 @@ struct ParsedPage {
 ///
 /// https://prometheus.io/docs/instrumenting/exposition_formats/
 /// https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
-[[nodiscard]] ParsedPage read_page(std::string_view body, std::string_view content_type);
+[[nodiscard]] QUIPU_EXPORT ParsedPage read_page(std::string_view body, std::string_view content_type);
 
 /// The page of a registry, in the text format, with names as they are registered.
-[[nodiscard]] ParsedPage read_page(const Registry& registry);
+[[nodiscard]] QUIPU_EXPORT ParsedPage read_page(const Registry& registry);
 
 /// The labels of a series, in any order: `{{"method", "get"}, {"code", "200"}}`. Refers to what it is made of, and is
 /// used up by the call that it is given to.
@@ -130,13 +131,14 @@ class SeriesLabels {
 ///
 /// Throws NoSuchSeries with the series that there are of that name, or else the names that look alike. A double is
 /// exact to 2^53; `difference()` compares all digits.
-[[nodiscard]] double value_of(const ParsedPage& page, std::string_view name, SeriesLabels labels = {});
-[[nodiscard]] double value_of(const Registry& registry, std::string_view name, SeriesLabels labels = {});
+[[nodiscard]] QUIPU_EXPORT double value_of(const ParsedPage& page, std::string_view name, SeriesLabels labels = {});
+[[nodiscard]] QUIPU_EXPORT double value_of(const Registry& registry, std::string_view name, SeriesLabels labels = {});
 
 /// The same, none for a series that is not on the page.
-[[nodiscard]] std::optional<double> find_value(const ParsedPage& page, std::string_view name, SeriesLabels labels = {});
-[[nodiscard]] std::optional<double> find_value(const Registry& registry, std::string_view name,
-                                               SeriesLabels labels = {});
+[[nodiscard]] QUIPU_EXPORT std::optional<double> find_value(const ParsedPage& page, std::string_view name,
+                                                            SeriesLabels labels = {});
+[[nodiscard]] QUIPU_EXPORT std::optional<double> find_value(const Registry& registry, std::string_view name,
+                                                            SeriesLabels labels = {});
 
 /// One series of a histogram.
 struct ParsedHistogram {
@@ -153,8 +155,10 @@ struct ParsedHistogram {
 };
 
 /// The histogram of a name without suffix, and of labels without `le`. Throws NoSuchSeries as `value_of()`.
-[[nodiscard]] ParsedHistogram histogram_of(const ParsedPage& page, std::string_view name, SeriesLabels labels = {});
-[[nodiscard]] ParsedHistogram histogram_of(const Registry& registry, std::string_view name, SeriesLabels labels = {});
+[[nodiscard]] QUIPU_EXPORT ParsedHistogram histogram_of(const ParsedPage& page, std::string_view name,
+                                                        SeriesLabels labels = {});
+[[nodiscard]] QUIPU_EXPORT ParsedHistogram histogram_of(const Registry& registry, std::string_view name,
+                                                        SeriesLabels labels = {});
 
 /// The names of some families. Refers to what it is made of.
 using FamilyNames = std::initializer_list<std::string_view>;
@@ -174,10 +178,14 @@ using FamilyNames = std::initializer_list<std::string_view>;
 ///
 /// Throws ParseError if one of the two is not a page: `actual` as a string is one of the text format, and gets no such
 /// leave.
-[[nodiscard]] std::string difference(const Registry& actual, std::string_view expected, FamilyNames families = {});
-[[nodiscard]] std::string difference(std::string_view actual, std::string_view expected, FamilyNames families = {});
-[[nodiscard]] std::string difference(const ParsedPage& actual, std::string_view expected, FamilyNames families = {});
-[[nodiscard]] std::string difference(const ParsedPage& actual, const ParsedPage& expected, FamilyNames families = {});
+[[nodiscard]] QUIPU_EXPORT std::string difference(const Registry& actual, std::string_view expected,
+                                                  FamilyNames families = {});
+[[nodiscard]] QUIPU_EXPORT std::string difference(std::string_view actual, std::string_view expected,
+                                                  FamilyNames families = {});
+[[nodiscard]] QUIPU_EXPORT std::string difference(const ParsedPage& actual, std::string_view expected,
+                                                  FamilyNames families = {});
+[[nodiscard]] QUIPU_EXPORT std::string difference(const ParsedPage& actual, const ParsedPage& expected,
+                                                  FamilyNames families = {});
 
 /// An advice that a family does not follow, though every reader reads it.
 struct LintProblem {
@@ -191,7 +199,7 @@ struct LintProblem {
 /// abbreviated, a counter without "_total", suffixes and labels that are for other types, a type or a colon in a name,
 /// camelCase.
 /// https://prometheus.io/docs/practices/naming/
-[[nodiscard]] std::vector<LintProblem> lint(const ParsedPage& page);
-[[nodiscard]] std::vector<LintProblem> lint(const Registry& registry);
+[[nodiscard]] QUIPU_EXPORT std::vector<LintProblem> lint(const ParsedPage& page);
+[[nodiscard]] QUIPU_EXPORT std::vector<LintProblem> lint(const Registry& registry);
 
 }  // namespace quipu::testing

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/label.hpp"
 
 namespace quipu::detail {
@@ -27,7 +28,7 @@ template <class Word>
 /// lengths separate them: ("ab", "c") is not ("a", "bc").
 ///
 /// Built on the stack, to make or remove a series; values of more than about 500 bytes in all take it to the heap.
-class LabelKey {
+class QUIPU_EXPORT LabelKey {
  public:
   LabelKey() noexcept {}
   LabelKey(const LabelKey&) = delete;
@@ -105,7 +106,7 @@ class KeyCursor {
 };
 
 /// Shows keys as label values.
-class KeyReader {
+class QUIPU_EXPORT KeyReader {
  public:
   explicit KeyReader(std::span<const LabelColumn> columns) : columns_(columns), digits_(columns.size()) {}
 
@@ -144,7 +145,7 @@ struct HashSeed {
   std::uint64_t start;
   std::uint64_t secret;
 };
-[[nodiscard]] HashSeed random_seed();
+[[nodiscard]] QUIPU_EXPORT HashSeed random_seed();
 
 /// Multiplies to 128 bits and folds.
 [[nodiscard]] inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) noexcept {
@@ -188,8 +189,8 @@ template <class... Values>
 }
 
 /// The same of the values in a key.
-[[nodiscard]] std::uint32_t hash_of_key(HashSeed seed, std::span<const LabelColumn> columns,
-                                        std::span<const std::uint64_t> key) noexcept;
+[[nodiscard]] QUIPU_EXPORT std::uint32_t hash_of_key(HashSeed seed, std::span<const LabelColumn> columns,
+                                                     std::span<const std::uint64_t> key) noexcept;
 
 /// Whether `value` comes next in the key at `key`; moves on behind it if so.
 [[nodiscard]] inline bool is_next(const char*& key, std::uint64_t value) noexcept {

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "quipu/detail/base/export.hpp"
 #include "quipu/detail/cells/cells.hpp"
 #include "quipu/detail/cells/native_cells.hpp"
 #include "quipu/detail/family/label_key.hpp"
@@ -55,7 +56,7 @@ struct SeriesRef {
 /// being moved, and a miss is looked up again under the mutex. What is taken out, a series or a table that has become
 /// too small, is reused or freed only when all guards of that time have ended; where the system has no means for that,
 /// it is kept.
-class SeriesTable {
+class QUIPU_EXPORT SeriesTable {
  public:
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
 
