@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "exposition/encoder.hpp"
+#include "exposition/encoders.hpp"
 #include "quipu/registry.hpp"
 #include "registry/registry_core.hpp"
 #include "registry/scope_access.hpp"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "exposition/encoder.hpp"
+#include "exposition/format.hpp"
 #include "exposition/page_buffer.hpp"
 #include "quipu/detail/base/export.hpp"
 #include "quipu/sample.hpp"

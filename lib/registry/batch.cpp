@@ -1,6 +1,6 @@
-#include "registry/batch.hpp"
-
 #include "quipu/batch.hpp"
+
+#include "registry/batch.hpp"
 #include "registry/registry_core.hpp"
 
 namespace quipu::detail {

@@ -14,10 +14,11 @@
 #include "quipu/testing.hpp"
 #include "support/page.hpp"
 #include "support/sanitizers.hpp"
+#include "support/shown.hpp"
 
 namespace {
 
-using Key = page::Everything::Key;
+using Key = shown::Everything::Key;
 
 /// A registry with a runtime collector alone.
 quipu::Registry runtime_registry() {
@@ -25,10 +26,10 @@ quipu::Registry runtime_registry() {
 }
 
 double value(const quipu::Registry& registry, const Key& key) {
-  const page::Everything shown(registry);
-  const auto found = shown.values.find(key);
+  const auto values = shown::Everything(registry).values();
+  const auto found = values.find(key);
   INFO(key.front());
-  REQUIRE(found != shown.values.end());
+  REQUIRE(found != values.end());
   return found->second;
 }
 
@@ -101,9 +102,9 @@ TEST_CASE("without /proc the number of threads is left out alone") {
   const auto collector = quipu::detail::make_runtime_collector("/nonexistent/quipu");
   const auto registry = page::empty_registry();
   const auto registration = registry.add(*collector);
-  const page::Everything shown(registry);
-  CHECK(shown.values.count(threads) == 0);
-  CHECK(shown.values.count(user) == 1);
+  const auto values = shown::Everything(registry).values();
+  CHECK(values.count(threads) == 0);
+  CHECK(values.count(user) == 1);
 }
 
 #endif
@@ -115,7 +116,7 @@ TEST_CASE("what is allocated is in use, and free again when it is freed") {
   if (is_sanitized) return;  // they have an allocator of their own
   constexpr std::size_t megabyte = 1 << 20;
   const auto registry = runtime_registry();
-  static_cast<void>(page::Everything(registry));  // what the first scrape allocates for good
+  static_cast<void>(shown::Everything(registry));  // what the first scrape allocates for good
   // A scrape allocates something itself.
   constexpr double slack = 100'000;
 

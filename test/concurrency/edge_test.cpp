@@ -8,36 +8,18 @@
 #include <bit>
 #include <chrono>
 #include <cstdint>
-#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "catch.hpp"
+#include "support/page.hpp"
+#include "support/process.hpp"
 #include "support/sanitizers.hpp"
 
 // What threads that end, processes that fork, and memory that runs short do to the counts.
 
 namespace {
-
-quipu::Registry bare() { return quipu::Registry({.process_metrics = false, .self_metrics = false}); }
-
-/// Runs `body` in a child process; whether it returned true.
-template <class Body>
-bool in_child(Body body) {
-  const pid_t child = fork();
-  if (child == 0) _exit(body() ? 0 : 1);
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-std::size_t resident_bytes() {
-  std::size_t pages = 0;
-  std::ifstream statm("/proc/self/statm");
-  statm >> pages >> pages;
-  return pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-}
 
 /// Counts when its thread ends, at the latest moment that the language offers.
 struct CountsAtTheEnd {
@@ -52,7 +34,7 @@ struct CountsAtTheEnd {
 }  // namespace
 
 TEST_CASE("threads that come and go lose nothing and leave no memory behind") {
-  const auto registry = bare();
+  const auto registry = page::empty_registry();
   const auto counter = registry.counter({.name = "x_total"});
   const auto histogram = registry.histogram({.name = "h"});
   constexpr int threads = 4000;
@@ -76,7 +58,7 @@ TEST_CASE("threads that come and go lose nothing and leave no memory behind") {
 }
 
 TEST_CASE("what thread-locals count while they are destroyed is on the page") {
-  const auto registry = bare();
+  const auto registry = page::empty_registry();
   const auto counter = registry.counter({.name = "x_total"});
   const auto histogram = registry.histogram({.name = "h"});
   constexpr std::uint64_t threads = 50;
@@ -94,7 +76,7 @@ TEST_CASE("what thread-locals count while they are destroyed is on the page") {
 }
 
 TEST_CASE("a forked child goes on from its parent's values, and neither counts for the other") {
-  const auto registry = bare();
+  const auto registry = page::empty_registry();
   const auto counter = registry.counter({.name = "x_total"});
   const auto histogram = registry.histogram({.name = "h"});
   const auto gauge = registry.gauge({.name = "g"});
@@ -143,7 +125,7 @@ TEST_CASE("a forked child goes on from its parent's values, and neither counts f
 }
 
 TEST_CASE("a fork in the middle of other threads' observations does not stop the child's scrapes") {
-  const auto registry = bare();
+  const auto registry = page::empty_registry();
   const auto histogram = registry.histogram({.name = "h"});
   std::atomic<bool> is_over{false};
   std::thread busy([&] {
@@ -169,7 +151,7 @@ TEST_CASE("300 threads and 100,000 series stay inside the budget, and every coun
   static constexpr int rounds = 2;
   // In a child, as the budget is the process' own.
   CHECK(in_child([&] {
-    const auto registry = bare();
+    const auto registry = page::empty_registry();
     const auto family = registry.counter<int>({.name = "x_total", .max_series = series}, "n");
     std::vector<quipu::Counter> counters;
     for (int i = 0; i < series; ++i) counters.push_back(family(i));
@@ -199,7 +181,7 @@ TEST_CASE("300 threads and 100,000 series stay inside the budget, and every coun
 TEST_CASE("without any budget everything is counted all the same") {
   CHECK(in_child([&] {
     quipu::set_thread_cell_budget(0);
-    const auto registry = bare();
+    const auto registry = page::empty_registry();
     const auto counter = registry.counter({.name = "x_total"});
     const auto seconds = registry.fractional_counter({.name = "s_total"});
     const auto histogram = registry.histogram({.name = "h", .buckets = {1, 2}});
@@ -230,7 +212,7 @@ TEST_CASE("without any budget everything is counted all the same") {
 }
 
 TEST_CASE("a handle of a removed series never counts for the series that has its place now") {
-  const auto registry = bare();
+  const auto registry = page::empty_registry();
   const auto counters = registry.counter<int>({.name = "x_total"}, "n");
   const auto histograms = registry.histogram<int>({.name = "h", .buckets = {1}}, "n");
   const auto gauges = registry.gauge<int>({.name = "g"}, "n");
@@ -285,7 +267,7 @@ TEST_CASE("a handle of a removed series never counts for the series that has its
 }
 
 TEST_CASE("series that come and go do not make the memory grow") {
-  const auto registry = bare();
+  const auto registry = page::empty_registry();
   const auto counters = registry.counter({.name = "x_total"}, "peer");
   const auto histograms = registry.histogram({.name = "h"}, "peer");
   const auto churn = [&](int from, int to) {
@@ -309,7 +291,7 @@ TEST_CASE("series that come and go do not make the memory grow") {
 }
 
 TEST_CASE("a scrape that is held up makes no thread wait that records, or makes or removes series") {
-  const auto registry = bare();
+  const auto registry = page::empty_registry();
   const auto counters = registry.counter<int>({.name = "a_total"}, "n");
   const auto histogram = registry.histogram({.name = "b"});
   for (int n = 0; n < 1000; ++n) counters(n).inc();
@@ -346,7 +328,7 @@ TEST_CASE("a scrape that is held up makes no thread wait that records, or makes 
 }
 
 TEST_CASE("a gauge that was only added to can be set, and added to again") {
-  const auto registry = bare();
+  const auto registry = page::empty_registry();
   const auto gauge = registry.gauge({.name = "g"});
   for (int i = 0; i < 100; ++i) gauge.inc();
   std::thread([&] {
@@ -386,7 +368,7 @@ TEST_CASE("a reader that comes while a gauge is set for the first time sees the 
 }
 
 TEST_CASE("steps of a gauge that are not whole, or huge, are not rounded") {
-  const auto registry = bare();
+  const auto registry = page::empty_registry();
   const auto gauge = registry.gauge({.name = "g"});
   for (int i = 0; i < 20; ++i) gauge.add(0.25);
   CHECK(gauge.value() == 5);

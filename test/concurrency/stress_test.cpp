@@ -17,6 +17,7 @@
 #include "quipu/exemplar.hpp"
 #include "quipu/registry.hpp"
 #include "support/page.hpp"
+#include "support/shown.hpp"
 
 namespace {
 
@@ -557,7 +558,7 @@ TEST_CASE("series come and go while others count and scrape") {
   CHECK(total == counted);
   family.remove_if([](quipu::Labels labels) { return labels[0].value != "kept"; });
   CHECK(family.size() == kept);
-  CHECK(page::Everything(registry).duplicates == 0);
+  CHECK(shown::Everything(registry).duplicates() == 0);
 }
 
 TEST_CASE("families come while others count and scrape") {
@@ -592,10 +593,10 @@ TEST_CASE("families come while others count and scrape") {
   CHECK(watcher.went_down == 0);
   CHECK(watcher.torn == 0);
   CHECK(watcher.shown_twice == 0);
-  const page::Everything all(registry);
-  CHECK(all.values.size() == 2 * names);
-  CHECK(all.values.at({"family_0_events_total"}) == threads);
-  CHECK(std::ranges::all_of(all.values, [](const auto& item) { return item.second == threads; }));
+  const auto values = shown::Everything(registry).values();
+  CHECK(values.size() == 2 * names);
+  CHECK(values.at({"family_0_events_total"}) == threads);
+  CHECK(std::ranges::all_of(values, [](const auto& item) { return item.second == threads; }));
 }
 
 TEST_CASE("callbacks come and go during scrapes") {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "exposition/encoder.hpp"
+#include "exposition/encoders.hpp"
 #include "exposition/format.hpp"
 #include "family/escaping.hpp"
 #include "quipu/exposition.hpp"

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "exposition/encoder.hpp"
+#include "exposition/encoders.hpp"
 #include "quipu/sample.hpp"
 
 namespace {

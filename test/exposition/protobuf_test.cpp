@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "exposition/encoder.hpp"
+#include "exposition/encoders.hpp"
 #include "exposition/protobuf_encoder.hpp"
 #include "quipu/quipu.hpp"
 #include "support/page.hpp"

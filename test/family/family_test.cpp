@@ -15,6 +15,7 @@
 #include "catch.hpp"
 #include "quipu/registry.hpp"
 #include "support/page.hpp"
+#include "support/shown.hpp"
 
 namespace family_test {
 
@@ -278,9 +279,9 @@ TEST_CASE("texts that are the same when joined are different series") {
   CHECK(family.size() == values.size());
   step = 0;
   for (const auto& [a, b] : values) CHECK(family(a, b).value() == ++step);
-  const page::Everything all(registry);
-  CHECK(all.duplicates == 0);
-  CHECK(all.values.size() == values.size());
+  const shown::Everything all(registry);
+  CHECK(all.duplicates() == 0);
+  CHECK(all.values().size() == values.size());
 }
 
 TEST_CASE("numbers and texts do not mix in a key") {
@@ -332,11 +333,11 @@ TEST_CASE("label values of 10 kB and of every shorter size are told apart") {
     INFO(size);
     REQUIRE(family(std::string(size, 'a'), "z").value() == size);
   }
-  const page::Everything all(registry);
-  CHECK(all.duplicates == 0);
-  CHECK(all.values.at({"x_total", std::string(255, 'a'), "z"}) == 255);
-  CHECK(all.values.at({"x_total", std::string(254, 'a'), "z"}) == 254);
-  CHECK(all.values.at({"x_total", std::string(600, 'a'), "z"}) == 600);
+  const shown::Everything all(registry);
+  CHECK(all.duplicates() == 0);
+  CHECK(all.values().at({"x_total", std::string(255, 'a'), "z"}) == 255);
+  CHECK(all.values().at({"x_total", std::string(254, 'a'), "z"}) == 254);
+  CHECK(all.values().at({"x_total", std::string(600, 'a'), "z"}) == 600);
 }
 
 TEST_CASE("valid UTF-8 is left alone") {
@@ -524,14 +525,14 @@ TEST_CASE("an overflow series is shown once, also when it is asked for by name")
     const auto family = registry.counter<Outcome>({.name = "x_total", .max_series = 1}, "outcome");
     family(Outcome::overflow).inc(1);
     family(Outcome::good).inc(2);
-    CHECK(page::Everything(registry).duplicates == 0);
+    CHECK(shown::Everything(registry).duplicates() == 0);
     CHECK(page::value(registry, R"(x_total{outcome="overflow"})") == "3");
   }
   SECTION("an enumerator of that name among text") {
     const auto family = registry.counter<Outcome, Text>({.name = "x_total", .max_series = 1}, "outcome", "a");
     family(Outcome::overflow, "overflow").inc(1);
     family(Outcome::good, "x").inc(2);
-    CHECK(page::Everything(registry).duplicates == 0);
+    CHECK(shown::Everything(registry).duplicates() == 0);
   }
 }
 
@@ -593,12 +594,12 @@ TEST_CASE("a family is what a map is, whatever is done to it") {
     return Key{std::string(n % 40, static_cast<char>('a' + n % 7)), static_cast<int>(n) - 1000};
   };
   const auto is_same = [&] {
-    std::map<page::Everything::Key, double> expected;
+    std::map<shown::Everything::Key, double> expected;
     for (const auto& [key, value] : model) {
       expected[{"x_total", key.first, std::to_string(key.second)}] = static_cast<double>(value);
     }
-    const page::Everything all(registry);
-    return all.duplicates == 0 && all.values == expected && family.size() == model.size();
+    const shown::Everything all(registry);
+    return all.duplicates() == 0 && all.values() == expected && family.size() == model.size();
   };
 
   std::size_t removals = 0;
@@ -658,9 +659,9 @@ TEST_CASE("thousands of series are all found and all shown") {
   int wrong = 0;
   for (int i = 0; i < count; ++i) wrong += family(i, "value").value() != static_cast<std::uint64_t>(i);
   CHECK(wrong == 0);
-  const page::Everything all(registry);
-  CHECK(all.duplicates == 0);
-  CHECK(all.values.size() == count);
+  const shown::Everything all(registry);
+  CHECK(all.duplicates() == 0);
+  CHECK(all.values().size() == count);
   for (int i = 0; i < count; i += 2) static_cast<void>(family.remove(i, "value"));
   CHECK(family.size() == count / 2);
   for (int i = 0; i < count; ++i) wrong += family(i, "value").value() != static_cast<std::uint64_t>(i % 2 * i);

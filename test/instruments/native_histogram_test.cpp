@@ -17,6 +17,7 @@
 
 #include "catch.hpp"
 #include "support/page.hpp"
+#include "support/shown.hpp"
 
 namespace {
 
@@ -133,35 +134,6 @@ class PlainHistogram {
 
 double seconds(quipu::NativeTimer::Clock::duration time) { return quipu::Seconds(time).count(); }
 
-/// Keeps what it was shown of the one histogram there is.
-struct Shown : quipu::Visitor {
-  explicit Shown(const quipu::Registry& registry) { registry.collect(*this); }
-
-  void family(const quipu::FamilyView& family) override { type = family.type; }
-  void sample(const quipu::Sample&) override {}
-  void histogram(const quipu::HistogramSample& sample) override {
-    ++times;
-    bounds.assign(sample.bounds.begin(), sample.bounds.end());
-    counts.assign(sample.counts.begin(), sample.counts.end());
-    sum = sample.sum;
-    created = sample.created;
-    if (sample.native == nullptr) return;
-    native = *sample.native;
-    positive.assign(native->positive.begin(), native->positive.end());
-    negative.assign(native->negative.begin(), native->negative.end());
-  }
-
-  int times = 0;
-  std::optional<quipu::MetricType> type;
-  std::vector<double> bounds;
-  Counts counts;
-  double sum = 0;
-  std::optional<quipu::WallTime> created;
-  std::optional<quipu::NativeBuckets> native;
-  std::vector<quipu::NativeBuckets::Bucket> positive;
-  std::vector<quipu::NativeBuckets::Bucket> negative;
-};
-
 }  // namespace
 
 TEST_CASE("a native histogram counts values in buckets that nobody chose") {
@@ -201,18 +173,17 @@ TEST_CASE("a visitor is shown a native histogram's buckets, and when it began") 
   const auto histogram = registry.native_histogram({.name = "size_bytes", .growth_factor = 2, .zero_threshold = 0.5});
   const auto after = std::chrono::system_clock::now();
   for (const double value : {0.25, -0.5, 3.0, -5.0}) histogram.observe(value);
-  const Shown shown(registry);
-  CHECK(shown.times == 1);
-  CHECK(shown.type == quipu::MetricType::histogram);
+  CHECK(shown::family(registry, "size_bytes").type == quipu::MetricType::histogram);
+  const shown::Series shown = shown::series(registry, "size_bytes");
   CHECK(shown.bounds.empty());
   CHECK(shown.counts == Counts{4});
-  CHECK(shown.sum == -2.25);
+  CHECK(shown.value == -2.25);
   REQUIRE(shown.native);
   CHECK(shown.native->schema == 0);
   CHECK(shown.native->zero_threshold == 0.5);
   CHECK(shown.native->zero_count == 2);
-  CHECK(side(shown.positive) == Side{{2, 1}});
-  CHECK(side(shown.negative) == Side{{3, 1}});
+  CHECK(side(shown.native->positive) == Side{{2, 1}});
+  CHECK(side(shown.native->negative) == Side{{3, 1}});
   REQUIRE(shown.created);
   CHECK(*shown.created >= before);
   CHECK(*shown.created <= after);
@@ -327,10 +298,11 @@ TEST_CASE("no page shows more buckets than there may be, and none that is empty"
     for (int i = 1; i <= 20'000; ++i) {
       histogram.observe(1 + usual(random));  // the widest bucket is from 1 to 65536
       if (i % 100 != 0) continue;
-      const Shown shown(registry);
-      REQUIRE(shown.positive.size() <= most);
+      const shown::Series shown = shown::series(registry, "a");
+      REQUIRE(shown.native);
+      REQUIRE(shown.native->positive.size() <= most);
       std::uint64_t count = 0;
-      for (const auto& bucket : shown.positive) {
+      for (const auto& bucket : shown.native->positive) {
         REQUIRE(bucket.count > 0);
         count += bucket.count;
       }
@@ -384,7 +356,7 @@ TEST_CASE("a native histogram that is full is reset, if the last reset was long 
     CHECK(snapshot.counts == Counts{0, 1});
     CHECK(snapshot.schema == 3);
     CHECK(snapshot.created > made);
-    CHECK(Shown(registry).created == snapshot.created);
+    CHECK(shown::series(registry, "a").created == snapshot.created);
   }
   SECTION("later: first its buckets become wider, and when it is due, the next page is the last to show it all") {
     const auto histogram = registry.native_histogram(
@@ -463,9 +435,9 @@ TEST_CASE("native histograms have families") {
   }
   CHECK(typed(true, 7).snapshot().count() == 1);
   CHECK(typed(false, 1).snapshot().count() == 1);
-  const page::Everything all(registry);
-  CHECK(all.values.size() == 4);
-  CHECK(all.values.at({"a_seconds", "/cart", "put"}) == 1);
+  const shown::Everything all(registry);
+  CHECK(all.values().size() == 4);
+  CHECK(all.values().at({"a_seconds", "/cart", "put"}) == 1);
   const auto closed = registry.native_histogram<bool>({.name = "c"}, "flag");
   closed.create_all();
   CHECK(closed.size() == 2);
@@ -492,7 +464,7 @@ TEST_CASE("a native histogram whose series is gone observes nothing") {
     removed = family("x");
     removed.observe(1);
     CHECK(family.remove("x"));
-    CHECK(page::Everything(registry).values.size() == 1);
+    CHECK(shown::Everything(registry).values().size() == 1);
     // What takes the place of the old series has nothing of it.
     const auto again = family("x");
     removed.observe(1);

@@ -16,6 +16,7 @@
 #include "catch.hpp"
 #include "quipu/registry.hpp"
 #include "support/page.hpp"
+#include "support/shown.hpp"
 
 namespace {
 
@@ -426,11 +427,11 @@ TEST_CASE("a scrape in another thread sees all of a batch or nothing") {
     std::thread scraper([&] {
       for (bool was_over = false; !was_over;) {
         was_over = is_over.load(std::memory_order_relaxed);
-        const std::size_t size = page::Everything(registry).values.size();
+        const std::size_t size = shown::Everything(registry).values().size();
         ++(size == 2 ? nothings : size == 9 ? wholes : halves);
       }
     });
-    static_cast<void>(page::Everything(registry));
+    static_cast<void>(shown::Everything(registry));
     for (int i = 0; i < 5; ++i) {
       try {
         static_cast<void>(quipu::batch<Metrics>(registry, "", "new", true));
@@ -483,11 +484,11 @@ TEST_CASE("batches, and registrations of the same definitions, from several thre
   for (auto& thread : threads) thread.join();
   CHECK(wrong == 0);
   std::size_t expected = 0;
-  const page::Everything shown(registry);
+  const auto values = shown::Everything(registry).values();
   std::size_t unexpected = 0;
   for (int i = 0; i < 300; ++i) {
     const std::string prefix = "p" + std::to_string(i);
-    const auto has = [&](const page::Everything::Key& key) { return shown.values.count(key) == 1; };
+    const auto has = [&](const shown::Everything::Key& key) { return values.count(key) == 1; };
     const bool is_whole = has({prefix + "_a"}) && has({prefix + "_b_total", "1"}) && has({prefix + "_c_info", "1"}) &&
                           has({prefix + "_d"});
     const bool is_single = has({prefix + "_a"}) && !has({prefix + "_b_total", "1"}) && !has({prefix + "_d"});
@@ -500,5 +501,5 @@ TEST_CASE("batches, and registrations of the same definitions, from several thre
     }
   }
   CHECK(unexpected == 0);
-  CHECK(shown.values.size() == expected);
+  CHECK(values.size() == expected);
 }

@@ -1,21 +1,17 @@
 #include "quipu/collector.hpp"
 
 #include <pthread.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,7 +19,9 @@
 #include "catch.hpp"
 #include "quipu/registry.hpp"
 #include "support/page.hpp"
+#include "support/process.hpp"
 #include "support/sanitizers.hpp"
+#include "support/waiting.hpp"
 
 namespace {
 
@@ -64,66 +62,17 @@ std::string body_within(const quipu::Registry& registry, Clock::duration time) {
   return quipu::render(registry, {.deadline = Clock::now() + time}).body;
 }
 
-/// What a page has after the name of a series; "" if it is not there.
-std::string value_in(const std::string& body, const std::string& series) {
-  for (const std::string& line : page::lines(body)) {
-    if (line.starts_with(series + ' ')) return line.substr(series.size() + 1);
-  }
-  return "";
-}
-
 std::string timeouts_in(const std::string& body) {
-  return value_in(body, R"(quipu_collector_errors_total{reason="timeout"})");
+  return page::value(body, R"(quipu_collector_errors_total{reason="timeout"})");
 }
 
 /// The samples of a page on which nothing fails.
 Lines samples_within(const quipu::Registry& registry, Clock::duration time) {
-  Lines result;
-  for (std::string& line : page::lines(body_within(registry, time))) {
-    if (!line.starts_with('#')) result.push_back(std::move(line));
-  }
-  return result;
-}
-
-template <class Condition>
-bool eventually(Condition condition) {
-  for (const auto end = Clock::now() + plenty; !condition(); std::this_thread::sleep_for(1ms)) {
-    if (Clock::now() > end) return false;
-  }
-  return true;
+  return page::samples(body_within(registry, time));
 }
 
 /// How many threads there are on which collectors are asked.
-int helpers() {
-  int found = 0;
-  std::error_code error;
-  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task", error)) {
-    std::string name;
-    std::getline(std::ifstream(thread.path() / "comm"), name);
-    found += name == "quipu-collect" ? 1 : 0;
-  }
-  return found;
-}
-
-/// Holds up those who come to it until it is opened.
-class Gate {
- public:
-  Gate() = default;
-  Gate(const Gate&) = delete;
-  Gate& operator=(const Gate&) = delete;
-  ~Gate() { open(); }
-
-  void open() { is_open_ = true; }
-  void pass() {
-    ++came_;
-    while (!is_open_) std::this_thread::sleep_for(1ms);
-  }
-  [[nodiscard]] int came() const { return came_; }
-
- private:
-  std::atomic<bool> is_open_{false};
-  std::atomic<int> came_{0};
-};
+int helpers() { return std::max(threads_named("quipu-collect"), 0); }
 
 /// A callback that hangs until it is let go, which is before its registration ends.
 class Hanging {
@@ -139,7 +88,7 @@ class Hanging {
 
   void let_go() { gate_.open(); }
   void end() { registration_.end(); }
-  [[nodiscard]] int calls() const { return gate_.came(); }
+  [[nodiscard]] int calls() const { return gate_.entered(); }
 
  private:
   Gate gate_;
@@ -156,16 +105,6 @@ int give_up(const quipu::Registry& registry, Came came) {
     ++scrapes;
   }
   return scrapes;
-}
-
-/// Runs `body` in a child process; whether it returned true.
-template <class Body>
-bool in_child(Body body) {
-  const pid_t child = fork();
-  if (child == 0) _exit(body() ? 0 : 1);
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 }  // namespace
@@ -560,7 +499,7 @@ TEST_CASE("what a callback holds goes with its registration, though a scrape is 
   auto callback = registry.gauge_callback({.name = "x"}, [witness] { return *witness; });
   Hanging hanging(registry, "y");
   std::thread scraper([&] { static_cast<void>(page::body(registry)); });
-  const bool has_come = eventually([&] { return hanging.calls() == 1; });
+  const bool has_come = soon([&] { return hanging.calls() == 1; });
   callback.end();
   const auto holders = witness.use_count();
   hanging.let_go();
@@ -572,7 +511,7 @@ TEST_CASE("what a callback holds goes with its registration, though a scrape is 
 // With a deadline.
 
 TEST_CASE("without a deadline collectors are asked on the calling thread, with one on a thread of the registry") {
-  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
+  REQUIRE(soon([] { return helpers() == 0; }));  // those of other registries have left
   {
     const auto registry = page::empty_registry();
     std::vector<std::thread::id> threads;
@@ -596,14 +535,14 @@ TEST_CASE("without a deadline collectors are asked on the calling thread, with o
     const auto first = threads[0];
     threads.clear();
     // It may be on its way back to where it waits, and then another one is asked.
-    CHECK(eventually([&] {
+    CHECK(soon([&] {
       threads.clear();
       CHECK(samples_within(registry, plenty).size() == 20);
       return threads[0] == first;
     }));
     CHECK(helpers() <= 3);
   }
-  CHECK(eventually([] { return helpers() == 0; }));
+  CHECK(soon([] { return helpers() == 0; }));
 }
 
 TEST_CASE("a collector that hangs costs its own families only, and is counted as a timeout") {
@@ -615,13 +554,13 @@ TEST_CASE("a collector that hangs costs its own families only, and is counted as
   const auto body = body_within(registry, 1s);
   CHECK(Clock::now() - begin >= 1s);
   CHECK(Clock::now() - begin < plenty);
-  CHECK(value_in(body, "a_hanging") == "");
-  CHECK(value_in(body, "b_good") == "2");
-  CHECK(value_in(body, "own_total") == "1");
+  CHECK(page::value(body, "a_hanging") == page::absent);
+  CHECK(page::value(body, "b_good") == "2");
+  CHECK(page::value(body, "own_total") == "1");
   CHECK(timeouts_in(body) == "0");  // of the pages before
 
   const auto next = body_within(registry, plenty);
-  CHECK(value_in(next, "b_good") == "2");
+  CHECK(page::value(next, "b_good") == "2");
   CHECK(timeouts_in(next) == "1");
 }
 
@@ -629,21 +568,21 @@ TEST_CASE("a collector that hangs is skipped and takes one thread, until it come
   const auto registry = registry_with_self_metrics();
   Hanging hanging(registry, "a_hanging");
   const auto good = registry.gauge_callback({.name = "b_good"}, [] { return 2; });
-  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
+  REQUIRE(soon([] { return helpers() == 0; }));  // those of other registries have left
   static_cast<void>(body_within(registry, 1s));
   for (int scrape = 1; scrape <= 20; ++scrape) {
     const auto begin = Clock::now();
     const auto body = body_within(registry, plenty);
     CHECK(Clock::now() - begin < plenty / 2);
-    CHECK(value_in(body, "a_hanging") == "");
-    CHECK(value_in(body, "b_good") == "2");
+    CHECK(page::value(body, "a_hanging") == page::absent);
+    CHECK(page::value(body, "b_good") == "2");
     CHECK(timeouts_in(body) == std::to_string(scrape));
   }
   CHECK(hanging.calls() == 1);
   CHECK(helpers() <= 3);  // the one that hangs, and those that others need
 
   hanging.let_go();
-  CHECK(eventually([&] { return value_in(body_within(registry, plenty), "a_hanging") == "1"; }));
+  CHECK(soon([&] { return page::value(body_within(registry, plenty), "a_hanging") == "1"; }));
   CHECK(hanging.calls() == 2);
   const auto counted = timeouts_in(body_within(registry, plenty));
   CHECK(timeouts_in(body_within(registry, plenty)) == counted);
@@ -672,8 +611,8 @@ TEST_CASE("a slow collector that makes the deadline is on the page") {
   });
   const auto next = registry.gauge_callback({.name = "b"}, [] { return 2; });
   const auto body = body_within(registry, plenty);
-  CHECK(value_in(body, "a") == "1");
-  CHECK(value_in(body, "b") == "2");
+  CHECK(page::value(body, "a") == "1");
+  CHECK(page::value(body, "b") == "2");
   CHECK(timeouts_in(body_within(registry, plenty)) == "0");
 }
 
@@ -706,7 +645,7 @@ TEST_CASE("what is not asked by the deadline is counted as a timeout") {
     callbacks.push_back(registry.gauge_callback({.name = quipu::runtime(name)}, [&] { return ++calls; }));
   }
   const auto body = body_within(registry, -1s);
-  CHECK(value_in(body, "a") == "");
+  CHECK(page::value(body, "a") == page::absent);
   CHECK(timeouts_in(body) == "0");
   CHECK(calls == 0);
   CHECK(timeouts_in(body_within(registry, plenty)) == "2");
@@ -719,11 +658,11 @@ TEST_CASE("what a collector throws within a deadline is counted") {
   const auto worse = registry.gauge_callback({.name = "b"}, []() -> double { throw 5; });
   const auto good = registry.gauge_callback({.name = "c"}, [] { return 3; });
   const auto body = body_within(registry, plenty);
-  CHECK(value_in(body, "a") == "");
-  CHECK(value_in(body, "b") == "");
-  CHECK(value_in(body, "c") == "3");
+  CHECK(page::value(body, "a") == page::absent);
+  CHECK(page::value(body, "b") == page::absent);
+  CHECK(page::value(body, "c") == "3");
   const auto next = body_within(registry, plenty);
-  CHECK(value_in(next, R"(quipu_collector_errors_total{reason="exception"})") == "2");
+  CHECK(page::value(next, R"(quipu_collector_errors_total{reason="exception"})") == "2");
   CHECK(timeouts_in(next) == "0");
 }
 
@@ -736,12 +675,12 @@ TEST_CASE("what a collector throws after the deadline is a timeout, and nothing 
     has_thrown = true;
     throw 5;
   });
-  const int scrapes = give_up(registry, [&] { return gate.came() > 0; });
+  const int scrapes = give_up(registry, [&] { return gate.entered() > 0; });
   gate.open();
   bad.end();
   CHECK(has_thrown);
   const auto next = body_within(registry, plenty);
-  CHECK(value_in(next, R"(quipu_collector_errors_total{reason="exception"})") == "0");
+  CHECK(page::value(next, R"(quipu_collector_errors_total{reason="exception"})") == "0");
   CHECK(timeouts_in(next) == std::to_string(scrapes));
 }
 
@@ -810,7 +749,7 @@ TEST_CASE("the end of a registration waits for a call that a scrape has given up
     has_left = true;
     return *witness;
   });
-  give_up(registry, [&] { return gate.came() > 0; });
+  give_up(registry, [&] { return gate.entered() > 0; });
   std::thread opener([&] {
     std::this_thread::sleep_for(50ms);
     gate.open();
@@ -822,7 +761,7 @@ TEST_CASE("the end of a registration waits for a call that a scrape has given up
 }
 
 TEST_CASE("a registry can go while a collector hangs") {
-  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
+  REQUIRE(soon([] { return helpers() == 0; }));  // those of other registries have left
   Gate gate;
   std::optional<quipu::Registration> callback;
   {
@@ -831,12 +770,12 @@ TEST_CASE("a registry can go while a collector hangs") {
       gate.pass();
       return 1;
     }));
-    give_up(registry, [&] { return gate.came() > 0; });
+    give_up(registry, [&] { return gate.entered() > 0; });
   }
-  CHECK(eventually([] { return helpers() == 1; }));
+  CHECK(soon([] { return helpers() == 1; }));
   gate.open();
   callback.reset();
-  CHECK(eventually([] { return helpers() == 0; }));
+  CHECK(soon([] { return helpers() == 0; }));
 }
 
 TEST_CASE("a registry can go with a callback that holds it, on the thread where it was asked") {
@@ -845,7 +784,7 @@ TEST_CASE("a registry can go with a callback that holds it, on the thread where 
     quipu::Registration registration;
     Gate gate;
   };
-  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
+  REQUIRE(soon([] { return helpers() == 0; }));  // those of other registries have left
   auto held = std::make_shared<Held>();
   const std::weak_ptr<Held> witness = held;
   held->registration = held->registry->gauge_callback({.name = "x"}, [held] {
@@ -853,16 +792,16 @@ TEST_CASE("a registry can go with a callback that holds it, on the thread where 
     held->registration.end();
     return 1;
   });
-  give_up(*held->registry, [&] { return held->gate.came() > 0; });
+  give_up(*held->registry, [&] { return held->gate.entered() > 0; });
   held->gate.open();
   held.reset();
-  CHECK(eventually([&] { return witness.expired(); }));
-  CHECK(eventually([] { return helpers() == 0; }));
+  CHECK(soon([&] { return witness.expired(); }));
+  CHECK(soon([] { return helpers() == 0; }));
 }
 
 TEST_CASE("several scrapes with a deadline may be inside one callback, and few of their threads stay") {
   constexpr int scrapes = 6;
-  REQUIRE(eventually([] { return helpers() == 0; }));  // those of other registries have left
+  REQUIRE(soon([] { return helpers() == 0; }));  // those of other registries have left
   const auto registry = page::empty_registry();
   std::atomic<int> inside{0};
   const auto callback = registry.gauge_callback({.name = "x"}, [&] {
@@ -879,7 +818,7 @@ TEST_CASE("several scrapes with a deadline may be inside one callback, and few o
   }
   for (std::thread& other : others) other.join();
   CHECK(complete == scrapes);
-  CHECK(eventually([] { return helpers() == 3; }));
+  CHECK(soon([] { return helpers() == 3; }));
 }
 
 TEST_CASE("scrapes with short deadlines go on while registrations come and go") {
@@ -903,7 +842,7 @@ TEST_CASE("scrapes with short deadlines go on while registrations come and go") 
     scrapers.emplace_back([&] {
       for (int n = 0; n < 100; ++n) {
         const auto body = body_within(registry, n % 10 == 0 ? Clock::duration(plenty) : n * 50us);
-        if (value_in(body, "slow") == "1") ++with_slow;
+        if (page::value(body, "slow") == "1") ++with_slow;
       }
     });
   }

@@ -1,11 +1,9 @@
 #include <malloc.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
@@ -18,6 +16,7 @@
 #include "catch.hpp"
 #include "quipu/quipu.hpp"
 #include "support/page.hpp"
+#include "support/process.hpp"
 #include "support/sanitizers.hpp"
 
 namespace {
@@ -50,12 +49,6 @@ std::map<std::string, std::string> series_of(std::string_view body) {
 }
 
 std::string series_name(int n) { return "x_total{n=\"" + std::to_string(n) + "\"}"; }
-
-std::size_t resident_bytes() {
-  std::size_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages >> pages;
-  return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
 
 }  // namespace
 

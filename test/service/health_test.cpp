@@ -2,14 +2,11 @@
 
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <memory>
@@ -26,7 +23,9 @@
 #include "catch.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/testing.hpp"
+#include "support/process.hpp"
 #include "support/sanitizers.hpp"
+#include "support/waiting.hpp"
 
 // Checks that work, fail, throw and hang. The endpoint's part is in exposer_route_test.cpp.
 
@@ -40,40 +39,6 @@ using quipu::HealthResult;
 using quipu::HealthStatus;
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
-
-/// Sanitizers make some things take seconds.
-template <class Condition>
-bool soon(Condition condition) {
-  for (const auto deadline = Clock::now() + 30s; Clock::now() < deadline; std::this_thread::sleep_for(1ms)) {
-    if (condition()) return true;
-  }
-  return false;
-}
-
-/// Where threads wait until they are let go, or asked to stop.
-class Gate {
- public:
-  void pass(const std::stop_token& stop = {}) {
-    std::unique_lock lock(mutex_);
-    ++entered_;
-    opened_.wait(lock, stop, [this] { return is_open_; });
-  }
-  void open() {
-    const std::lock_guard lock(mutex_);
-    is_open_ = true;
-    opened_.notify_all();
-  }
-  int entered() const {
-    const std::lock_guard lock(mutex_);
-    return entered_;
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::condition_variable_any opened_;
-  bool is_open_ = false;
-  int entered_ = 0;
-};
 
 /// A check that does not come back before the gate is opened.
 HealthCheck waiting(const std::string& name, Gate& gate, std::chrono::milliseconds interval,
@@ -316,16 +281,7 @@ TEST_CASE("a late result is thrown away when it comes, and the component is due 
 }
 
 /// How many threads of this process are of a Health; -1 where that cannot be told.
-int health_threads() {
-  int count = 0;
-  std::error_code error;
-  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task", error)) {
-    std::string name;
-    std::getline(std::ifstream(thread.path() / "comm"), name);
-    if (name == "quipu-health") ++count;
-  }
-  return error ? -1 : count;
-}
+int health_threads() { return threads_named("quipu-health"); }
 
 TEST_CASE("several checks that hang keep a thread each, and give it back", "[health]") {
   Gate gate;
@@ -670,19 +626,6 @@ TEST_CASE("signals for the program never land on the threads of checks", "[healt
   CHECK(std::get<std::int64_t>(component_once_checked(health, "a").details.at(0).value) == 0);
 }
 
-/// What `deed` returns in a forked child, which has five seconds for it.
-template <class Deed>
-int in_child(Deed deed) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::alarm(5);
-    ::_exit(deed());
-  }
-  int status = -1;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 TEST_CASE("a forked child reports nothing known, lets go of its Health, and the parent's goes on", "[health]") {
   Gate gate;
   std::atomic<int> calls = 0;
@@ -705,7 +648,7 @@ TEST_CASE("a forked child reports nothing known, lets go of its Health, and the 
     while (!stop.stop_requested()) static_cast<void>(health->report());
   });
   for (int i = 0; i < 20; ++i) {
-    CHECK(in_child([&] {
+    CHECK(status_of_child([&] {
             if (answer_at(routes, "/health").status != 503) return 1;
             if (quipu::testing::value_of(registry, "health_status") != 0) return 2;
             if (health->remove("a")) return 3;
@@ -729,7 +672,7 @@ TEST_CASE("without a thread to be had, checks are called as well as can be, or r
   // Its limits are the child's own. A process that is not root may have other processes that count.
   if (::geteuid() != 0 || is_thread_sanitized) return;
   const auto with_threads = [](rlim_t count, auto deed) {
-    return in_child([&]() -> int {
+    return status_of_child([&]() -> int {
       const rlimit limit{count, count};
       if (::setrlimit(RLIMIT_NPROC, &limit) != 0 || ::setuid(54321) != 0) return 77;
       return deed();

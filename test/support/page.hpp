@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "quipu/error.hpp"
@@ -36,25 +36,30 @@ inline std::vector<std::string> lines(std::string_view body) {
 
 inline constexpr std::string_view absent = "(not on the page)";
 
-/// The value of a series, spelled as on the page: `value(registry, "x_total{a=\"b\"}")`.
-inline std::string value(const quipu::Registry& registry, std::string_view series) {
+/// The value of a series, both spelled as on the page: `value(body, "x_total{a=\"b\"}")`. The tests that look at
+/// spelling, at the order of labels, or at integers beyond 2^53 use it; others have quipu::testing::value_of().
+inline std::string value(std::string_view body, std::string_view series) {
   std::string found(absent);
-  for (const std::string& line : lines(body(registry))) {
+  for (const std::string& line : lines(body)) {
     if (!line.starts_with(series) || line.size() <= series.size() || line[series.size()] != ' ') continue;
     if (found != absent) return "(more than once on the page)";
     found = line.substr(series.size() + 1);
   }
   return found;
 }
+inline std::string value(const quipu::Registry& registry, std::string_view series) {
+  return value(body(registry), series);
+}
 
-/// What is on the page of a family, without its HELP and TYPE.
-inline std::vector<std::string> samples(const quipu::Registry& registry) {
+/// What is on a page but HELP, TYPE and other comments.
+inline std::vector<std::string> samples(std::string_view body) {
   std::vector<std::string> result;
-  for (std::string& line : lines(body(registry))) {
+  for (std::string& line : lines(body)) {
     if (!line.starts_with('#')) result.push_back(std::move(line));
   }
   return result;
 }
+inline std::vector<std::string> samples(const quipu::Registry& registry) { return samples(body(registry)); }
 
 /// How many recordings were rejected in this process, and why.
 inline std::uint64_t rejected(std::string_view reason) {
@@ -80,35 +85,5 @@ inline std::string missing(const std::string& message, std::initializer_list<std
   }
   return "";
 }
-
-/// Every sample of a registry by its name and label values.
-class Everything : public quipu::Visitor {
- public:
-  using Key = std::vector<std::string>;  // the name, then the label values
-
-  explicit Everything(const quipu::Registry& registry) { registry.collect(*this); }
-
-  void family(const quipu::FamilyView& family) override { name_ = family.name; }
-  void sample(const quipu::Sample& sample) override {
-    if (!values.emplace(key(sample.labels), sample.value.real()).second) ++duplicates;
-  }
-  void histogram(const quipu::HistogramSample& sample) override {
-    std::uint64_t count = 0;
-    for (const std::uint64_t n : sample.counts) count += n;
-    if (!values.emplace(key(sample.labels), static_cast<double>(count)).second) ++duplicates;
-  }
-
-  std::map<Key, double> values;  // of a histogram, its count
-  std::size_t duplicates = 0;
-
- private:
-  [[nodiscard]] Key key(quipu::Labels labels) const {
-    Key result{name_};
-    for (const quipu::Label& label : labels) result.emplace_back(label.value);
-    return result;
-  }
-
-  std::string name_;
-};
 
 }  // namespace page

@@ -4,9 +4,12 @@
 // that the encoder is made of: what both agree on is the format. Stricter than a reader should be: a singular field
 // that comes twice is an error, and unknown fields are counted.
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <initializer_list>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -196,150 +199,76 @@ class Reader {
     field = std::move(value);
   }
 
-  Family family(std::string_view message) {
-    Family result;
+  using Known = std::initializer_list<std::pair<std::uint64_t, std::function<void(const Fields&)>>>;
+
+  /// Gives each field of a message to the function of its number.
+  void read(std::string_view message, Known known) {
     for (Fields field(message); field.next();) {
-      switch (field.number()) {
-        case 1:
-          once(result.name, std::string(field.bytes()));
-          break;
-        case 2:
-          once(result.help, std::string(field.bytes()));
-          break;
-        case 3:
-          once(result.type, field.varint());
-          break;
-        case 4:
-          result.metrics.push_back(metric(field.bytes()));
-          break;
-        case 5:
-          once(result.unit, std::string(field.bytes()));
-          break;
-        default:
-          ++unknown;
+      const auto* const found = std::ranges::find(known, field.number(), [](const auto& entry) { return entry.first; });
+      if (found == known.end()) {
+        ++unknown;
+      } else {
+        found->second(field);
       }
     }
+  }
+
+  Family family(std::string_view message) {
+    Family result;
+    read(message, {{1, [&](const Fields& field) { once(result.name, std::string(field.bytes())); }},
+                   {2, [&](const Fields& field) { once(result.help, std::string(field.bytes())); }},
+                   {3, [&](const Fields& field) { once(result.type, field.varint()); }},
+                   {4, [&](const Fields& field) { result.metrics.push_back(metric(field.bytes())); }},
+                   {5, [&](const Fields& field) { once(result.unit, std::string(field.bytes())); }}});
     return result;
   }
 
   Metric metric(std::string_view message) {
     Metric result;
-    for (Fields field(message); field.next();) {
-      switch (field.number()) {
-        case 1:
-          result.labels.push_back(label(field.bytes()));
-          break;
-        case 2:
-          once(result.gauge, gauge(field.bytes()));
-          break;
-        case 3:
-          once(result.counter, counter(field.bytes()));
-          break;
-        case 7:
-          once(result.histogram, histogram(field.bytes()));
-          break;
-        default:
-          ++unknown;
-      }
-    }
+    read(message, {{1, [&](const Fields& field) { result.labels.push_back(label(field.bytes())); }},
+                   {2, [&](const Fields& field) { once(result.gauge, gauge(field.bytes())); }},
+                   {3, [&](const Fields& field) { once(result.counter, counter(field.bytes())); }},
+                   {7, [&](const Fields& field) { once(result.histogram, histogram(field.bytes())); }}});
     return result;
   }
 
   std::pair<std::string, std::string> label(std::string_view message) {
     std::optional<std::string> name;
     std::optional<std::string> value;
-    for (Fields field(message); field.next();) {
-      switch (field.number()) {
-        case 1:
-          once(name, std::string(field.bytes()));
-          break;
-        case 2:
-          once(value, std::string(field.bytes()));
-          break;
-        default:
-          ++unknown;
-      }
-    }
+    read(message, {{1, [&](const Fields& field) { once(name, std::string(field.bytes())); }},
+                   {2, [&](const Fields& field) { once(value, std::string(field.bytes())); }}});
     if (!name || !value) throw Error("a label without a name or a value");
     return {*name, *value};
   }
 
   Gauge gauge(std::string_view message) {
     Gauge result;
-    for (Fields field(message); field.next();) {
-      if (field.number() == 1) {
-        once(result.value, field.real());
-      } else {
-        ++unknown;
-      }
-    }
+    read(message, {{1, [&](const Fields& field) { once(result.value, field.real()); }}});
     return result;
   }
 
   Counter counter(std::string_view message) {
     Counter result;
-    for (Fields field(message); field.next();) {
-      switch (field.number()) {
-        case 1:
-          once(result.value, field.real());
-          break;
-        case 2:
-          once(result.exemplar, exemplar(field.bytes()));
-          break;
-        case 3:
-          once(result.created, timestamp(field.bytes()));
-          break;
-        default:
-          ++unknown;
-      }
-    }
+    read(message, {{1, [&](const Fields& field) { once(result.value, field.real()); }},
+                   {2, [&](const Fields& field) { once(result.exemplar, exemplar(field.bytes())); }},
+                   {3, [&](const Fields& field) { once(result.created, timestamp(field.bytes())); }}});
     return result;
   }
 
   Histogram histogram(std::string_view message) {
     Histogram result;
-    for (Fields field(message); field.next();) {
-      switch (field.number()) {
-        case 1:
-          once(result.count, field.varint());
-          break;
-        case 2:
-          once(result.sum, field.real());
-          break;
-        case 3:
-          result.buckets.push_back(bucket(field.bytes()));
-          break;
-        case 5:
-          once(result.schema, field.zigzag());
-          break;
-        case 6:
-          once(result.zero_threshold, field.real());
-          break;
-        case 7:
-          once(result.zero_count, field.varint());
-          break;
-        case 9:
-          result.negative_spans.push_back(span(field.bytes()));
-          break;
-        case 10:
-          add_deltas(result.negative_deltas, field);
-          break;
-        case 12:
-          result.positive_spans.push_back(span(field.bytes()));
-          break;
-        case 13:
-          add_deltas(result.positive_deltas, field);
-          break;
-        case 15:
-          once(result.created, timestamp(field.bytes()));
-          break;
-        case 16:
-          result.exemplars.push_back(exemplar(field.bytes()));
-          break;
-        default:
-          ++unknown;
-      }
-    }
+    read(message, {{1, [&](const Fields& field) { once(result.count, field.varint()); }},
+                   {2, [&](const Fields& field) { once(result.sum, field.real()); }},
+                   {3, [&](const Fields& field) { result.buckets.push_back(bucket(field.bytes())); }},
+                   {5, [&](const Fields& field) { once(result.schema, field.zigzag()); }},
+                   {6, [&](const Fields& field) { once(result.zero_threshold, field.real()); }},
+                   {7, [&](const Fields& field) { once(result.zero_count, field.varint()); }},
+                   {9, [&](const Fields& field) { result.negative_spans.push_back(span(field.bytes())); }},
+                   {10, [&](const Fields& field) { add_deltas(result.negative_deltas, field); }},
+                   {12, [&](const Fields& field) { result.positive_spans.push_back(span(field.bytes())); }},
+                   {13, [&](const Fields& field) { add_deltas(result.positive_deltas, field); }},
+                   {15, [&](const Fields& field) { once(result.created, timestamp(field.bytes())); }},
+                   {16, [&](const Fields& field) { result.exemplars.push_back(exemplar(field.bytes())); }}});
     return result;
   }
 
@@ -355,39 +284,17 @@ class Reader {
 
   Bucket bucket(std::string_view message) {
     Bucket result;
-    for (Fields field(message); field.next();) {
-      switch (field.number()) {
-        case 1:
-          once(result.cumulative_count, field.varint());
-          break;
-        case 2:
-          once(result.upper_bound, field.real());
-          break;
-        case 3:
-          once(result.exemplar, exemplar(field.bytes()));
-          break;
-        default:
-          ++unknown;
-      }
-    }
+    read(message, {{1, [&](const Fields& field) { once(result.cumulative_count, field.varint()); }},
+                   {2, [&](const Fields& field) { once(result.upper_bound, field.real()); }},
+                   {3, [&](const Fields& field) { once(result.exemplar, exemplar(field.bytes())); }}});
     return result;
   }
 
   Span span(std::string_view message) {
     std::optional<std::int64_t> offset;
     std::optional<std::uint64_t> length;
-    for (Fields field(message); field.next();) {
-      switch (field.number()) {
-        case 1:
-          once(offset, field.zigzag());
-          break;
-        case 2:
-          once(length, field.varint());
-          break;
-        default:
-          ++unknown;
-      }
-    }
+    read(message, {{1, [&](const Fields& field) { once(offset, field.zigzag()); }},
+                   {2, [&](const Fields& field) { once(length, field.varint()); }}});
     if (offset.value_or(0) < INT32_MIN || offset.value_or(0) > INT32_MAX || length.value_or(0) > UINT32_MAX) {
       throw Error("a span beyond 32 bits");
     }
@@ -396,39 +303,17 @@ class Reader {
 
   Exemplar exemplar(std::string_view message) {
     Exemplar result;
-    for (Fields field(message); field.next();) {
-      switch (field.number()) {
-        case 1:
-          result.labels.push_back(label(field.bytes()));
-          break;
-        case 2:
-          once(result.value, field.real());
-          break;
-        case 3:
-          once(result.timestamp, timestamp(field.bytes()));
-          break;
-        default:
-          ++unknown;
-      }
-    }
+    read(message, {{1, [&](const Fields& field) { result.labels.push_back(label(field.bytes())); }},
+                   {2, [&](const Fields& field) { once(result.value, field.real()); }},
+                   {3, [&](const Fields& field) { once(result.timestamp, timestamp(field.bytes())); }}});
     return result;
   }
 
   Timestamp timestamp(std::string_view message) {
     std::optional<std::uint64_t> seconds;
     std::optional<std::uint64_t> nanos;
-    for (Fields field(message); field.next();) {
-      switch (field.number()) {
-        case 1:
-          once(seconds, field.varint());
-          break;
-        case 2:
-          once(nanos, field.varint());
-          break;
-        default:
-          ++unknown;
-      }
-    }
+    read(message, {{1, [&](const Fields& field) { once(seconds, field.varint()); }},
+                   {2, [&](const Fields& field) { once(nanos, field.varint()); }}});
     return {static_cast<std::int64_t>(seconds.value_or(0)), static_cast<std::int64_t>(nanos.value_or(0))};
   }
 };

@@ -1,4 +1,4 @@
-#include "exposition/encoder.hpp"
+#include "exposition/encoders.hpp"
 
 #include "exposition/open_metrics_2_encoder.hpp"
 #include "exposition/open_metrics_encoder.hpp"

@@ -1,4 +1,4 @@
-// A program that uses quipu as its users do.
+// A program that uses the core alone, as tools do that write their numbers to a file.
 #include <quipu/quipu.hpp>
 
 #include <cstdio>
