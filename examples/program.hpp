@@ -4,18 +4,21 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <csignal>
-#include <cstdint>
 #include <ctime>
 #include <exception>
 #include <functional>
 #include <iostream>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 namespace example {
 
@@ -43,13 +46,10 @@ inline std::optional<Address> parse_address(std::string_view text) {
 class Dice {
  public:
   // 0 … sides - 1.
-  int throw_one(int sides) {
-    state_ = (state_ * 1103515245 + 12345) % 0x80000000;
-    return static_cast<int>((state_ >> 16) % static_cast<std::uint64_t>(sides));
-  }
+  int throw_one(int sides) { return static_cast<int>(engine_() % static_cast<unsigned>(sides)); }
 
  private:
-  std::uint64_t state_ = 1;
+  std::minstd_rand engine_;
 };
 
 // Keeps SIGINT and SIGTERM until somebody waits for them. Made before the first thread, because threads inherit it.
@@ -84,23 +84,47 @@ struct Arguments {
   std::optional<int> rounds{};            // of work; none for as many as there is time for
 };
 
-// Nothing if the arguments make no sense.
-inline std::optional<Arguments> parse(int argc, char** argv) {
-  Arguments arguments;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view option = argv[i];
-    if (++i == argc) return std::nullopt;
-    if (option == "--listen" && parse_address(argv[i])) {
-      arguments.listen = argv[i];
-    } else if (const auto number = parse_number(argv[i], 1'000'000'000); option == "--seconds" && number) {
-      arguments.seconds = number;
-    } else if (option == "--rounds" && number) {
-      arguments.rounds = number;
-    } else {
-      return std::nullopt;
-    }
+// What may stand on a command line: NAME VALUE.
+struct Option {
+  std::string name;
+  std::string value;
+  std::string help;
+  std::function<bool(std::string_view)> take;  // whether the value makes sense
+};
+
+inline Option number_option(std::string name, std::string help, std::optional<int>& number) {
+  return {std::move(name), "N", std::move(help), [&number](std::string_view text) {
+            number = parse_number(text, 1'000'000'000);
+            return number.has_value();
+          }};
+}
+
+inline Option address_option(std::string name, std::string help, std::string& address) {
+  return {std::move(name), "HOST:PORT", std::move(help), [&address](std::string_view text) {
+            address = text;
+            return parse_address(text).has_value();
+          }};
+}
+
+inline std::string usage(std::string_view program, const std::vector<Option>& options) {
+  std::string first = "usage: " + std::string(program);
+  std::string rest;
+  for (const Option& option : options) {
+    const std::string both = option.name + ' ' + option.value;
+    first += " [" + both + ']';
+    rest += "  " + both + std::string(20 - both.size(), ' ') + option.help + '\n';
   }
-  return arguments;
+  return first + '\n' + rest;
+}
+
+// Whether the command line makes sense.
+inline bool parse(int argc, char** argv, const std::vector<Option>& options) {
+  for (int i = 1; i < argc; i += 2) {
+    const auto option =
+        std::find_if(options.begin(), options.end(), [&](const Option& o) { return o.name == argv[i]; });
+    if (option == options.end() || i + 1 == argc || !option->take(argv[i + 1])) return false;
+  }
+  return true;
 }
 
 // Does `round(i)` for i = 0, 1, 2, … with pauses, until --rounds of them are done; then nothing, until --seconds are
@@ -119,25 +143,28 @@ inline void run(const Arguments& arguments, const EndSignals& signals, std::chro
   if (Clock::now() < end) signals.wait_for(end - Clock::now());
 }
 
-// The main() of an example: `body(arguments, signals)` is the program. What it throws is shown.
+// The main() of an example: `body(arguments, signals)` is the program. What it throws is shown. `more` are options that
+// only this one has.
 inline int program(std::string_view name, int argc, char** argv,
-                   const std::function<void(const Arguments&, const EndSignals&)>& body) try {
-  const std::string usage = "usage: " + std::string(name) +
-                            " [--listen HOST:PORT] [--seconds N] [--rounds N]\n"
-                            "  --listen HOST:PORT  where the metrics are (127.0.0.1:9464)\n"
-                            "  --seconds N         end after N seconds instead of at Ctrl-C\n"
-                            "  --rounds N          do only that much, and then nothing but show it\n";
+                   const std::function<void(const Arguments&, const EndSignals&)>& body,
+                   const std::vector<Option>& more = {}) try {
+  Arguments arguments;
+  std::vector<Option> options{
+      address_option("--listen", "where the metrics are (" + arguments.listen + ')', arguments.listen),
+      number_option("--seconds", "end after N seconds instead of at Ctrl-C", arguments.seconds),
+      number_option("--rounds", "do only that much, and then nothing but show it", arguments.rounds),
+  };
+  options.insert(options.end(), more.begin(), more.end());
   if (argc == 2 && argv[1] == std::string_view("--help")) {
-    std::cout << usage;
+    std::cout << usage(name, options);
     return 0;
   }
-  const auto arguments = parse(argc, argv);
-  if (!arguments) {
-    std::cerr << usage;
+  if (!parse(argc, argv, options)) {
+    std::cerr << usage(name, options);
     return 2;
   }
   const EndSignals signals;
-  body(*arguments, signals);
+  body(arguments, signals);
   return 0;
 } catch (const std::exception& error) {
   std::cerr << name << ": " << error.what() << '\n';

@@ -3,24 +3,21 @@
 // Real requests drive the numbers. To have some at once, the program also visits itself.
 
 #include <httplib.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <condition_variable>
 #include <iostream>
-#include <iterator>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <quipu/quipu.hpp>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 
+#include "listening.hpp"
 #include "program.hpp"
 
 using namespace std::chrono_literals;
@@ -118,27 +115,11 @@ class Shop {
   ~Shop() { stop(); }
 
   // Returns the port. Throws std::runtime_error.
-  int start(const std::string& host, int port) {
-    // httplib's own choice would let two programs listen on one port.
-    server_.set_socket_options([](socket_t socket) {
-      const int yes = 1;
-      ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    });
-    server_.set_keep_alive_max_count(1);  // an idle client would delay the end of the program
-    const int bound = port == 0 ? server_.bind_to_any_port(host) : server_.bind_to_port(host, port) ? port : -1;
-    if (bound < 0) {
-      throw std::runtime_error("the shop cannot listen on \"" + host + ":" + std::to_string(port) +
-                               "\"; is the port in use?");
-    }
-    thread_ = std::thread([this] { server_.listen_after_bind(); });
-    while (!server_.is_running()) std::this_thread::sleep_for(1ms);
-    return bound;
-  }
+  int start(const std::string& address) { return listening_.emplace(server_, address).port(); }
 
   void stop() {
     metrics_.sign.set(Sign::closed);
-    server_.stop();
-    if (thread_.joinable()) thread_.join();
+    listening_.reset();
   }
 
   [[nodiscard]] const quipu::Registry& registry() const { return metrics_.registry; }
@@ -202,113 +183,54 @@ class Shop {
       });
 
   httplib::Server server_;
-  std::thread thread_;
+  std::optional<example::Listening> listening_;
 };
 
-// ---- Visitors ----
+// ---- A visitor ----
 
-// Sends the shop a request at every `pause`, until destruction.
-class Visitors {
+class Visitor {
  public:
-  Visitors(std::string host, int port, std::chrono::milliseconds pause)
-      : thread_([host = std::move(host), port, pause](const std::stop_token& end) {
-          httplib::Client client(host, port);
-          std::mutex mutex;
-          std::condition_variable_any wake;
-          std::unique_lock lock(mutex);
-          for (unsigned i = 0; !end.stop_requested(); ++i) {
-            const std::string product = std::to_string(i % 5);  // products 0 and 4 do not exist
-            switch (i % 8) {
-              case 5:
-                client.Post("/cart?product=" + product);
-                break;
-              case 6:
-                client.Get("/slow?ms=" + std::to_string(i * 37 % 150));
-                break;
-              case 7:
-                client.Post("/checkout");
-                break;
-              default:
-                client.Get("/product/" + product);
-            }
-            wake.wait_for(lock, end, pause, [] { return false; });
-          }
-        }) {}
+  Visitor(const std::string& host, int port) : client_(host, port) {}
+
+  void visit(int number) {
+    const std::string product = std::to_string(number % 5);  // products 0 and 4 do not exist
+    switch (number % 8) {
+      case 5:
+        client_.Post("/cart?product=" + product);
+        break;
+      case 6:
+        client_.Get("/slow?ms=" + std::to_string(number % 150 * 37 % 150));
+        break;
+      case 7:
+        client_.Post("/checkout");
+        break;
+      default:
+        client_.Get("/product/" + product);
+    }
+  }
 
  private:
-  std::jthread thread_;
+  httplib::Client client_;
 };
 
 // ---- The program ----
 
-constexpr std::string_view usage =
-    "usage: quickstart [--listen HOST:PORT] [--shop HOST:PORT] [--seconds N] [--quiet-traffic | --no-traffic]\n"
-    "  --listen HOST:PORT  where the metrics are (127.0.0.1:9464)\n"
-    "  --shop HOST:PORT    where the shop is (127.0.0.1:0; with port 0 the system chooses)\n"
-    "  --seconds N         end after N seconds instead of at Ctrl-C\n"
-    "  --quiet-traffic     visit the shop once a second instead of 20 times\n"
-    "  --no-traffic        do not visit the shop\n";
+int main(int argc, char** argv) {
+  std::string address = "127.0.0.1:0";
+  const auto body = [&address](const example::Arguments& arguments, const example::EndSignals& signals) {
+    Shop shop;
+    const quipu::Exposer endpoint{shop.registry(), {.listen = arguments.listen}};
+    const int port = shop.start(address);
+    const std::string host = address.substr(0, address.rfind(':'));
+    const std::string url = "http://" + host + ":" + std::to_string(port);
+    std::cout << "metrics: " << endpoint.url() << "\nshop:    " << url << "\n\ntry:     curl " << endpoint.url()
+              << "\n         curl " << url << "/product/2\n         curl -X POST '" << url
+              << "/cart?product=2'\n         curl -X POST " << url << "/checkout\n"
+              << std::flush;
 
-struct Arguments {
-  std::string listen = "127.0.0.1:9464";
-  example::Address shop{"127.0.0.1", 0};
-  std::optional<int> seconds;
-  std::chrono::milliseconds pause = 50ms;  // between two visits; 0 for none
-};
-
-std::optional<Arguments> parse(int argc, char** argv) {
-  Arguments arguments;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view option = argv[i];
-    if (option == "--quiet-traffic") {
-      arguments.pause = 1s;
-    } else if (option == "--no-traffic") {
-      arguments.pause = 0s;
-    } else if (++i == argc) {
-      return std::nullopt;
-    } else if (const auto address = example::parse_address(argv[i]); option == "--listen" && address) {
-      arguments.listen = argv[i];
-    } else if (option == "--shop" && address && !address->host.empty()) {
-      arguments.shop = *address;
-    } else if (const auto number = example::parse_number(argv[i], 1'000'000'000); option == "--seconds" && number) {
-      arguments.seconds = number;
-    } else {
-      return std::nullopt;
-    }
-  }
-  return arguments;
-}
-
-int main(int argc, char** argv) try {
-  if (argc == 2 && argv[1] == std::string_view("--help")) {
-    std::cout << usage;
-    return 0;
-  }
-  const auto arguments = parse(argc, argv);
-  if (!arguments) {
-    std::cerr << usage;
-    return 2;
-  }
-  const example::EndSignals signals;
-  Shop shop;
-  const quipu::Exposer endpoint{shop.registry(), {.listen = arguments->listen}};
-  const int port = shop.start(arguments->shop.host, arguments->shop.port);
-  const std::string url = "http://" + arguments->shop.host + ":" + std::to_string(port);
-  std::cout << "metrics: " << endpoint.url() << "\nshop:    " << url << "\n\ntry:     curl " << endpoint.url()
-            << "\n         curl " << url << "/product/2\n         curl -X POST '" << url
-            << "/cart?product=2'\n         curl -X POST " << url << "/checkout\n"
-            << std::flush;
-
-  std::optional<Visitors> visitors;
-  if (arguments->pause > 0s) visitors.emplace(arguments->shop.host, port, arguments->pause);
-
-  if (arguments->seconds) {
-    signals.wait_for(std::chrono::seconds(*arguments->seconds));
-  } else {
-    signals.wait();
-  }
-  return 0;
-} catch (const std::exception& error) {
-  std::cerr << "quickstart: " << error.what() << '\n';
-  return 1;
+    Visitor visitor(host, port);
+    example::run(arguments, signals, 50ms, [&visitor](int number) { visitor.visit(number); });
+  };
+  return example::program("quickstart", argc, argv, body,
+                          {example::address_option("--shop", "where the shop is (" + address + ')', address)});
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "quipu/exposer.hpp"
 #include "quipu/registry.hpp"
@@ -24,6 +25,10 @@ Server::Handler handler;
 int listener = -1;
 
 }  // namespace
+
+#if !HTTPLIB_HAS_SOCKET_OPTIONS
+void default_socket_options(socket_t) {}
+#endif
 
 Server::Server() : svr_sock_(INVALID_SOCKET), is_running_(false) {
   added_.front() = "a text that is in no small buffer";

@@ -312,8 +312,8 @@ class Dice:
         self._state = 1
 
     def throw(self, sides):
-        self._state = (self._state * 1103515245 + 12345) % 2 ** 31
-        return (self._state >> 16) % sides
+        self._state = self._state * 48271 % (2 ** 31 - 1)  # std::minstd_rand
+        return self._state % sides
 
 
 class Quickstart(Program):

@@ -41,7 +41,7 @@ class ThePage(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.quickstart = cls.enterClassContext(Quickstart('--no-traffic'))
+        cls.quickstart = cls.enterClassContext(Quickstart('--rounds', '0'))
         cls.customers = Customers(cls.quickstart.shop_url)
         cls.fresh = cls.quickstart.page()
         cls.customers.first_day()
@@ -89,7 +89,7 @@ class ThePage(unittest.TestCase):
 
     def test_a_request_is_in_flight_while_it_is_served(self):
         """The gauge of requests in flight is 1 during a slow request, and 0 after it"""
-        quickstart = self.enterContext(Quickstart('--no-traffic'))
+        quickstart = self.enterContext(Quickstart('--rounds', '0'))
         in_flight = []
         for _ in range(5):  # on a busy machine the request may be over before the page is read
             visitor = threading.Thread(target=request, args=(quickstart.shop_url + '/slow?ms=1000',))
@@ -173,9 +173,9 @@ class Scraped(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.shop = cls.enterClassContext(Quickstart('--no-traffic', name='quickstart without traffic'))
+        cls.shop = cls.enterClassContext(Quickstart('--rounds', '0', name='quickstart without traffic'))
         cls.busy = cls.enterClassContext(Quickstart(name='quickstart with its own traffic'))
-        cls.ending = cls.enterClassContext(Quickstart('--no-traffic', name='quickstart that ends'))
+        cls.ending = cls.enterClassContext(Quickstart('--rounds', '0', name='quickstart that ends'))
         cls.customers = Customers(cls.shop.shop_url)
         cls.customers.first_day()
         cls.sent_on_first_day = dict(cls.customers.requests)
@@ -315,7 +315,7 @@ class ScrapedAsNative(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.shop = cls.enterClassContext(Quickstart('--no-traffic'))
+        cls.shop = cls.enterClassContext(Quickstart('--rounds', '0'))
         cls.prometheus = cls.enterClassContext(
             Prometheus({'shop': cls.shop.metrics_url}, features=('native-histograms', 'exemplar-storage')))
         cls.prometheus.scrape_after(0, 'shop')
@@ -399,7 +399,7 @@ class TheEndpoint(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.url = cls.enterClassContext(Quickstart('--no-traffic')).metrics_url
+        cls.url = cls.enterClassContext(Quickstart('--rounds', '0')).metrics_url
         cls.root = urllib.parse.urljoin(cls.url, '/')
 
     def check_page(self, answer, content_type=TEXT_FORMAT, encodings=()):
@@ -508,7 +508,7 @@ class TheCommandLine(unittest.TestCase):
         """--help prints the usage"""
         done = Quickstart.run('--help')
         self.assertEqual((done.returncode, done.stderr), (0, ''))
-        for option in ('--listen', '--shop', '--seconds', '--no-traffic'):
+        for option in ('--listen', '--shop', '--seconds', '--rounds'):
             self.assertIn(option, done.stdout)
 
     def test_wrong_options(self):
@@ -516,7 +516,7 @@ class TheCommandLine(unittest.TestCase):
         for options in (['--nonsense'], ['nonsense'], [''], ['--listen'], ['--listen', 'nonsense'],
                         ['--listen', '127.0.0.1:'], ['--listen', '127.0.0.1:65536'], ['--shop', '127.0.0.1:x'],
                         ['--seconds'], ['--seconds', ''], ['--seconds', '-1'], ['--seconds', '1x'],
-                        ['--no-traffic', '--nonsense']):
+                        ['--rounds', '0', '--nonsense'], ['--rounds', 'x']):
             with self.subTest(options):
                 done = Quickstart.run(*options)
                 self.assertEqual((done.returncode, done.stdout), (2, ''))
@@ -536,11 +536,11 @@ class TheCommandLine(unittest.TestCase):
 
     def test_a_port_is_free_again_at_once(self):
         """A program that ended can be started again on the same port at once, after it has served scrapes"""
-        with Quickstart('--no-traffic') as first:
+        with Quickstart('--rounds', '0') as first:
             address = urllib.parse.urlsplit(first.metrics_url).netloc
             request(first.metrics_url)
             first.end(signal.SIGTERM)
-        done = Quickstart.run('--listen', address, '--seconds', '0', '--no-traffic')
+        done = Quickstart.run('--listen', address, '--seconds', '0', '--rounds', '0')
         self.assertEqual((done.returncode, done.stderr), (0, ''))
 
     def test_seconds(self):
@@ -554,7 +554,7 @@ class TheCommandLine(unittest.TestCase):
     def test_signals(self):
         """SIGINT and SIGTERM end the program at once, with and without traffic, with exit status 0"""
         for number in (signal.SIGINT, signal.SIGTERM):
-            for options in ([], ['--no-traffic'], ['--seconds', '1000']):
+            for options in ([], ['--rounds', '0'], ['--seconds', '1000']):
                 with self.subTest(number=number, options=options), Quickstart(*options) as quickstart:
                     request(quickstart.metrics_url)
                     status, seconds = quickstart.end(number)
@@ -564,7 +564,7 @@ class TheCommandLine(unittest.TestCase):
     def test_what_it_says_to_try(self):
         """The commands that it prints for trying it out work, and are counted"""
         curl = program('curl', 'curl')
-        with Quickstart('--no-traffic') as quickstart:
+        with Quickstart('--rounds', '0') as quickstart:
             lines = wait_for('commands', lambda: re.findall(r'\bcurl (.*)\n', quickstart.out))
             self.assertGreaterEqual(len(lines), 2)
             before = sum(quickstart.page().by_label(REQUESTS, 'method', 'code').values())
