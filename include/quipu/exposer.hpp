@@ -22,21 +22,21 @@ struct ExposerOptions {
   /// The path of the page. It begins with '/', and is not "/" itself, which shows a landing page that links it. Of the
   /// characters of URL paths, all but '%'.
   std::string_view path = "/metrics";
-  /// How many requests are seen to at the same time, from their whole head to the end of their answer. This bounds the
-  /// memory. One more waits 150 ms for a place, and then gets 503 with `Retry-After: 1`. But a client that has
-  /// taken none of its answer for a tenth of a second loses its place to it. From 1 to 1,000.
+  /// How many requests may be in progress at once, from their complete head to the end of their response. This bounds
+  /// the memory. Another request waits 150 ms for a permit, and then gets 503 with `Retry-After: 1`. A client that has
+  /// taken none of its response for 100 ms loses its permit to a waiting request. From 1 to 1,000.
   std::size_t max_concurrent_scrapes = 32;
-  /// Compresses pages of 1 KiB and more for clients that take gzip and prefer it, which leaves a ninth of the bytes. It
-  /// takes about 5 ms for a page of 1 MB, many times as long as making it; a scraper on the same machine gains nothing
-  /// by it. Without effect when quipu was built without zlib.
+  /// Compresses pages of 1 KiB and more, to about a ninth, for clients that accept gzip and prefer it. This takes about
+  /// 5 ms for a page of 1 MB, many times as long as making it. A scraper on the same machine gains nothing by it. No
+  /// effect when quipu was built without zlib.
   bool gzip = true;
-  /// What else is answered, each at a path of its own, which may be "/". These requests have a thread and 16 places of
-  /// their own, so that they are answered while every scrape hangs.
+  /// The program's own responses, each at a path of its own, which may be "/". Requests for routes have a thread and 16
+  /// permits of their own, so that they are served while every scrape hangs.
   std::vector<Route> routes = {};
 };
 
 /// A small HTTP server for one page of metrics: GET and HEAD of the path and of routes, a landing page at "/", 404 and
-/// 405 elsewhere.
+/// 405 elsewhere. It speaks HTTP/1.1 and HTTP/1.0, and answers a request that violates RFC 9112 with 400.
 /// Listening from the end of the constructor until `stop()` or destruction. It is made for scrapers on a trusted
 /// network: it has no TLS and no passwords. Put a reverse proxy before it, or use `render()` in your own server, for
 /// those.
@@ -50,8 +50,8 @@ struct ExposerOptions {
 ///
 /// It has four threads, five with routes, on which no signal of the program is delivered, and leaves the program's
 /// handling of signals alone. A connection answers any number of requests. It is closed when two seconds pass without
-/// the whole of a request that has begun, five in which the client took none of its answer, thirty without the end of
-/// an answer, or five minutes without a request. How many there are of each kind is limited; so clients cannot hold it
+/// the whole of a request that has begun, five in which the client took none of its response, thirty without the end of
+/// a response, or five minutes without a request. How many there are of each kind is limited; so clients cannot hold it
 /// up, however many.
 ///
 /// Thread-safe, but for moving and destruction.

@@ -18,172 +18,172 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Every connection costs a descriptor, and one that is being answered some memory, so each place where connections can
-// be has a limit. To most of them a newcomer is always let in, and the connection that has been there longest is
-// closed: a scraper passes in milliseconds, so that is one that only waits.
+// Every connection costs a descriptor, and every response some memory, so the number of connections in each state is
+// limited. When most of these states are full, a new connection is accepted and the oldest one in the state is closed.
+// A scraper leaves a state within milliseconds, so the oldest connection is an inactive one.
 constexpr std::size_t max_reading = 256;
 constexpr std::size_t max_idle = 256;
 constexpr std::size_t max_lingering = 64;
-// Answers of routes are short, and one is made after another.
+// Responses of routes are short, and one worker makes them one after another.
 constexpr std::size_t max_routed = 16;
-// Here it is the newcomer that is turned away.
-constexpr std::size_t max_asking = 64;
-constexpr int accepted_at_once = 64;  // before the others get their turn
+// When this is full, the newest request is rejected.
+constexpr std::size_t max_waiting = 64;
+constexpr int accepted_at_once = 64;  // before other connections are served
 
-// A client that goes on sending after its last request is listened to for this long and this much, so that closing does
-// not reset the connection before the client has read the answer.
+// After the last response, the endpoint reads for this long and up to this many bytes before it closes. Closing with
+// unread bytes would reset the connection before the client has read the response.
 constexpr auto linger_time = 500ms;
 constexpr std::size_t max_linger_bytes = std::size_t{256} * 1024;
 
-constexpr auto head_time = 2s;         // for the whole head, so a client that trickles does not get more
-constexpr auto idle_time = 5min;       // from an answer to the next request: longer than the usual scrape intervals
-constexpr auto stall_time = 5s;        // for the client to take some more of the answer
-constexpr auto scarcity_pause = 50ms;  // before the next accept() when the process is out of descriptors or memory
-// A client that has taken nothing for this long loses its place when another one needs it; and that one waits for a
-// place a little longer, so that a crowd of those that do not read cannot shut it out.
-constexpr auto giving_way_time = 100ms;
-constexpr auto asking_time = 150ms;
+constexpr auto head_time = 2s;         // for the whole head, however many packets it comes in
+constexpr auto idle_time = 5min;       // from a response to the next request; longer than usual scrape intervals
+constexpr auto stall_time = 5s;        // for the client to take some of the response
+constexpr auto shortage_pause = 50ms;  // before the next accept() after a shortage of descriptors or memory
+// A client that has taken nothing for preemption_time loses its permit to a waiting request. permit_time, for which a
+// request waits, is longer, so that many clients that do not read cannot keep a new one out.
+constexpr auto preemption_time = 100ms;
+constexpr auto permit_time = 150ms;
 
-bool is_for_later(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 
 }  // namespace
 
-Reception::Reception(int listener, std::span<const Route> routes, std::size_t max_scrapes, const WakePipe& wake_pipe,
-                     Desk& page_desk, Desk& route_desk)
+EventLoop::EventLoop(int listener, std::span<const Route> routes, std::size_t max_scrapes, const WakePipe& wake_pipe,
+                     WorkQueue& page_queue, WorkQueue& route_queue)
     : listener_(listener),
       routes_(routes),
       wake_pipe_(wake_pipe),
-      page_service_{.desk = page_desk, .places = max_scrapes},
-      route_service_{.desk = route_desk, .places = max_routed} {
+      pages_{.queue = page_queue, .permits = max_scrapes},
+      routed_{.queue = route_queue, .permits = max_routed} {
   polled_.reserve(2 + max_reading + max_idle + max_scrapes + max_routed + max_lingering);
 }
 
-void Reception::run() noexcept {
-  while (exchange()) {
-    for (Service* const service : {&page_service_, &route_service_}) admit(*service);
-    keep(max_reading, reading_);
-    keep(max_idle, idle_);
-    keep(max_lingering, lingering_);
+void EventLoop::run() noexcept {
+  while (collect_completions()) {
+    for (RequestClass* const request_class : {&pages_, &routed_}) grant_permits(*request_class);
+    close_oldest_beyond(max_reading, reading_);
+    close_oldest_beyond(max_idle, idle_);
+    close_oldest_beyond(max_lingering, lingering_);
     wait();
     wake_pipe_.drain();
-    for_each_ready(idle_, &Reception::wake_up);
-    for_each_ready(reading_, &Reception::read_some);
-    for_each_ready(page_service_.sending, &Reception::go_on_sending);
-    for_each_ready(route_service_.sending, &Reception::go_on_sending);
-    for_each_ready(lingering_, &Reception::linger_some);
-    if (has_newcomers_) accept_some();
-    remove_late(reading_);
-    remove_late(idle_);
-    remove_late(lingering_);
-    for (Service* const service : {&page_service_, &route_service_}) {
-      for (auto next = service->sending.begin(); next != service->sending.end();) {
-        const auto place = next++;
-        if (place->deadline <= Clock::now()) drop(place);
+    for_each_ready(idle_, &EventLoop::resume_idle);
+    for_each_ready(reading_, &EventLoop::read_some);
+    for_each_ready(pages_.sending, &EventLoop::continue_sending);
+    for_each_ready(routed_.sending, &EventLoop::continue_sending);
+    for_each_ready(lingering_, &EventLoop::linger_some);
+    if (can_accept_) accept_some();
+    close_expired(reading_);
+    close_expired(idle_);
+    close_expired(lingering_);
+    for (RequestClass* const request_class : {&pages_, &routed_}) {
+      for (auto next = request_class->sending.begin(); next != request_class->sending.end();) {
+        const auto connection = next++;
+        if (connection->deadline <= Clock::now()) drop(connection);
       }
     }
   }
-  page_service_.desk.close();
-  route_service_.desk.close();
+  pages_.queue.close();
+  routed_.queue.close();
 }
 
-void Reception::keep(std::size_t limit, Connections& connections) noexcept {
+void EventLoop::close_oldest_beyond(std::size_t limit, Connections& connections) noexcept {
   while (connections.size() > limit) connections.pop_front();
 }
 
-void Reception::remove_late(Connections& connections) noexcept {
+void EventLoop::close_expired(Connections& connections) noexcept {
   connections.remove_if([now = Clock::now()](const Connection& connection) { return connection.deadline <= now; });
 }
 
-/// The steps may move the connection to the end of any list, or close it.
-void Reception::for_each_ready(Connections& connections, void (Reception::*step)(Place)) noexcept {
+/// A step may move the connection to the end of any list, or close it.
+void EventLoop::for_each_ready(Connections& connections, void (EventLoop::*step)(ConnectionIterator)) noexcept {
   for (auto next = connections.begin(); next != connections.end();) {
-    const auto place = next++;
-    if (std::exchange(place->is_ready, false)) (this->*step)(place);
+    const auto connection = next++;
+    if (std::exchange(connection->is_ready, false)) (this->*step)(connection);
   }
 }
 
-Reception::Service& Reception::service_of(const Connection& connection) noexcept {
-  return connection.request.route == nullptr ? page_service_ : route_service_;
+EventLoop::RequestClass& EventLoop::class_of(const Connection& connection) noexcept {
+  return connection.request.route == nullptr ? pages_ : routed_;
 }
 
-/// Takes what the workers are done with, for now, off the desks. False when the work is over.
-bool Reception::exchange() noexcept {
-  desk_deadline_ = Clock::time_point::max();
-  exchange(page_service_);
-  exchange(route_service_);
+/// Takes back the connections that the workers have completed. False when the loop is to end.
+bool EventLoop::collect_completions() noexcept {
+  queue_deadline_ = Clock::time_point::max();
+  collect_completions(pages_);
+  collect_completions(routed_);
   if (is_stopping()) {
     reading_.clear();
     idle_.clear();
-    page_service_.asking.clear();
-    route_service_.asking.clear();
+    pages_.waiting.clear();
+    routed_.waiting.clear();
     lingering_.clear();
   }
-  return !is_stopping() || page_service_.taken + route_service_.taken > 0;
+  return !is_stopping() || pages_.in_progress + routed_.in_progress > 0;
 }
 
-void Reception::exchange(Service& service) noexcept {
-  Desk::Tidings tidings = service.desk.collect();
-  if (tidings.stopped_at) stopped_at_ = tidings.stopped_at;
-  desk_deadline_ = std::min(desk_deadline_, tidings.next_deadline);
-  while (!tidings.late.empty()) {
-    --service.taken;
-    turn_away(tidings.late, tidings.late.begin());
+void EventLoop::collect_completions(RequestClass& request_class) noexcept {
+  WorkQueue::Completions completions = request_class.queue.collect();
+  if (completions.stopped_at) stopped_at_ = completions.stopped_at;
+  queue_deadline_ = std::min(queue_deadline_, completions.next_deadline);
+  while (!completions.expired.empty()) {
+    --request_class.in_progress;
+    reject_busy(completions.expired, completions.expired.begin());
   }
-  while (!tidings.back.empty()) {
-    const auto place = tidings.back.begin();
-    if (!place->socket) {
-      --service.taken;
-      tidings.back.erase(place);
-    } else if (place->is_answered) {
-      --service.taken;
-      finish(tidings.back, place);
+  while (!completions.returned.empty()) {
+    const auto connection = completions.returned.begin();
+    if (!connection->socket) {
+      --request_class.in_progress;
+      completions.returned.erase(connection);
+    } else if (connection->is_sent) {
+      --request_class.in_progress;
+      finish(completions.returned, connection);
     } else {
-      place->deadline = place->taken + stall_time;
-      service.sending.splice(service.sending.end(), tidings.back, place);
+      connection->deadline = connection->last_progress + stall_time;
+      request_class.sending.splice(request_class.sending.end(), completions.returned, connection);
     }
   }
-  for (Connection& connection : service.sending) {
-    connection.deadline = std::min(connection.deadline, end_of_answer(connection.begun, stopped_at_));
+  for (Connection& connection : request_class.sending) {
+    connection.deadline = std::min(connection.deadline, response_deadline(connection.started_at, stopped_at_));
   }
 }
 
-/// Lets in as many of those that ask as there are places for, and sends away those that have waited for one long
-/// enough.
-void Reception::admit(Service& service) noexcept {
-  Connections& asking = service.asking;
-  while (!asking.empty() && has_place(service)) {
-    ++service.taken;
-    desk_deadline_ = std::min(desk_deadline_, asking.front().request.deadline);
-    service.desk.hand_over(asking, asking.begin());
+/// Submits waiting requests while there are permits, and rejects those whose time to wait is over.
+void EventLoop::grant_permits(RequestClass& request_class) noexcept {
+  Connections& waiting = request_class.waiting;
+  while (!waiting.empty() && has_permit(request_class)) {
+    ++request_class.in_progress;
+    queue_deadline_ = std::min(queue_deadline_, waiting.front().request.deadline);
+    request_class.queue.submit(waiting, waiting.begin());
   }
-  while (!asking.empty() && (asking.size() > max_asking || asking.front().deadline <= Clock::now())) {
-    turn_away(asking, asking.size() > max_asking ? std::prev(asking.end()) : asking.begin());
+  while (!waiting.empty() && (waiting.size() > max_waiting || waiting.front().deadline <= Clock::now())) {
+    reject_busy(waiting, waiting.size() > max_waiting ? std::prev(waiting.end()) : waiting.begin());
   }
 }
 
-bool Reception::has_place(Service& service) noexcept {
-  if (service.taken < service.places) return true;
-  const auto stalled = longest_stalled(service);
-  if (stalled == service.sending.end() || Clock::now() - stalled->taken < giving_way_time) return false;
+bool EventLoop::has_permit(RequestClass& request_class) noexcept {
+  if (request_class.in_progress < request_class.permits) return true;
+  const auto stalled = longest_stalled(request_class);
+  if (stalled == request_class.sending.end() || Clock::now() - stalled->last_progress < preemption_time) return false;
   drop(stalled);
   return true;
 }
 
-Reception::Place Reception::longest_stalled(Service& service) noexcept {
-  return std::min_element(service.sending.begin(), service.sending.end(),
-                          [](const Connection& one, const Connection& other) { return one.taken < other.taken; });
+ConnectionIterator EventLoop::longest_stalled(RequestClass& request_class) noexcept {
+  return std::min_element(
+      request_class.sending.begin(), request_class.sending.end(),
+      [](const Connection& one, const Connection& other) { return one.last_progress < other.last_progress; });
 }
 
-void Reception::wait() noexcept {
+void EventLoop::wait() noexcept {
   const auto now = Clock::now();
-  auto until = std::min(now + 1min, desk_deadline_);
+  auto until = std::min(now + 1min, queue_deadline_);
   const bool is_accepting = !is_stopping() && accept_again_ <= now;
   if (!is_stopping() && !is_accepting) until = std::min(until, accept_again_);
-  for (Service* const service : {&page_service_, &route_service_}) {
-    if (service->asking.empty()) continue;
-    until = std::min(until, service->asking.front().deadline);
-    const auto stalled = longest_stalled(*service);
-    if (stalled != service->sending.end()) until = std::min(until, stalled->taken + giving_way_time);
+  for (RequestClass* const request_class : {&pages_, &routed_}) {
+    if (request_class->waiting.empty()) continue;
+    until = std::min(until, request_class->waiting.front().deadline);
+    const auto stalled = longest_stalled(*request_class);
+    if (stalled != request_class->sending.end()) until = std::min(until, stalled->last_progress + preemption_time);
   }
   polled_.clear();
   polled_.push_back({wake_pipe_.reader(), POLLIN, 0});
@@ -196,166 +196,166 @@ void Reception::wait() noexcept {
   };
   poll_all(idle_, POLLIN);
   poll_all(reading_, POLLIN);
-  poll_all(page_service_.sending, POLLOUT);
-  poll_all(route_service_.sending, POLLOUT);
+  poll_all(pages_.sending, POLLOUT);
+  poll_all(routed_.sending, POLLOUT);
   poll_all(lingering_, POLLIN);
   // When poll() fails, nothing is ready.
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
   ::poll(polled_.data(), static_cast<nfds_t>(polled_.size()), static_cast<int>(std::max<long long>(left, 0)));
 
   auto result = polled_.begin() + 1;
-  has_newcomers_ = (result++)->revents != 0;
-  for (Connections* const connections :
-       {&idle_, &reading_, &page_service_.sending, &route_service_.sending, &lingering_}) {
+  can_accept_ = (result++)->revents != 0;
+  for (Connections* const connections : {&idle_, &reading_, &pages_.sending, &routed_.sending, &lingering_}) {
     for (Connection& connection : *connections) connection.is_ready = (result++)->revents != 0;
   }
 }
 
-void Reception::accept_some() noexcept {
+void EventLoop::accept_some() noexcept {
   for (int i = 0; i < accepted_at_once; ++i) {
     Descriptor socket(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) relieve_scarcity();
-      return;  // other errors: nobody is left, or the client gave up
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) relieve_shortage();
+      return;  // other errors: no client is left, or the client has gone
     }
-    // Without this, the end of an answer may wait for the client's delayed acknowledgement. A refusal is harmless.
+    // Otherwise the end of a response may wait for the client's delayed acknowledgement. An error is harmless.
     constexpr int yes = 1;
     ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     try {
       reading_.push_back({.socket = std::move(socket), .deadline = Clock::now() + head_time});
     } catch (const std::bad_alloc&) {
-      return relieve_scarcity();
+      return relieve_shortage();
     }
-    // Its head may be there already; a crowd that comes now shall not push it out unread.
+    // The head has often arrived already. Reading it now keeps many new connections from displacing it unread.
     read_some(std::prev(reading_.end()));
-    keep(max_reading, reading_);
+    close_oldest_beyond(max_reading, reading_);
   }
 }
 
-void Reception::relieve_scarcity() noexcept {
+void EventLoop::relieve_shortage() noexcept {
   if (!idle_.empty()) {
     idle_.pop_front();
   } else if (!reading_.empty()) {
     reading_.pop_front();
   } else {
-    accept_again_ = Clock::now() + scarcity_pause;
+    accept_again_ = Clock::now() + shortage_pause;
   }
 }
 
-/// An idle client sends something, or goes.
-void Reception::wake_up(Place place) noexcept {
-  place->deadline = Clock::now() + head_time;
-  reading_.splice(reading_.end(), idle_, place);
-  read_some(place);
+/// An idle client has sent something or closed the connection.
+void EventLoop::resume_idle(ConnectionIterator connection) noexcept {
+  connection->deadline = Clock::now() + head_time;
+  reading_.splice(reading_.end(), idle_, connection);
+  read_some(connection);
 }
 
-void Reception::read_some(Place place) noexcept try {
-  std::string& received = place->received;
+void EventLoop::read_some(ConnectionIterator connection) noexcept try {
+  std::string& received = connection->received;
   std::array<char, 4096> chunk;
-  const ssize_t count = ::recv(place->socket.get(), chunk.data(), chunk.size(), 0);
-  if (count < 0 && is_for_later(errno)) return;
+  const ssize_t count = ::recv(connection->socket.get(), chunk.data(), chunk.size(), 0);
+  if (count < 0 && would_block(errno)) return;
   if (count <= 0) {
-    reading_.erase(place);
+    reading_.erase(connection);
     return;
   }
   const std::size_t before = received.size();
   received.append(chunk.data(), static_cast<std::size_t>(count));
-  look_for_head(place, before);
+  try_parse_head(connection, before);
 } catch (const std::bad_alloc&) {
-  reading_.erase(place);
+  reading_.erase(connection);
 }
 
-/// A request whose head has come asks for a place. `searched` bytes have been looked through before.
-void Reception::look_for_head(Place place, std::size_t searched) {
-  auto head = parse_head(place->received, searched);
+/// A request with a complete head waits for a permit. The parser has seen the first `searched` bytes before.
+void EventLoop::try_parse_head(ConnectionIterator connection, std::size_t searched) {
+  auto head = parse_head(connection->received, searched);
   if (!head) return;
-  place->received.erase(0, head->size);
-  place->request = std::move(head->request);
-  if (place->request.error_status == 0) place->request.route = find_route(routes_, place->request.path);
-  // A function may answer each client otherwise.
-  if (place->request.route != nullptr) place->request.may_share = false;
+  connection->received.erase(0, head->size);
+  connection->request = std::move(head->request);
+  if (connection->request.error_status == 0) connection->request.route = find_route(routes_, connection->request.path);
+  // A route's function may respond differently each time.
+  if (connection->request.route != nullptr) connection->request.may_share = false;
   const auto now = Clock::now();
-  place->request.deadline = now + place->request.time;
-  place->deadline = now + asking_time;
-  Connections& asking = service_of(*place).asking;
-  asking.splice(asking.end(), reading_, place);
+  connection->request.deadline = now + connection->request.time;
+  connection->deadline = now + permit_time;
+  Connections& waiting = class_of(*connection).waiting;
+  waiting.splice(waiting.end(), reading_, connection);
 }
 
-void Reception::turn_away(Connections& from, Place place) noexcept {
-  // It does not fit only if the client has not taken earlier answers either.
-  const ssize_t count = ::send(place->socket.get(), busy_answer.data(), busy_answer.size(), MSG_NOSIGNAL);
-  if (count == static_cast<ssize_t>(busy_answer.size())) {
-    start_lingering(from, place);
+void EventLoop::reject_busy(Connections& from, ConnectionIterator connection) noexcept {
+  // It fits into the send buffer unless the client has not taken earlier responses either.
+  const ssize_t count = ::send(connection->socket.get(), busy_response.data(), busy_response.size(), MSG_NOSIGNAL);
+  if (count == static_cast<ssize_t>(busy_response.size())) {
+    start_lingering(from, connection);
   } else {
-    from.erase(place);
+    from.erase(connection);
   }
 }
 
-/// No more than the kernel takes at once, so that a fast reader of a large piece does not keep the others waiting.
-void Reception::go_on_sending(Place place) noexcept {
-  switch (send_some(*place)) {
+/// Sends no more than the kernel takes at once, so that a fast reader of a large piece does not delay other clients.
+void EventLoop::continue_sending(ConnectionIterator connection) noexcept {
+  switch (send_some(*connection)) {
     case Outgoing::Progress::failed:
-      return drop(place);
-    case Outgoing::Progress::later:
-      place->deadline = std::min(place->taken + stall_time, end_of_answer(place->begun, stopped_at_));
+      return drop(connection);
+    case Outgoing::Progress::would_block:
+      connection->deadline =
+          std::min(connection->last_progress + stall_time, response_deadline(connection->started_at, stopped_at_));
       return;
     case Outgoing::Progress::done:
       break;
   }
-  Service& service = service_of(*place);
-  if (place->rest) {
-    service.desk.hand_over(service.sending, place);
+  RequestClass& request_class = class_of(*connection);
+  if (connection->rest) {
+    request_class.queue.submit(request_class.sending, connection);
   } else {
-    --service.taken;
-    finish(service.sending, place);
+    --request_class.in_progress;
+    finish(request_class.sending, connection);
   }
 }
 
-/// Closes a connection whose answer is not whole.
-void Reception::drop(Place sending) noexcept {
-  Service& service = service_of(*sending);
-  --service.taken;
-  break_off(*sending);
-  service.sending.erase(sending);
+/// Closes a connection whose response is incomplete.
+void EventLoop::drop(ConnectionIterator sending) noexcept {
+  RequestClass& request_class = class_of(*sending);
+  --request_class.in_progress;
+  abort_connection(*sending);
+  request_class.sending.erase(sending);
 }
 
-/// What comes after an answer: the next request, or the end.
-void Reception::finish(Connections& from, Place place) noexcept try {
-  if (place->request.closes || is_stopping()) return start_lingering(from, place);
-  place->request = {};
-  place->has_begun = false;
-  place->is_answered = false;
-  if (place->received.empty()) {
-    place->received = std::string();
-    place->deadline = Clock::now() + idle_time;
-    idle_.splice(idle_.end(), from, place);
+/// After a response, goes on to the next request or closes the connection.
+void EventLoop::finish(Connections& from, ConnectionIterator connection) noexcept try {
+  if (connection->request.closes || is_stopping()) return start_lingering(from, connection);
+  connection->request = {};
+  connection->has_started = false;
+  connection->is_sent = false;
+  if (connection->received.empty()) {
+    connection->received = std::string();
+    connection->deadline = Clock::now() + idle_time;
+    idle_.splice(idle_.end(), from, connection);
   } else {
-    place->deadline = Clock::now() + head_time;
-    reading_.splice(reading_.end(), from, place);
-    look_for_head(place, 0);
+    connection->deadline = Clock::now() + head_time;
+    reading_.splice(reading_.end(), from, connection);
+    try_parse_head(connection, 0);
   }
 } catch (const std::bad_alloc&) {
-  reading_.erase(place);
+  reading_.erase(connection);
 }
 
-void Reception::start_lingering(Connections& from, Place place) noexcept {
-  ::shutdown(place->socket.get(), SHUT_WR);
+void EventLoop::start_lingering(Connections& from, ConnectionIterator connection) noexcept {
+  ::shutdown(connection->socket.get(), SHUT_WR);
   if (is_stopping()) {
-    from.erase(place);
+    from.erase(connection);
     return;
   }
-  place->request = {};
-  place->received = std::string();
-  place->deadline = Clock::now() + linger_time;
-  lingering_.splice(lingering_.end(), from, place);
+  connection->request = {};
+  connection->received = std::string();
+  connection->deadline = Clock::now() + linger_time;
+  lingering_.splice(lingering_.end(), from, connection);
 }
 
-void Reception::linger_some(Place place) noexcept {
+void EventLoop::linger_some(ConnectionIterator connection) noexcept {
   std::array<char, 4096> chunk;
-  const ssize_t count = ::recv(place->socket.get(), chunk.data(), chunk.size(), 0);
-  if (count < 0 && is_for_later(errno)) return;
-  if (count > 0) place->lingered += static_cast<std::size_t>(count);
-  if (count <= 0 || place->lingered >= max_linger_bytes) lingering_.erase(place);
+  const ssize_t count = ::recv(connection->socket.get(), chunk.data(), chunk.size(), 0);
+  if (count < 0 && would_block(errno)) return;
+  if (count > 0) connection->lingered += static_cast<std::size_t>(count);
+  if (count <= 0 || connection->lingered >= max_linger_bytes) lingering_.erase(connection);
 }
 
 }  // namespace quipu::http

@@ -7,73 +7,74 @@
 #include <span>
 #include <vector>
 
+#include "http/connection.hpp"
+#include "http/request.hpp"
+#include "http/wake_pipe.hpp"
 #include "http/work_queue.hpp"
 #include "quipu/route.hpp"
 
 namespace quipu::http {
 
-/// The thread that waits for sockets: lets clients in, reads their heads, watches for those that take no more of their
-/// answers for now, and sees them off. It never waits for one client alone. Each list but `sending` is in order of
-/// arrival there.
-class Reception {
+/// The only thread that waits for sockets. It accepts connections, reads request heads, waits until slow clients take
+/// more of their responses, and closes connections. It waits for all sockets at once, so no client delays another one.
+/// Each list except `sending` is in the order in which connections were added.
+class EventLoop {
  public:
-  Reception(int listener, std::span<const Route> routes, std::size_t max_scrapes, const WakePipe& wake_pipe,
-            Desk& page_desk, Desk& route_desk);
+  EventLoop(int listener, std::span<const Route> routes, std::size_t max_scrapes, const WakePipe& wake_pipe,
+            WorkQueue& page_queue, WorkQueue& route_queue);
 
-  /// Until the desks say to stop, and the answers that were begun by then are dealt with.
+  /// Returns after stop() of the work queues, when the responses that had started by then are sent or aborted.
   void run() noexcept;
 
  private:
-  using Place = Connections::iterator;
-
-  /// Requests of one kind, for pages or for routes, from their whole head to the end of their answer. Those of one kind
-  /// never wait for a place that the other kind has.
-  struct Service {
-    Desk& desk;
-    const std::size_t places;
-    std::size_t taken = 0;  // by those at the desk, with the workers, and in `sending`
-    Connections asking{};   // found every place taken
-    Connections sending{};  // take no more of their answers for now
+  /// Requests for pages, or requests for routes, from their complete head to the end of their response. Each class has
+  /// its own permits, so one never waits for the other.
+  struct RequestClass {
+    WorkQueue& queue;
+    const std::size_t permits;
+    std::size_t in_progress = 0;  // requests with a permit: in the queue, at a worker, or in `sending`
+    Connections waiting{};        // for a permit
+    Connections sending{};        // until their clients take more of the response
   };
 
   [[nodiscard]] bool is_stopping() const noexcept { return stopped_at_.has_value(); }
-  static void keep(std::size_t limit, Connections& connections) noexcept;
-  static void remove_late(Connections& connections) noexcept;
-  void for_each_ready(Connections& connections, void (Reception::*step)(Place)) noexcept;
+  static void close_oldest_beyond(std::size_t limit, Connections& connections) noexcept;
+  static void close_expired(Connections& connections) noexcept;
+  void for_each_ready(Connections& connections, void (EventLoop::*step)(ConnectionIterator)) noexcept;
 
-  [[nodiscard]] Service& service_of(const Connection& connection) noexcept;
-  bool exchange() noexcept;
-  void exchange(Service& service) noexcept;
-  void admit(Service& service) noexcept;
-  [[nodiscard]] bool has_place(Service& service) noexcept;
-  [[nodiscard]] static Place longest_stalled(Service& service) noexcept;
+  [[nodiscard]] RequestClass& class_of(const Connection& connection) noexcept;
+  bool collect_completions() noexcept;
+  void collect_completions(RequestClass& request_class) noexcept;
+  void grant_permits(RequestClass& request_class) noexcept;
+  [[nodiscard]] bool has_permit(RequestClass& request_class) noexcept;
+  [[nodiscard]] static ConnectionIterator longest_stalled(RequestClass& request_class) noexcept;
   void wait() noexcept;
 
   void accept_some() noexcept;
-  void relieve_scarcity() noexcept;
-  void wake_up(Place place) noexcept;
-  void read_some(Place place) noexcept;
-  void look_for_head(Place place, std::size_t searched);
-  void turn_away(Connections& from, Place place) noexcept;
-  void go_on_sending(Place place) noexcept;
-  void drop(Place sending) noexcept;
-  void finish(Connections& from, Place place) noexcept;
-  void start_lingering(Connections& from, Place place) noexcept;
-  void linger_some(Place place) noexcept;
+  void relieve_shortage() noexcept;
+  void resume_idle(ConnectionIterator connection) noexcept;
+  void read_some(ConnectionIterator connection) noexcept;
+  void try_parse_head(ConnectionIterator connection, std::size_t searched);
+  void reject_busy(Connections& from, ConnectionIterator connection) noexcept;
+  void continue_sending(ConnectionIterator connection) noexcept;
+  void drop(ConnectionIterator sending) noexcept;
+  void finish(Connections& from, ConnectionIterator connection) noexcept;
+  void start_lingering(Connections& from, ConnectionIterator connection) noexcept;
+  void linger_some(ConnectionIterator connection) noexcept;
 
   const int listener_;
   const std::span<const Route> routes_;
   const WakePipe& wake_pipe_;
   std::optional<Clock::time_point> stopped_at_;
-  bool has_newcomers_ = false;
+  bool can_accept_ = false;
   Clock::time_point accept_again_ = Clock::time_point::min();
-  Clock::time_point desk_deadline_ = Clock::time_point::max();
+  Clock::time_point queue_deadline_ = Clock::time_point::max();
 
-  Connections reading_;    // sent no whole head yet
-  Connections idle_;       // answered, and free to ask again
-  Connections lingering_;  // answered, and to be closed
-  Service page_service_;
-  Service route_service_;
+  Connections reading_;    // the request head is incomplete
+  Connections idle_;       // between a response and the next request
+  Connections lingering_;  // the last response is sent
+  RequestClass pages_;
+  RequestClass routed_;
   std::vector<pollfd> polled_;
 };
 

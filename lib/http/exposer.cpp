@@ -21,19 +21,18 @@
 #include "http/work_queue.hpp"
 #include "http/worker.hpp"
 
-// The division of work: the reception, one thread, is the only one that waits for sockets, for all of them at once; the
-// workers make answers, and send them for as long as the socket takes them. So no client, however slow, can keep
-// another one waiting. Between them is the desk. Routes have a desk and a worker of their own, as those for pages may
-// all be waiting for collectors.
+// The event loop, one thread, waits for all sockets at once. The workers make responses, and send them while the
+// sockets take them. So no client, however slow, delays another one. Work queues connect the threads. Routes have a
+// queue and a worker of their own, because the workers for pages may all be waiting for collectors.
 
 namespace quipu {
 namespace {
 
-using http::Desk;
-using http::Reception;
+using http::EventLoop;
+using http::WorkQueue;
 
-// Scrapes are few, and a page of thousands of series is made in milliseconds. With the reception it is four threads,
-// and one more if there are routes.
+// Scrapes are few, and a page of thousands of series takes milliseconds. There are four threads with the event loop,
+// five with routes.
 constexpr int worker_count = 3;
 
 bool is_path(std::string_view path) {
@@ -66,23 +65,23 @@ std::vector<Route> checked_routes(std::vector<Route> routes, std::string_view me
     if (std::find_if(routes.begin(), route, [&](const Route& other) { return other.path == path; }) != route) {
       throw ListenError(fmt::format("route \"{}\": it is there twice; give each route a path of its own", path));
     }
-    if (!route->answer) throw ListenError(fmt::format("route \"{}\": it has no function that answers", path));
+    if (!route->respond) throw ListenError(fmt::format("route \"{}\": it has no function that answers", path));
   }
   return routes;
 }
 
 }  // namespace
 
-/// Starts the reception and the workers, and ends them.
+/// Starts and ends the event loop and the workers.
 class Exposer::Server {
  public:
   Server(PageSource source, const ExposerOptions& options)
-      : site_{.source = std::move(source),
-              .path = checked_path(options.path),
-              .gzip = options.gzip && can_gzip(),
-              .routes = checked_routes(options.routes, options.path)},
+      : config_{.source = std::move(source),
+                .path = checked_path(options.path),
+                .gzip = options.gzip && can_gzip(),
+                .routes = checked_routes(options.routes, options.path)},
         listener_(http::listen_at(options.listen)),
-        url_(fmt::format("http://{}:{}{}", listener_.host, listener_.port, site_.path)) {
+        url_(fmt::format("http://{}:{}{}", listener_.host, listener_.port, config_.path)) {
     try {
       wake_pipe_.open();
       start_threads(std::clamp<std::size_t>(options.max_concurrent_scrapes, 1, http::scrape_limit));
@@ -102,21 +101,21 @@ class Exposer::Server {
     const std::lock_guard lock(stopping_);
     if (!listener_.socket) return;
     if (::getpid() != owner_) {
-      // A forked child has none of the threads, and shares the sockets with its parent, which goes on.
+      // A forked child has none of the threads, and its parent goes on using the sockets.
       listener_.socket.reset();
-      static_cast<void>(staff_.release());
+      static_cast<void>(threads_.release());
       return;
     }
-    staff_->page_desk.stop();
-    staff_->route_desk.stop();
-    ::shutdown(listener_.socket.get(), SHUT_RDWR);  // refuses clients while the last answers are sent
-    if (staff_->receptionist.joinable()) {
-      staff_->receptionist.join();
+    threads_->page_queue.stop();
+    threads_->route_queue.stop();
+    ::shutdown(listener_.socket.get(), SHUT_RDWR);  // refuses clients while the last responses are sent
+    if (threads_->event_loop_thread.joinable()) {
+      threads_->event_loop_thread.join();
     } else {
-      staff_->page_desk.close();
-      staff_->route_desk.close();
+      threads_->page_queue.close();
+      threads_->route_queue.close();
     }
-    for (std::thread& thread : staff_->threads) thread.join();
+    for (std::thread& thread : threads_->worker_threads) thread.join();
     listener_.socket.reset();
   }
 
@@ -124,31 +123,31 @@ class Exposer::Server {
   [[nodiscard]] const std::string& url() const noexcept { return url_; }
 
  private:
-  /// What must not be destroyed in a forked child, where nobody leaves the condition variable any more.
-  struct Staff {
-    explicit Staff(const http::WakePipe& wake_pipe) : page_desk(wake_pipe), route_desk(wake_pipe) {}
-    Desk page_desk;
-    Desk route_desk;
+  /// A forked child must not destroy this: it has none of the threads that wait for the condition variables.
+  struct Threads {
+    explicit Threads(const http::WakePipe& wake_pipe) : page_queue(wake_pipe), route_queue(wake_pipe) {}
+    WorkQueue page_queue;
+    WorkQueue route_queue;
     std::list<http::Worker> workers;
-    std::list<std::thread> threads;
-    std::thread receptionist;
+    std::list<std::thread> worker_threads;
+    std::thread event_loop_thread;
   };
 
   void start_threads(std::size_t max_scrapes) {
-    for (int i = 0; i < worker_count; ++i) staff_->workers.emplace_back(site_, staff_->page_desk);
-    if (!site_.routes.empty()) staff_->workers.emplace_back(site_, staff_->route_desk);
-    Reception reception(listener_.socket.get(), site_.routes, max_scrapes, wake_pipe_, staff_->page_desk,
-                        staff_->route_desk);
+    for (int i = 0; i < worker_count; ++i) threads_->workers.emplace_back(config_, threads_->page_queue);
+    if (!config_.routes.empty()) threads_->workers.emplace_back(config_, threads_->route_queue);
+    EventLoop event_loop(listener_.socket.get(), config_.routes, max_scrapes, wake_pipe_, threads_->page_queue,
+                         threads_->route_queue);
     const detail::SignalsBlocked blocked;
-    for (http::Worker& worker : staff_->workers) {
-      staff_->threads.emplace_back([&worker] {
+    for (http::Worker& worker : threads_->workers) {
+      threads_->worker_threads.emplace_back([&worker] {
         name_thread();
         worker.run();
       });
     }
-    staff_->receptionist = std::thread([reception = std::move(reception)]() mutable noexcept {
+    threads_->event_loop_thread = std::thread([event_loop = std::move(event_loop)]() mutable noexcept {
       name_thread();
-      reception.run();
+      event_loop.run();
     });
   }
 
@@ -158,14 +157,14 @@ class Exposer::Server {
 #endif
   }
 
-  const http::Site site_;
+  const http::ServerConfig config_;
   const pid_t owner_ = ::getpid();
 
   std::mutex stopping_;
   http::Listener listener_;
   const std::string url_;
   http::WakePipe wake_pipe_;
-  std::unique_ptr<Staff> staff_ = std::make_unique<Staff>(wake_pipe_);
+  std::unique_ptr<Threads> threads_ = std::make_unique<Threads>(wake_pipe_);
 };
 
 Exposer::Exposer(PageSource source, ExposerOptions options)

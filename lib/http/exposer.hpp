@@ -3,12 +3,14 @@
 #include <cstddef>
 #include <string_view>
 
+#include "quipu/detail/base/export.hpp"
+
 namespace quipu::http {
 
-/// More than so many at a time would need more descriptors than programs have.
+/// The limit of ExposerOptions::max_concurrent_scrapes. More would need more descriptors than programs usually have.
 inline constexpr std::size_t scrape_limit = 1000;
 
-/// Throws ListenError if it cannot be ExposerOptions::path.
-void check_path(std::string_view path);
+/// Throws ListenError for an invalid ExposerOptions::path.
+QUIPU_EXPORT void check_path(std::string_view path);
 
 }  // namespace quipu::http

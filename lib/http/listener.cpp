@@ -15,11 +15,11 @@
 namespace quipu::http {
 namespace {
 
-// What the system allows: a client that finds the backlog full tries again only after a second.
+// The maximum. A client that finds the backlog full tries again only after a second.
 constexpr int backlog = SOMAXCONN;
 
 void set_option(int socket, int level, int option, int value) {
-  // Refusals are harmless: each of the options used here only improves something.
+  // Errors are harmless, because each option used here is only an improvement.
   ::setsockopt(socket, level, option, &value, sizeof value);
 }
 
@@ -50,11 +50,11 @@ Attempt listen_on(int family, const sockaddr* address, socklen_t size) {
     failed();
     return attempt;
   }
-  // A restarted program gets its port back at once. SO_REUSEPORT, in contrast, would let two programs share a port, and
-  // a scraper would meet either.
+  // SO_REUSEADDR gives a restarted program its port back at once. SO_REUSEPORT is not used, because it would let two
+  // programs share a port.
   set_option(socket, SOL_SOCKET, SO_REUSEADDR, 1);
   if (family == AF_INET6) set_option(socket, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-  // Of two sockets that are bound at the same moment, only listen() tells the second.
+  // When two sockets are bound at the same moment, only listen() fails for the second one.
   if (::bind(socket, address, size) != 0 || ::listen(socket, backlog) != 0) failed();
   return attempt;
 }
@@ -75,8 +75,8 @@ Attempt listen_everywhere(const Address& address) {
   return listen_on(AF_INET, reinterpret_cast<const sockaddr*>(&ipv4), sizeof ipv4);
 }
 
-/// Of a name with several addresses, the next one is tried only if this machine does not have that one: a port that is
-/// in use must be reported, not evaded.
+/// Tries the addresses of a name in order. The next one is tried only if this machine does not have the one before,
+/// because a port in use must be reported.
 Attempt listen_at_host(const Address& address) {
   Attempt attempt;
   attempt.error = EADDRNOTAVAIL;

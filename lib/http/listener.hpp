@@ -12,7 +12,7 @@ namespace quipu::http {
 struct Listener {
   Descriptor socket;
   std::uint16_t port = 0;
-  std::string host;  // as in a URL; when listening everywhere, this is how the machine reaches itself
+  std::string host;  // as in a URL; 127.0.0.1 when listening on every address
 };
 
 /// Listens at HOST:PORT, as ExposerOptions::listen says. Throws ListenError.

@@ -38,7 +38,7 @@ Status describe(int status) {
   }
 }
 
-/// For a program's own status. None is needed, but people like to read one.
+/// The reason phrase of a route's status. It is optional (RFC 9112, 4).
 std::string_view reason_of(int status) {
   switch (status) {
     case 200:
@@ -60,15 +60,15 @@ std::string_view reason_of(int status) {
 
 std::string_view connection(bool closes) { return closes ? "close" : "keep-alive"; }
 
-std::string short_answer(std::string_view status, std::string_view content_type, std::string_view more_fields,
-                         std::string_view body, const Request& request) {
+std::string short_response(std::string_view status, std::string_view content_type, std::string_view more_fields,
+                           std::string_view body, const Request& request) {
   return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: {}\r\n\r\n{}", status,
                      content_type, more_fields, body.size(), connection(request.closes),
                      request.is_head ? std::string_view() : body);
 }
 
-/// The paths that there may be hold nothing else that HTML reads otherwise.
-std::string without_ampersands(std::string_view path) {
+/// Paths have no other characters that are special in HTML.
+std::string html_escaped(std::string_view path) {
   std::string text;
   for (const char c : path) {
     if (c == '&') {
@@ -81,45 +81,46 @@ std::string without_ampersands(std::string_view path) {
 }
 
 std::string link(std::string_view path, std::string_view name) {
-  return fmt::format("<p><a href=\"{}\">{}</a></p>", without_ampersands(path), without_ampersands(name));
+  return fmt::format("<p><a href=\"{}\">{}</a></p>", html_escaped(path), html_escaped(name));
 }
 
 }  // namespace
 
-std::string page_head(std::string_view content_type, bool is_gzip, std::optional<std::size_t> length, bool closes) {
+std::string page_response_head(std::string_view content_type, bool is_gzip, std::optional<std::size_t> length,
+                               bool closes) {
   const std::string framing = length ? fmt::format("Content-Length: {}", *length) : "Transfer-Encoding: chunked";
-  // Accept-Ranges, so that nobody tries to get a page in parts, which would be of different moments.
+  // Ranges of one page would be of different moments.
   return fmt::format(
       "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{}Vary: Accept, Accept-Encoding\r\nAccept-Ranges: none\r\n{}\r\n"
       "Connection: {}\r\n\r\n",
       content_type, is_gzip ? "Content-Encoding: gzip\r\n" : "", framing, connection(closes));
 }
 
-std::string landing_answer(std::string_view path, std::span<const Route> routes, const Request& request) {
+std::string landing_response(std::string_view path, std::span<const Route> routes, const Request& request) {
   std::string links = link(path, "Metrics");
   for (const Route& route : routes) links += link(route.path, route.path);
   const std::string body = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head><title>Metrics</title></head>\n<body>{}</body>\n</html>\n", links);
-  return short_answer("200 OK", "text/html; charset=utf-8", "", body, request);
+  return short_response("200 OK", "text/html; charset=utf-8", "", body, request);
 }
 
 bool has_line_break(std::string_view text) { return text.find_first_of("\r\n") != text.npos; }
 
-std::string route_answer(const RouteAnswer& answer, const Request& request) {
-  const auto [status, content_type, body] = answer;
+std::string route_response(const RouteResponse& response, const Request& request) {
+  const auto& [status, content_type, body] = response;
   const bool has_no_text = status == 204 || status == 205 || status == 304;
   if (status < 200 || status > 599 || has_no_text || has_line_break(content_type)) {
-    throw std::runtime_error("not an answer");
+    throw std::runtime_error("not a response");
   }
-  // It is of this moment.
-  return short_answer(fmt::format("{} {}", status, reason_of(status)), content_type, "Cache-Control: no-store\r\n",
-                      body, request);
+  // The response is of this moment, so no cache may keep it.
+  return short_response(fmt::format("{} {}", status, reason_of(status)), content_type, "Cache-Control: no-store\r\n",
+                        body, request);
 }
 
-std::string error_answer(int status, const Request& request) {
+std::string error_response(int status, const Request& request) {
   const auto [reason, message] = describe(status);
   const std::string_view allow = status == 405 ? "Allow: GET, HEAD\r\n" : "";
-  return short_answer(fmt::format("{} {}", status, reason), plain_text, allow, message, request);
+  return short_response(fmt::format("{} {}", status, reason), plain_text, allow, message, request);
 }
 
 std::string chunk_head(std::size_t size) { return fmt::format("{:x}\r\n", size); }
@@ -152,10 +153,12 @@ Outgoing::Progress Outgoing::send_some(int socket) noexcept {
     message.msg_iov = left.data();
     message.msg_iovlen = count;
     const ssize_t sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
-    if (sent < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? Progress::later : Progress::failed;
+    if (sent < 0) {
+      return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? Progress::would_block : Progress::failed;
+    }
     done_ += static_cast<std::size_t>(sent);
-    taken_ += static_cast<std::size_t>(sent);
-    if (static_cast<std::size_t>(sent) < size) return Progress::later;
+    sent_ += static_cast<std::size_t>(sent);
+    if (static_cast<std::size_t>(sent) < size) return Progress::would_block;
   }
   put({});
   return Progress::done;

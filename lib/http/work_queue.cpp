@@ -1,154 +1,99 @@
 #include "http/work_queue.hpp"
 
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <chrono>
 #include <iterator>
-#include <system_error>
 
 namespace quipu::http {
-namespace {
 
-using namespace std::chrono_literals;
-
-constexpr auto answer_time = 30s;      // from its first byte to its last; scrapers give up after 10 s by default
-constexpr auto stopping_time = 300ms;  // what is left of it once stop() is called
-
-}  // namespace
-
-Outgoing::Progress send_some(Connection& connection) noexcept {
-  const std::size_t before = connection.outgoing.taken();
-  const auto progress = connection.outgoing.send_some(connection.socket.get());
-  if (connection.outgoing.taken() != before) connection.taken = Clock::now();
-  return progress;
-}
-
-void break_off(Connection& connection) noexcept {
-  constexpr linger forget{.l_onoff = 1, .l_linger = 0};
-  ::setsockopt(connection.socket.get(), SOL_SOCKET, SO_LINGER, &forget, sizeof forget);
-  connection.socket.reset();
-  connection.outgoing = {};
-  connection.rest.reset();
-}
-
-Clock::time_point end_of_answer(Clock::time_point begun, std::optional<Clock::time_point> stopped_at) {
-  const auto end = begun + answer_time;
-  return stopped_at ? std::min(end, std::max(begun, *stopped_at) + stopping_time) : end;
-}
-
-void WakePipe::open() {
-  std::array<int, 2> ends{-1, -1};
-  if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
-  reader_ = Descriptor(ends[0]);
-  writer_ = Descriptor(ends[1]);
-}
-
-void WakePipe::wake() const noexcept {
-  const char anything = 0;
-  // A full pipe wakes as well.
-  while (::write(writer_.get(), &anything, 1) < 0 && errno == EINTR) {
-  }
-}
-
-void WakePipe::drain() const noexcept {
-  std::array<char, 256> bytes;
-  while (::read(reader_.get(), bytes.data(), bytes.size()) > 0) {
-  }
-}
-
-Desk::Tidings Desk::collect() noexcept {
-  Tidings tidings;
+WorkQueue::Completions WorkQueue::collect() noexcept {
+  Completions completions;
   const std::lock_guard lock(mutex_);
-  tidings.back.swap(back_);
-  tidings.stopped_at = stopped_at_;
+  completions.returned.swap(returned_);
+  completions.stopped_at = stopped_at_;
   const auto now = Clock::now();
   for (auto next = waiting_.begin(); next != waiting_.end();) {
-    const auto place = next++;
-    if (place->has_begun) continue;
-    if (place->request.deadline <= now) {
-      tidings.late.splice(tidings.late.end(), waiting_, place);
+    const auto connection = next++;
+    if (connection->has_started) continue;
+    if (connection->request.deadline <= now) {
+      completions.expired.splice(completions.expired.end(), waiting_, connection);
     } else {
-      tidings.next_deadline = std::min(tidings.next_deadline, place->request.deadline);
+      completions.next_deadline = std::min(completions.next_deadline, connection->request.deadline);
     }
   }
-  return tidings;
+  return completions;
 }
 
-void Desk::hand_over(Connections& from, Connections::iterator place) noexcept {
+void WorkQueue::submit(Connections& from, ConnectionIterator connection) noexcept {
   const std::lock_guard lock(mutex_);
-  if (stopped_at_ && !place->has_begun) return refuse(from, place);
-  waiting_.splice(waiting_.end(), from, place);
+  if (stopped_at_ && !connection->has_started) return cancel(from, connection);
+  waiting_.splice(waiting_.end(), from, connection);
   changed_.notify_one();
 }
 
-void Desk::close() noexcept {
+void WorkQueue::close() noexcept {
   const std::lock_guard lock(mutex_);
   is_closed_ = true;
   changed_.notify_all();
 }
 
-bool Desk::take(Connections& at_hand) noexcept {
+bool WorkQueue::take(Connections& batch) noexcept {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return is_closed_ || !waiting_.empty(); });
   if (waiting_.empty()) return false;
-  at_hand.splice(at_hand.end(), waiting_, waiting_.begin());
-  const Connection& first = at_hand.front();
-  if (first.has_begun) return true;
-  // They have all come before their page is begun. Who comes later does not get it: it may lack what happened before.
+  batch.splice(batch.end(), waiting_, waiting_.begin());
+  const Connection& first = batch.front();
+  if (first.has_started) return true;
+  // All of them arrived before their page is begun. A later request does not get this page, because the page may lack
+  // what was recorded before that request.
   for (auto next = waiting_.begin(); next != waiting_.end();) {
-    const auto place = next++;
-    if (!place->has_begun && can_share_page(first.request, place->request)) {
-      at_hand.splice(at_hand.end(), waiting_, place);
+    const auto connection = next++;
+    if (!connection->has_started && can_share_page(first.request, connection->request)) {
+      batch.splice(batch.end(), waiting_, connection);
     }
   }
   return true;
 }
 
-void Desk::separate(Connections& at_hand) noexcept {
+void WorkQueue::release_all_but_first(Connections& batch) noexcept {
   const std::lock_guard lock(mutex_);
-  while (at_hand.size() > 1) {
-    const auto last = std::prev(at_hand.end());
+  while (batch.size() > 1) {
+    const auto last = std::prev(batch.end());
     if (stopped_at_) {
-      refuse(at_hand, last);
+      cancel(batch, last);
       continue;
     }
-    // Not again: each would be made to wait for the others.
+    // Another shared batch would make them wait for each other again.
     last->request.may_share = false;
-    waiting_.splice(waiting_.begin(), at_hand, last);
+    waiting_.splice(waiting_.begin(), batch, last);
     changed_.notify_one();
   }
 }
 
-void Desk::hand_back(Connections& at_hand) noexcept {
+void WorkQueue::complete(Connections& batch) noexcept {
   const std::lock_guard lock(mutex_);
-  const bool is_first = back_.empty();
-  back_.splice(back_.end(), at_hand);
-  if (is_first) wake_pipe_.wake();  // for the others it is awake already, or about to be
+  const bool is_first = returned_.empty();
+  returned_.splice(returned_.end(), batch);
+  if (is_first) wake_pipe_.wake();  // if there are others, the pipe has been written to for them
 }
 
-std::optional<Clock::time_point> Desk::stopped_at() noexcept {
+std::optional<Clock::time_point> WorkQueue::stopped_at() noexcept {
   const std::lock_guard lock(mutex_);
   return stopped_at_;
 }
 
-void Desk::stop() noexcept {
+void WorkQueue::stop() noexcept {
   const std::lock_guard lock(mutex_);
   stopped_at_ = Clock::now();
   for (auto next = waiting_.begin(); next != waiting_.end();) {
-    const auto place = next++;
-    if (!place->has_begun) refuse(waiting_, place);
+    const auto connection = next++;
+    if (!connection->has_started) cancel(waiting_, connection);
   }
   wake_pipe_.wake();
 }
 
-void Desk::refuse(Connections& from, Connections::iterator place) noexcept {
-  place->socket.reset();
-  back_.splice(back_.end(), from, place);
+void WorkQueue::cancel(Connections& from, ConnectionIterator connection) noexcept {
+  connection->socket.reset();
+  returned_.splice(returned_.end(), from, connection);
   wake_pipe_.wake();
 }
 

@@ -12,99 +12,99 @@
 namespace quipu::http {
 namespace {
 
-// A page up to this length is made before it is sent. It has its length in its head, gets 500 if it cannot be made, and
-// may be sent to several clients.
+// A page up to this size is complete before it is sent. Its head then has the length, its failure becomes a 500, and
+// several clients may share it.
 constexpr std::size_t max_whole = std::size_t{256} * 1024;
-// Compressed, less than this hardly saves a packet.
+// Compression of less than this hardly saves a packet.
 constexpr std::size_t min_gzip = 1024;
 
-/// As much of a page as has to be known before its head can be worded.
-struct Beginning {
+/// The part of a page that must be made before the head of the response can be written.
+struct PageStart {
   std::unique_ptr<PageStream> page;
   std::string content_type;
   bool is_gzip = false;
   bool is_whole = false;
   std::size_t size = 0;      // of `bytes` and `piece`
-  std::string bytes{};       // nothing when only the size is wanted
-  std::string_view piece{};  // comes after them; good until the next one is asked for
+  std::string bytes{};       // empty when only the size is needed
+  std::string_view piece{};  // follows `bytes`; valid until the next call of page->next()
 };
 
-Beginning open(const Site& site, const Request& request) {
-  Beginning begun;
-  begun.page = site.source({.accept = request.accept, .families = request.families, .deadline = request.deadline});
-  if (!begun.page) throw std::runtime_error("no page");
-  begun.content_type = begun.page->content_type();
-  if (has_line_break(begun.content_type)) throw std::runtime_error("not a content type");
-  if (!site.gzip || !request.prefers_gzip) return begun;
+PageStart open(const ServerConfig& config, const Request& request) {
+  PageStart start;
+  start.page = config.source({.accept = request.accept, .families = request.families, .deadline = request.deadline});
+  if (!start.page) throw std::runtime_error("no page");
+  start.content_type = start.page->content_type();
+  if (has_line_break(start.content_type)) throw std::runtime_error("not a content type");
+  if (!config.gzip || !request.prefers_gzip) return start;
 
   std::string bytes;
-  std::string_view piece = begun.page->next();
-  for (; !piece.empty() && bytes.size() + piece.size() < min_gzip; piece = begun.page->next()) bytes += piece;
+  std::string_view piece = start.page->next();
+  for (; !piece.empty() && bytes.size() + piece.size() < min_gzip; piece = start.page->next()) bytes += piece;
   if (piece.empty()) {
-    begun.is_whole = true;
-    begun.size = bytes.size();
-    begun.bytes = std::move(bytes);
+    start.is_whole = true;
+    start.size = bytes.size();
+    start.bytes = std::move(bytes);
   } else {
-    begun.is_gzip = true;
-    begun.page = gzip(std::move(begun.page), std::move(bytes), piece);
+    start.is_gzip = true;
+    start.page = gzip(std::move(start.page), std::move(bytes), piece);
   }
-  return begun;
+  return start;
 }
 
-/// Up to the end of the page, or to where its length does not matter any more.
-void collect(Beginning& begun, const Request& request) {
-  // A client that knows no chunks gets a length, whatever it takes: that the connection ends would not tell it that the
-  // page is whole.
+/// Makes the page up to its end, or until it is too long to be sent with its length.
+void collect(PageStart& start, const Request& request) {
+  // A client that does not accept chunks always gets a length. Otherwise it could not tell a complete page from a
+  // broken connection.
   const std::size_t limit = request.accepts_chunks ? max_whole : std::string::npos;
-  while (!begun.is_whole) {
-    const std::string_view piece = begun.page->next();
-    begun.size += piece.size();
-    if (begun.size > limit) {
-      begun.piece = piece;
+  while (!start.is_whole) {
+    const std::string_view piece = start.page->next();
+    start.size += piece.size();
+    if (start.size > limit) {
+      start.piece = piece;
       return;
     }
-    if (!request.is_head) begun.bytes += piece;
-    begun.is_whole = piece.empty();
+    if (!request.is_head) start.bytes += piece;
+    start.is_whole = piece.empty();
   }
 }
 
 }  // namespace
 
 void Worker::run() noexcept {
-  Connections at_hand;
-  while (desk_.take(at_hand)) {
-    if (at_hand.front().has_begun) {
-      go_on(at_hand.front());
+  Connections batch;
+  while (queue_.take(batch)) {
+    if (batch.front().has_started) {
+      continue_sending(batch.front());
     } else {
-      answer(at_hand);
+      respond(batch);
     }
-    desk_.hand_back(at_hand);
+    queue_.complete(batch);
   }
 }
 
-/// All of `at_hand` ask for the same.
-void Worker::answer(Connections& at_hand) noexcept {
+/// All requests in `batch` can share a page.
+void Worker::respond(Connections& batch) noexcept {
   const auto fail = [&](int status) {
-    for (Connection& connection : at_hand) {
-      if (connection.has_begun) continue;
+    for (Connection& connection : batch) {
+      if (connection.has_started) continue;
       try {
-        begin(connection, {.front = error_answer(status, connection.request)});
+        start_response(connection, {.front = error_response(status, connection.request)});
       } catch (...) {
-        break_off(connection);
+        abort_connection(connection);
       }
     }
   };
-  const Request& request = at_hand.front().request;
+  const Request& request = batch.front().request;
   if (request.error_status != 0) return fail(request.error_status);
   try {
     if (request.route != nullptr) {
-      return begin(at_hand.front(), {.front = route_answer(request.route->answer(), request)});
+      return start_response(batch.front(), {.front = route_response(request.route->respond(), request)});
     }
-    if (request.path == site_.path) {
-      answer_with_page(at_hand);
+    if (request.path == config_.path) {
+      respond_with_page(batch);
     } else if (request.path == "/") {
-      for (Connection& connection : at_hand) {
-        begin(connection, {.front = landing_answer(site_.path, site_.routes, connection.request)});
+      for (Connection& connection : batch) {
+        start_response(connection, {.front = landing_response(config_.path, config_.routes, connection.request)});
       }
     } else {
       fail(404);
@@ -114,55 +114,57 @@ void Worker::answer(Connections& at_hand) noexcept {
   }
 }
 
-void Worker::answer_with_page(Connections& at_hand) {
-  Connection& first = at_hand.front();
+void Worker::respond_with_page(Connections& batch) {
+  Connection& first = batch.front();
   const Request& request = first.request;
-  Beginning begun = open(site_, request);
-  collect(begun, request);
+  PageStart start = open(config_, request);
+  collect(start, request);
   const auto head = [&](const Connection& connection) {
-    const auto length = begun.is_whole ? std::optional(begun.size) : std::nullopt;
-    return page_head(begun.content_type, begun.is_gzip, length, connection.request.closes);
+    const auto length = start.is_whole ? std::optional(start.size) : std::nullopt;
+    return page_response_head(start.content_type, start.is_gzip, length, connection.request.closes);
   };
-  if (begun.is_whole || request.is_head) {
-    begun.page.reset();
-    const auto bytes = std::make_shared<const std::string>(std::move(begun.bytes));
-    for (Connection& connection : at_hand) begin(connection, {.front = head(connection), .whole = bytes});
+  if (start.is_whole || request.is_head) {
+    start.page.reset();
+    const auto bytes = std::make_shared<const std::string>(std::move(start.bytes));
+    for (Connection& connection : batch) start_response(connection, {.front = head(connection), .whole = bytes});
     return;
   }
-  desk_.separate(at_hand);
-  std::string front = head(first) + chunk_head(begun.size);
-  const auto bytes = std::make_shared<const std::string>(std::move(begun.bytes));
-  begin(first, {.front = std::move(front), .whole = bytes, .piece = begun.piece, .end = chunk_end},
-        std::move(begun.page));
+  queue_.release_all_but_first(batch);
+  std::string front = head(first) + chunk_head(start.size);
+  const auto bytes = std::make_shared<const std::string>(std::move(start.bytes));
+  start_response(first, {.front = std::move(front), .whole = bytes, .piece = start.piece, .end = chunk_end},
+                 std::move(start.page));
 }
 
-void Worker::begin(Connection& connection, Outgoing::Parts parts, std::unique_ptr<PageStream> rest) noexcept {
-  connection.has_begun = true;
-  connection.begun = Clock::now();
-  connection.taken = connection.begun;
+void Worker::start_response(Connection& connection, Outgoing::Parts parts, std::unique_ptr<PageStream> rest) noexcept {
+  connection.has_started = true;
+  connection.started_at = Clock::now();
+  connection.last_progress = connection.started_at;
   connection.rest = std::move(rest);
   connection.outgoing.put(std::move(parts));
-  go_on(connection);
+  continue_sending(connection);
 }
 
-void Worker::go_on(Connection& connection) noexcept try {
+void Worker::continue_sending(Connection& connection) noexcept try {
   for (;;) {
     switch (send_some(connection)) {
-      case Outgoing::Progress::later:
+      case Outgoing::Progress::would_block:
         return;
       case Outgoing::Progress::failed:
-        return break_off(connection);
+        return abort_connection(connection);
       case Outgoing::Progress::done:
         break;
     }
     if (!connection.rest) {
-      connection.is_answered = true;
+      connection.is_sent = true;
       return;
     }
-    if (Clock::now() >= end_of_answer(connection.begun, desk_.stopped_at())) return break_off(connection);
+    if (Clock::now() >= response_deadline(connection.started_at, queue_.stopped_at())) {
+      return abort_connection(connection);
+    }
     const std::string_view piece = connection.rest->next();
-    // The client is not to blame for the time that took.
-    connection.taken = Clock::now();
+    // The time for making the piece does not count as the client's.
+    connection.last_progress = Clock::now();
     if (piece.empty()) {
       connection.rest.reset();
       connection.outgoing.put({.front = std::string(last_chunk)});
@@ -171,8 +173,8 @@ void Worker::go_on(Connection& connection) noexcept try {
     }
   }
 } catch (...) {
-  // Without its last chunk the client does not take the answer for a whole one.
-  break_off(connection);
+  // Without the last chunk the client sees that the response is incomplete.
+  abort_connection(connection);
 }
 
 }  // namespace quipu::http

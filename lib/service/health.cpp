@@ -477,7 +477,7 @@ class HealthCollector final : public Collector {
   const bool version_label_;
 };
 
-RouteAnswer json_answer(int status, std::string body) {
+RouteResponse json_response(int status, std::string body) {
   return {.status = status, .content_type = "application/json", .body = std::move(body)};
 }
 
@@ -539,13 +539,13 @@ HealthReport Health::report() const { return monitor_->report(); }
 std::vector<Route> Health::routes() const {
   const auto whole = [monitor = monitor_] {
     const HealthReport report = monitor->report();
-    return json_answer(http_status_of(report.status), to_json(report));
+    return json_response(http_status_of(report.status), to_json(report));
   };
   const auto ready = [monitor = monitor_] {
     const HealthStatus status = monitor->report().status;
-    return json_answer(http_status_of(status), status_alone(to_string(status)));
+    return json_response(http_status_of(status), status_alone(to_string(status)));
   };
-  const auto live = [] { return json_answer(200, status_alone("alive")); };
+  const auto live = [] { return json_response(200, status_alone("alive")); };
   return {
       {"/health", whole}, {"/health/ready", ready}, {"/-/ready", ready}, {"/health/live", live}, {"/-/healthy", live}};
 }

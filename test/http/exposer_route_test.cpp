@@ -20,12 +20,12 @@ namespace {
 
 using quipu::Exposer;
 using quipu::Route;
-using quipu::RouteAnswer;
+using quipu::RouteResponse;
 using namespace http_client;
 using namespace std::chrono_literals;
 
-Route constant(const std::string& path, const RouteAnswer& answer) {
-  return {.path = path, .answer = [answer] { return answer; }};
+Route constant(const std::string& path, const RouteResponse& answer) {
+  return {.path = path, .respond = [answer] { return answer; }};
 }
 
 Route hello(const std::string& path = "/hello") { return constant(path, {.body = "hello\n"}); }
@@ -86,8 +86,8 @@ TEST_CASE("a route that throws, or answers what cannot be sent, gives 500 and no
   const Exposer exposer(
       pages(small_page),
       {.listen = any_port,
-       .routes = {{.path = "/throws", .answer = []() -> RouteAnswer { throw std::runtime_error("the secret"); }},
-                  {.path = "/int", .answer = []() -> RouteAnswer { throw 1; }},
+       .routes = {{.path = "/throws", .respond = []() -> RouteResponse { throw std::runtime_error("the secret"); }},
+                  {.path = "/int", .respond = []() -> RouteResponse { throw 1; }},
                   constant("/line", {.content_type = "text/plain\r\nthe: secret"}),
                   constant("/100", {.status = 100}),
                   constant("/204", {.status = 204}),
@@ -135,7 +135,7 @@ TEST_CASE("routes that cannot be are reported", "[exposer][route]") {
         "route \"/metrics\": the metrics are there; choose another path for one of them");
   CHECK(refusal({hello(), hello("/b"), hello()}) ==
         "route \"/hello\": it is there twice; give each route a path of its own");
-  CHECK(refusal({{.path = "/none", .answer = {}}}) == "route \"/none\": it has no function that answers");
+  CHECK(refusal({{.path = "/none", .respond = {}}}) == "route \"/none\": it has no function that answers");
 }
 
 TEST_CASE("answers of routes and pages go over one connection, in order", "[exposer][route]") {
@@ -166,9 +166,9 @@ TEST_CASE("each request for a route has an answer of its own", "[exposer][route]
   std::atomic<int> calls = 0;
   const Exposer exposer(
       pages(small_page),
-      {.listen = any_port, .routes = {{.path = "/count", .answer = [&calls] {
+      {.listen = any_port, .routes = {{.path = "/count", .respond = [&calls] {
                                          std::this_thread::sleep_for(20ms);  // so that the others wait together
-                                         return RouteAnswer{.body = std::to_string(++calls)};
+                                         return RouteResponse{.body = std::to_string(++calls)};
                                        }}}});
   std::vector<Client> clients;
   for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /count HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -270,9 +270,9 @@ TEST_CASE("probes are answered while a check hangs and every scrape does", "[exp
 TEST_CASE("pages are made while a route hangs, and requests for routes beyond its places are told to come again",
           "[exposer][route]") {
   Gate gate;
-  const Exposer exposer(pages(small_page), {.listen = any_port, .routes = {{.path = "/hangs", .answer = [&gate] {
+  const Exposer exposer(pages(small_page), {.listen = any_port, .routes = {{.path = "/hangs", .respond = [&gate] {
                                                                               gate.pass();
-                                                                              return RouteAnswer{.body = "at last"};
+                                                                              return RouteResponse{.body = "at last"};
                                                                             }}}});
   std::vector<Client> probes;
   for (int i = 0; i < 16; ++i) probes.emplace_back(exposer.port()).send("GET /hangs HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -287,9 +287,9 @@ TEST_CASE("pages are made while a route hangs, and requests for routes beyond it
 
 TEST_CASE("a route that hangs delays stop until it answers, and its client gets that", "[exposer][route]") {
   Gate gate;
-  Exposer exposer(pages(small_page), {.listen = any_port, .routes = {{.path = "/hangs", .answer = [&gate] {
+  Exposer exposer(pages(small_page), {.listen = any_port, .routes = {{.path = "/hangs", .respond = [&gate] {
                                                                         gate.pass();
-                                                                        return RouteAnswer{.body = "at last"};
+                                                                        return RouteResponse{.body = "at last"};
                                                                       }}}});
   Client client(exposer.port());
   client.send("GET /hangs HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -528,9 +528,9 @@ TEST_CASE("the report is JSON", "[health]") {
         "\"message\":\"not checked yet\",\"last_checked\":null,\"duration\":0,\"details\":{}}}}\n");
 }
 
-quipu::RouteAnswer answer_at(const std::vector<quipu::Route>& routes, const std::string& path) {
+quipu::RouteResponse answer_at(const std::vector<quipu::Route>& routes, const std::string& path) {
   for (const quipu::Route& route : routes) {
-    if (route.path == path) return route.answer();
+    if (route.path == path) return route.respond();
   }
   throw std::runtime_error("no route " + path);
 }
@@ -735,7 +735,7 @@ TEST_CASE("checks, probes and changes from many threads harm nobody", "[health]"
   threads.emplace_back([&] {
     while (!is_over) {
       for (const quipu::Route& route : routes) {
-        if (route.answer().body.empty()) ++absurd;
+        if (route.respond().body.empty()) ++absurd;
       }
       if (quipu::testing::value_of(registry, "health_status") > 1) ++absurd;
     }

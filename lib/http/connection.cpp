@@ -1,0 +1,38 @@
+#include "http/connection.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace quipu::http {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto response_time = 30s;    // from its first byte to its last; scrapers give up after 10 s by default
+constexpr auto stopping_time = 300ms;  // what is left of it after stop()
+
+}  // namespace
+
+Outgoing::Progress send_some(Connection& connection) noexcept {
+  const std::size_t before = connection.outgoing.sent();
+  const auto progress = connection.outgoing.send_some(connection.socket.get());
+  if (connection.outgoing.sent() != before) connection.last_progress = Clock::now();
+  return progress;
+}
+
+void abort_connection(Connection& connection) noexcept {
+  constexpr linger discard{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(connection.socket.get(), SOL_SOCKET, SO_LINGER, &discard, sizeof discard);
+  connection.socket.reset();
+  connection.outgoing = {};
+  connection.rest.reset();
+}
+
+Clock::time_point response_deadline(Clock::time_point started_at, std::optional<Clock::time_point> stopped_at) {
+  const auto end = started_at + response_time;
+  return stopped_at ? std::min(end, std::max(started_at, *stopped_at) + stopping_time) : end;
+}
+
+}  // namespace quipu::http

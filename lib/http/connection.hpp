@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/descriptor.hpp"
+#include "http/request.hpp"
+#include "http/response.hpp"
+#include "quipu/exposition.hpp"
+
+namespace quipu::http {
+
+/// One client's connection. It is always in exactly one list, and only the thread that owns the list uses it.
+struct Connection {
+  Descriptor socket;
+  Clock::time_point deadline;  // of the state that the event loop keeps it in
+  std::string received{};      // bytes that have not been parsed yet
+  std::size_t lingered = 0;    // bytes received after the last response
+  bool is_ready = false;       // by the last poll()
+
+  // From the complete head of a request to the last byte of its response.
+  Request request{};
+  bool has_started = false;           // the response has been put into `outgoing`
+  bool is_sent = false;               // the response has been sent to the last byte
+  Clock::time_point started_at{};     // when the response started
+  Clock::time_point last_progress{};  // when the client last took bytes, or could first have taken some
+  Outgoing outgoing{};
+  std::unique_ptr<PageStream> rest{};  // the pieces of the page that are still to be made
+};
+using Connections = std::list<Connection>;
+using ConnectionIterator = Connections::iterator;
+
+/// Sends as much as the kernel takes at once.
+[[nodiscard]] Outgoing::Progress send_some(Connection& connection) noexcept;
+
+/// Resets the connection, so that the client sees that its response is incomplete. Bytes in the kernel's send buffer
+/// are discarded.
+void abort_connection(Connection& connection) noexcept;
+
+/// The time by which a response that started at `started_at` must have been sent. stop() leaves it a short time.
+[[nodiscard]] Clock::time_point response_deadline(Clock::time_point started_at,
+                                                  std::optional<Clock::time_point> stopped_at);
+
+}  // namespace quipu::http
