@@ -14,6 +14,7 @@
 #include "quipu/batch.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/thread_cell_budget.hpp"
+#include "registry/callback.hpp"
 #include "registry/lint.hpp"
 #include "registry/registry_core.hpp"
 #include "registry/scrape.hpp"
@@ -131,9 +132,9 @@ void RegistryCore::unclaim(const Definition& definition) {
   }
 }
 
-std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std::string& prefix,
-                                                 std::unique_ptr<const std::vector<std::string>> fixed_labels,
-                                                 std::shared_ptr<Collector> owned, Batch* batch) {
+std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
+    Collector& collector, const std::string& prefix, std::unique_ptr<const std::vector<std::string>> fixed_labels,
+    std::shared_ptr<Collector> owned, Batch* batch) {
   std::vector<CollectedFamily> families;
   for (FamilyDescription& described : collector.describe()) {
     auto definition = std::make_shared<Definition>(Definition{.type = described.type,
@@ -150,63 +151,66 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
     check(*definition, const_labels_, names_);
     families.push_back({std::move(definition), std::move(described.name)});
   }
-  auto source = std::make_shared<Source>(collector, std::move(families), std::move(fixed_labels));
+  const auto on_end = [registry = weak_from_this()](const RegisteredCollector& ended) {
+    if (const auto core = registry.lock()) core->remove_collector(ended);
+  };
+  auto registered = std::make_shared<RegisteredCollector>(collector, std::move(owned), std::move(families),
+                                                          std::move(fixed_labels), on_end);
 
   std::unique_lock lock(mutex_);
   readers_.reserve(readers_.size() + 1);
   std::size_t added = 0;
   try {
-    for (const CollectedFamily& family : source->families()) {
-      add_to_entry(family.definition, source);
+    for (const CollectedFamily& family : registered->families()) {
+      add_to_entry(family.definition, registered);
       ++added;
     }
   } catch (...) {
-    remove_from_entries(*source, added);
+    remove_from_entries(*registered, added);
     throw;
   }
-  readers_.push_back({source, nearest_open(batch)});
-  source->belong_to(weak_from_this(), std::move(owned));
+  readers_.push_back({registered, nearest_open(batch)});
   lock.unlock();
-  for (const CollectedFamily& family : source->families()) report_lint(*family.definition);
-  return source;
+  for (const CollectedFamily& family : registered->families()) report_lint(*family.definition);
+  return registered;
 }
 
 void RegistryCore::add_to_entry(const std::shared_ptr<const Definition>& definition,
-                                const std::shared_ptr<Source>& source) {
+                                const std::shared_ptr<RegisteredCollector>& registered) {
   const auto known = entries_.find(definition->name);
   if (known == entries_.end()) {
     claim(*definition);
-    entries_.emplace(definition->name, Entry{definition, nullptr, {source}});
+    entries_.emplace(definition->name, Entry{definition, nullptr, {registered}});
     return;
   }
   Entry& entry = known->second;
   if (entry.instruments != nullptr || *entry.definition != *definition) refuse_second(*definition, entry);
-  for (const auto& other : entry.sources) {
-    const bool is_other = source->fixed_labels() == nullptr || other->fixed_labels() == nullptr ||
-                          *source->fixed_labels() != *other->fixed_labels();
-    if (other == source || !is_other) {
+  for (const auto& other : entry.collectors) {
+    const bool is_other = registered->fixed_labels() == nullptr || other->fixed_labels() == nullptr ||
+                          *registered->fixed_labels() != *other->fixed_labels();
+    if (other == registered || !is_other) {
       throw RegistrationError(fmt::format("cannot register {}: a callback with the same label values reads it already",
                                           describe(*definition)));
     }
   }
-  entry.sources.push_back(source);
+  entry.collectors.push_back(registered);
 }
 
 /// Its first so many families.
-void RegistryCore::remove_from_entries(const Source& source, std::size_t families) {
-  for (const CollectedFamily& family : std::span(source.families()).first(families)) {
+void RegistryCore::remove_from_entries(const RegisteredCollector& registered, std::size_t families) {
+  for (const CollectedFamily& family : std::span(registered.families()).first(families)) {
     const auto entry = entries_.find(family.definition->name);
-    std::erase_if(entry->second.sources, [&](auto& other) { return other.get() == &source; });
-    if (!entry->second.sources.empty()) continue;
+    std::erase_if(entry->second.collectors, [&](auto& other) { return other.get() == &registered; });
+    if (!entry->second.collectors.empty()) continue;
     unclaim(*entry->second.definition);
     entries_.erase(entry);
   }
 }
 
-void RegistryCore::remove_source(const Source& source) {
+void RegistryCore::remove_collector(const RegisteredCollector& registered) {
   const std::lock_guard lock(mutex_);
-  if (std::erase_if(readers_, [&](auto& reader) { return reader.source.get() == &source; }) == 0) return;
-  remove_from_entries(source, source.families().size());
+  if (std::erase_if(readers_, [&](auto& reader) { return reader.registered.get() == &registered; }) == 0) return;
+  remove_from_entries(registered, registered.families().size());
 }
 
 void RegistryCore::add_info(std::list<Info> info, Batch* batch) {
@@ -256,10 +260,10 @@ void RegistryCore::take_back(Batch& batch) noexcept {
     unclaim(*entry->second.definition);
     families.insert(entries_.extract(entry));
   }
-  // Sources that are still there belong to registrations that are kept elsewhere.
+  // Collectors that are still there belong to registrations that are kept elsewhere.
   std::erase_if(readers_, [this, &batch](const Reader& reader) {
     if (reader.batch != &batch) return false;
-    remove_from_entries(*reader.source, reader.source->families().size());
+    remove_from_entries(*reader.registered, reader.registered->families().size());
     return true;
   });
 }
@@ -275,12 +279,12 @@ bool is_wanted(std::span<const std::string> names, const std::string& name) {
 RegistryCore::Beginning RegistryCore::begin(std::span<const std::string> names) const {
   const std::lock_guard lock(mutex_);
   Beginning beginning{{}, shown_batches_, last_tag()};
-  for (const auto& [source, batch] : readers_) {
+  for (const auto& [registered, batch] : readers_) {
     if (batch != nullptr) continue;
-    const bool is_asked = names.empty() || std::ranges::any_of(source->families(), [names](const auto& family) {
+    const bool is_asked = names.empty() || std::ranges::any_of(registered->families(), [names](const auto& family) {
                             return is_wanted(names, family.definition->name);
                           });
-    if (is_asked) beginning.sources.push_back(source);
+    if (is_asked) beginning.collectors.push_back(registered);
   }
   return beginning;
 }
@@ -355,7 +359,7 @@ std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) 
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), names_of(options), options);
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
-    return core->add_source(added, "", nullptr, std::move(collector), nullptr);
+    return core->add_collector(added, "", nullptr, std::move(collector), nullptr);
   };
   if (options.process_metrics) add_own(detail::make_process_collector())->set_prompt();
   if (options.runtime_metrics) add_own(detail::make_runtime_collector());
@@ -403,17 +407,17 @@ Registration Scope::callback(MetricType type, const MetricOptions& options, std:
   auto callback = detail::make_callback(std::move(family), std::move(values), std::move(read));
   Collector& collector = *callback;
   return Registration(
-      core_->add_source(collector, prefix_, std::move(fixed_labels), std::move(callback), batch_.get()));
+      core_->add_collector(collector, prefix_, std::move(fixed_labels), std::move(callback), batch_.get()));
 }
 
 Registration Scope::add(Collector& collector) const {
-  return Registration(core_->add_source(collector, prefix_, nullptr, nullptr, batch_.get()));
+  return Registration(core_->add_collector(collector, prefix_, nullptr, nullptr, batch_.get()));
 }
 
 Registration Scope::add(std::shared_ptr<Collector> collector) const {
   if (collector == nullptr) throw RegistrationError("cannot add a collector that is null");
   Collector& added = *collector;
-  return Registration(core_->add_source(added, prefix_, nullptr, std::move(collector), batch_.get()));
+  return Registration(core_->add_collector(added, prefix_, nullptr, std::move(collector), batch_.get()));
 }
 
 Scope Scope::subsystem(MetricPrefix prefix) const {

@@ -12,11 +12,13 @@
 #include <string_view>
 #include <vector>
 
+#include "base/executor.hpp"
 #include "exposition/format.hpp"
 #include "family/definition.hpp"
 #include "quipu/family.hpp"
 #include "quipu/registry.hpp"
 #include "registry/batch.hpp"
+#include "registry/collection.hpp"
 #include "registry/registered_collector.hpp"
 
 namespace quipu::detail {
@@ -30,12 +32,12 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   // `batch` is that of the scope that registers; null for none.
   [[nodiscard]] std::shared_ptr<FamilyCore> add_family(Definition definition, std::size_t closed_size,
                                                        std::size_t max_series, Batch* batch);
-  [[nodiscard]] std::shared_ptr<Source> add_source(Collector& collector, const std::string& prefix,
-                                                   std::unique_ptr<const std::vector<std::string>> fixed_labels,
-                                                   std::shared_ptr<Collector> owned, Batch* batch);
+  [[nodiscard]] std::shared_ptr<RegisteredCollector> add_collector(
+      Collector& collector, const std::string& prefix, std::unique_ptr<const std::vector<std::string>> fixed_labels,
+      std::shared_ptr<Collector> owned, Batch* batch);
   /// Takes the one that is in the list.
   void add_info(std::list<Info> info, Batch* batch);
-  void remove_source(const Source& source);
+  void remove_collector(const RegisteredCollector& registered);
 
   // The end of a batch.
   void close(Batch& batch) noexcept;
@@ -45,7 +47,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   struct Entry {
     std::shared_ptr<const Definition> definition;
     std::shared_ptr<FamilyCore> instruments;  // null if collected
-    std::vector<std::shared_ptr<Source>> sources{};
+    std::vector<std::shared_ptr<RegisteredCollector>> collectors{};
     /// Of instruments: the open batches that registered it, if nobody else has. While there are any it is not shown,
     /// and if all of them are taken back, so is it.
     std::vector<const Batch*> batches{};
@@ -55,7 +57,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
 
   /// What a scrape begins with. Batches that end later are not on its page, though their families are there by then.
   struct Beginning {
-    std::vector<std::shared_ptr<Source>> sources;
+    std::vector<std::shared_ptr<RegisteredCollector>> collectors;
     std::uint64_t batches;   // that have been shown
     std::uint32_t last_tag;  // of the infos that have been made
   };
@@ -67,14 +69,14 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] Names names() const noexcept { return names_; }
   [[nodiscard]] const FormatOptions& formats() const noexcept { return formats_; }
   [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
-  [[nodiscard]] Helpers& helpers() noexcept { return helpers_; }
+  [[nodiscard]] Executor& collector_threads() noexcept { return collector_threads_; }
 
   /// Shows what the registry counts of itself.
   void show_self(Samples& samples) const;
 
  private:
   struct Reader {
-    std::shared_ptr<Source> source;
+    std::shared_ptr<RegisteredCollector> registered;
     const Batch* batch;  // an open one, which hides it, or null
   };
 
@@ -84,8 +86,9 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
     return names_ == Names::utf8 ? escapings_of_names.size() : 1;
   }
   void unclaim(const Definition& definition);
-  void add_to_entry(const std::shared_ptr<const Definition>& definition, const std::shared_ptr<Source>& source);
-  void remove_from_entries(const Source& source, std::size_t families);
+  void add_to_entry(const std::shared_ptr<const Definition>& definition,
+                    const std::shared_ptr<RegisteredCollector>& registered);
+  void remove_from_entries(const RegisteredCollector& registered, std::size_t families);
   void report_lint(const Definition& definition) const;
   [[noreturn]] void refuse_second(const Definition& definition, const Entry& first) const;
 
@@ -94,7 +97,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   const FormatOptions formats_;
   const std::function<void(std::string_view, std::string_view)> on_lint_;
   CollectorErrors errors_;
-  Helpers helpers_;
+  Executor collector_threads_{"quipu-collect", 3};  // the endpoint makes three pages at a time
 
   mutable std::mutex mutex_;              // guards what follows; not held while a collector is called
   std::map<std::string, Entry> entries_;  // by full name
