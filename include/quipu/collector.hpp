@@ -14,7 +14,7 @@
 namespace quipu {
 
 namespace detail {
-class Source;
+class RegisteredCollector;
 struct CollectedFamily;
 }  // namespace detail
 
@@ -32,14 +32,14 @@ struct FamilyDescription {
 class QUIPU_EXPORT Samples {
  public:
   /// Adds one series to a family, which is named as it was described. There are as many label values as the family has
-  /// labels. Throws std::invalid_argument if the family was not described, or the number is another; the scrape then
-  /// goes on without this collector. Of a series added twice the first value counts.
+  /// labels. Throws CollectorError if the family was not described, or has another number of labels; if the collector
+  /// lets that pass, the scrape goes on without it. Of a series added twice the first value counts.
   void add(std::string_view family, std::initializer_list<std::string_view> label_values, Number value);
   void add(std::string_view family, std::span<const std::string_view> label_values, Number value);
   void add(std::string_view family, Number value) { add(family, std::span<const std::string_view>(), value); }
 
  private:
-  friend class detail::Source;
+  friend class detail::RegisteredCollector;
   explicit Samples(std::span<detail::CollectedFamily> families) noexcept : families_(families) {}
 
   std::span<detail::CollectedFamily> families_;
@@ -69,7 +69,7 @@ class QUIPU_EXPORT Collector {
 class [[nodiscard]] QUIPU_EXPORT Registration {
  public:
   Registration() noexcept = default;
-  explicit Registration(std::shared_ptr<detail::Source> source) noexcept;
+  explicit Registration(std::shared_ptr<detail::RegisteredCollector> collector) noexcept;
   Registration(Registration&&) noexcept;
   Registration& operator=(Registration&&) noexcept;
   ~Registration();
@@ -78,7 +78,7 @@ class [[nodiscard]] QUIPU_EXPORT Registration {
   void end() noexcept;
 
  private:
-  std::shared_ptr<detail::Source> source_;
+  std::shared_ptr<detail::RegisteredCollector> collector_;
 };
 
 }  // namespace quipu

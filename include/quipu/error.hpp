@@ -6,8 +6,8 @@
 
 namespace quipu {
 
-/// The base of everything quipu throws. Only setting up throws (registering, building buckets, starting an endpoint);
-/// recording never does.
+/// The base of everything quipu throws, but for std::bad_alloc. Only setting up throws (registering, building buckets,
+/// starting an endpoint), and Samples::add() for a collector's mistake; recording never does.
 class QUIPU_EXPORT Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -16,6 +16,13 @@ class QUIPU_EXPORT Error : public std::runtime_error {
 /// A metric cannot be registered as asked: a bad name, bad buckets, or a clash with another definition.
 /// The message says what was asked, which rule it breaks, and what to do.
 class QUIPU_EXPORT RegistrationError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A collector shows a series of a family that it has not described, or with another number of label values than it has
+/// described. The message names the family.
+class QUIPU_EXPORT CollectorError : public Error {
  public:
   using Error::Error;
 };

@@ -23,6 +23,12 @@ namespace quipu {
 
 class Scope;
 
+/// Health checks cannot be called, because the system has no thread to give. The message has the system's reason.
+class QUIPU_EXPORT HealthError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// From good to bad. What has not been checked yet is unknown.
 enum class HealthStatus : std::uint8_t { healthy, degraded, unhealthy, unknown };
 
@@ -42,13 +48,13 @@ enum class HealthStatus : std::uint8_t { healthy, degraded, unhealthy, unknown }
 
 /// A fact that a check adds to its result.
 struct HealthDetail {
-  std::string name;  // any text; of two of one name in a result the first counts
+  std::string name;  // any text; if a result has two details of the same name, the first one counts
   std::variant<std::string, double, std::int64_t, bool> value;
 };
 
-/// What a check finds. A text that is not UTF-8 gets U+FFFD where it is not.
+/// What a check finds. Invalid UTF-8 in its texts is replaced with U+FFFD.
 struct HealthResult {
-  HealthStatus status = HealthStatus::healthy;  // another number than those there are is unknown
+  HealthStatus status = HealthStatus::healthy;  // a number outside the enum counts as unknown
   std::string message = {};
   std::vector<HealthDetail> details = {};
 };
@@ -73,32 +79,33 @@ class HealthFunction {
 
 /// A named check of one component.
 struct HealthCheck {
-  /// Of the component, once in a Health: any text but none.
+  /// The name of the component: any text that is not empty. A Health has one check of a name.
   std::string name;
-  /// Called on a thread of the Health's, never twice at the same time. What it throws is a result: unhealthy, with
-  /// what() as its message.
+  /// Called on a thread of the Health's, never by two threads at once. If it throws, the component is unhealthy, and
+  /// the message is what().
   HealthFunction check;
-  /// From the end of one call to the beginning of the next one. More than a year is a year.
+  /// The time from the end of a call to the beginning of the next one. Positive; more than a year counts as a year.
   std::chrono::milliseconds interval{10'000};
-  /// A call that takes as long has timed out, for good: the component is unhealthy until a later call says otherwise,
-  /// which there is not before this one comes back. More than a year is a year.
+  /// A call that takes this long has timed out: the component is unhealthy, and the result is ignored when it comes.
+  /// The next call is made after this one has come back. Positive; more than a year counts as a year.
   std::chrono::milliseconds timeout{5'000};
-  /// Whether the program cannot do its work without this component: if not, the program is only degraded.
+  /// Whether the program cannot do its work without this component. If it is not critical and not healthy, the program
+  /// is only degraded.
   bool is_critical = true;
 };
 
-/// What is known of one component.
+/// The last known state of one component.
 struct ComponentHealth {
   std::string name;
   bool is_critical = true;
   HealthStatus status = HealthStatus::unknown;
   std::string message = {};
   std::vector<HealthDetail> details = {};
-  std::optional<std::chrono::system_clock::time_point> last_checked = {};  // when the last call ended or timed out
+  std::optional<std::chrono::system_clock::time_point> last_checked = {};  // end or timeout of the last call
   std::chrono::nanoseconds duration{0};                                    // of that call
 };
 
-/// What is known of the program.
+/// The last known state of the program.
 struct HealthReport {
   HealthStatus status = HealthStatus::unknown;
   std::string version = {};
@@ -141,7 +148,7 @@ class QUIPU_EXPORT Health {
   ~Health();
 
   /// Checks it from now on, first at once. Throws RegistrationError for a name that is empty or taken, for an interval
-  /// or a timeout that is not positive, and in a forked child; std::system_error if no thread can be started.
+  /// or a timeout that is not positive, and in a forked child; HealthError if no thread can be started.
   void add(HealthCheck check);
   /// Ends the checks of a component and takes it out of the report; whether there was one. A check that is running is
   /// asked to stop and waited for (but not by itself), so that what it uses may be destroyed afterwards.

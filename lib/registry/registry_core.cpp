@@ -92,9 +92,9 @@ void RegistryCore::unclaim(const Definition& definition) {
   }
 }
 
-std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std::string& prefix,
-                                                 std::unique_ptr<const std::vector<std::string>> fixed_labels,
-                                                 std::shared_ptr<Collector> owned, Batch* batch) {
+std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
+    Collector& collector, const std::string& prefix, std::unique_ptr<const std::vector<std::string>> fixed_labels,
+    std::shared_ptr<Collector> owned, Batch* batch) {
   std::vector<CollectedFamily> families;
   for (FamilyDescription& described : collector.describe()) {
     auto definition = std::make_shared<Definition>(Definition{.type = described.type,
@@ -111,63 +111,67 @@ std::shared_ptr<Source> RegistryCore::add_source(Collector& collector, const std
     check(*definition, const_labels_, name_rules_);
     families.push_back({std::move(definition), std::move(described.name)});
   }
-  auto source = std::make_shared<Source>(collector, std::move(families), std::move(fixed_labels));
+  const auto on_end = [registry = weak_from_this()](const RegisteredCollector& ended) {
+    if (const auto core = registry.lock()) core->remove_collector(ended);
+  };
+  auto registered = std::make_shared<RegisteredCollector>(collector, std::move(owned), std::move(families),
+                                                          std::move(fixed_labels), on_end);
 
   std::unique_lock lock(mutex_);
   collectors_.reserve(collectors_.size() + 1);
   std::size_t added = 0;
   try {
-    for (const CollectedFamily& family : source->families()) {
-      add_to_families(family.definition, source);
+    for (const CollectedFamily& family : registered->families()) {
+      add_to_families(family.definition, registered);
       ++added;
     }
   } catch (...) {
-    remove_from_families(*source, added);
+    remove_from_families(*registered, added);
     throw;
   }
-  collectors_.push_back({source, nearest_open(batch)});
-  source->belong_to(weak_from_this(), std::move(owned));
+  collectors_.push_back({registered, nearest_open(batch)});
   lock.unlock();
-  for (const CollectedFamily& family : source->families()) report_lint(*family.definition);
-  return source;
+  for (const CollectedFamily& family : registered->families()) report_lint(*family.definition);
+  return registered;
 }
 
 void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& definition,
-                                   const std::shared_ptr<Source>& source) {
+                                   const std::shared_ptr<RegisteredCollector>& registered) {
   const auto known = families_.find(definition->name);
   if (known == families_.end()) {
     claim(*definition);
-    families_.emplace(definition->name, FamilyEntry{definition, nullptr, {source}});
+    families_.emplace(definition->name, FamilyEntry{definition, nullptr, {registered}});
     return;
   }
   FamilyEntry& entry = known->second;
   if (entry.instruments != nullptr || *entry.definition != *definition) refuse_second(*definition, entry);
-  for (const auto& other : entry.sources) {
-    const bool is_other = source->fixed_labels() == nullptr || other->fixed_labels() == nullptr ||
-                          *source->fixed_labels() != *other->fixed_labels();
-    if (other == source || !is_other) {
+  for (const auto& other : entry.collectors) {
+    const bool is_other = registered->fixed_labels() == nullptr || other->fixed_labels() == nullptr ||
+                          *registered->fixed_labels() != *other->fixed_labels();
+    if (other == registered || !is_other) {
       throw RegistrationError(fmt::format("cannot register {}: a callback with the same label values reads it already",
                                           describe(*definition)));
     }
   }
-  entry.sources.push_back(source);
+  entry.collectors.push_back(registered);
 }
 
 /// Its first so many families.
-void RegistryCore::remove_from_families(const Source& source, std::size_t families) {
-  for (const CollectedFamily& family : std::span(source.families()).first(families)) {
+void RegistryCore::remove_from_families(const RegisteredCollector& registered, std::size_t families) {
+  for (const CollectedFamily& family : std::span(registered.families()).first(families)) {
     const auto entry = families_.find(family.definition->name);
-    std::erase_if(entry->second.sources, [&](auto& other) { return other.get() == &source; });
+    std::erase_if(entry->second.sources, [&](auto& other) { return other.get() == &registered; });
     if (!entry->second.sources.empty()) continue;
     unclaim(*entry->second.definition);
     families_.erase(entry);
   }
 }
 
-void RegistryCore::remove_source(const Source& source) {
+void RegistryCore::remove_collector(const RegisteredCollector& registered) {
   const std::lock_guard lock(mutex_);
-  if (std::erase_if(collectors_, [&](auto& collector) { return collector.source.get() == &source; }) == 0) return;
-  remove_from_families(source, source.families().size());
+  if (std::erase_if(collectors_, [&](auto& collector) { return collector.registered.get() == &registered; }) == 0)
+    return;
+  remove_from_families(registered, registered.families().size());
 }
 
 void RegistryCore::add_info(std::list<Info> info, Batch* batch) {
@@ -220,7 +224,7 @@ void RegistryCore::take_back(Batch& batch) noexcept {
   // Collectors that are still there belong to registrations that are kept elsewhere.
   std::erase_if(collectors_, [this, &batch](const CollectorEntry& collector) {
     if (collector.batch != &batch) return false;
-    remove_from_families(*collector.source, collector.source->families().size());
+    remove_from_families(*collector.registered, collector.registered->families().size());
     return true;
   });
 }
@@ -228,12 +232,12 @@ void RegistryCore::take_back(Batch& batch) noexcept {
 RegistryCore::ScrapeStart RegistryCore::start_scrape(std::span<const std::string> names) const {
   const std::lock_guard lock(mutex_);
   ScrapeStart start{{}, shown_batches_, last_tag()};
-  for (const auto& [source, batch] : collectors_) {
+  for (const auto& [registered, batch] : collectors_) {
     if (batch != nullptr) continue;
-    const bool is_asked = names.empty() || std::ranges::any_of(source->families(), [names](const auto& family) {
+    const bool is_asked = names.empty() || std::ranges::any_of(registered->families(), [names](const auto& family) {
                             return is_wanted(names, family.definition->name);
                           });
-    if (is_asked) start.sources.push_back(source);
+    if (is_asked) start.collectors.push_back(registered);
   }
   return start;
 }

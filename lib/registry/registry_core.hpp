@@ -13,11 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/executor.hpp"
 #include "family/definition.hpp"
 #include "family/escaping.hpp"
 #include "quipu/family.hpp"
 #include "quipu/registry_options.hpp"
 #include "registry/batch.hpp"
+#include "registry/collection.hpp"
 #include "registry/format_options.hpp"
 #include "registry/registered_collector.hpp"
 
@@ -32,12 +34,12 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   // `batch` is that of the scope that registers; null for none.
   [[nodiscard]] std::shared_ptr<FamilyCore> add_family(Definition definition, std::size_t closed_size,
                                                        std::size_t max_series, Batch* batch);
-  [[nodiscard]] std::shared_ptr<Source> add_source(Collector& collector, const std::string& prefix,
-                                                   std::unique_ptr<const std::vector<std::string>> fixed_labels,
-                                                   std::shared_ptr<Collector> owned, Batch* batch);
+  [[nodiscard]] std::shared_ptr<RegisteredCollector> add_collector(
+      Collector& collector, const std::string& prefix, std::unique_ptr<const std::vector<std::string>> fixed_labels,
+      std::shared_ptr<Collector> owned, Batch* batch);
   /// Takes the one that is in the list.
   void add_info(std::list<Info> info, Batch* batch);
-  void remove_source(const Source& source);
+  void remove_collector(const RegisteredCollector& registered);
 
   // The end of a batch.
   void close(Batch& batch) noexcept;
@@ -47,7 +49,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   struct FamilyEntry {
     std::shared_ptr<const Definition> definition;
     std::shared_ptr<FamilyCore> instruments;  // null if collected
-    std::vector<std::shared_ptr<Source>> sources{};
+    std::vector<std::shared_ptr<RegisteredCollector>> collectors{};
     /// Of instruments: the open batches that registered it, if nobody else has. While there are any it is not shown,
     /// and if all of them are taken back, so is it.
     std::vector<const Batch*> batches{};
@@ -57,7 +59,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
 
   /// What a scrape begins with. Batches that end later are not on its page, though their families are there by then.
   struct ScrapeStart {
-    std::vector<std::shared_ptr<Source>> sources;
+    std::vector<std::shared_ptr<RegisteredCollector>> collectors;
     std::uint64_t batches;   // that have been shown
     std::uint32_t last_tag;  // of the infos that have been made
   };
@@ -70,14 +72,14 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] NameRules name_rules() const noexcept { return name_rules_; }
   [[nodiscard]] const FormatOptions& formats() const noexcept { return formats_; }
   [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
-  [[nodiscard]] Helpers& helpers() noexcept { return helpers_; }
+  [[nodiscard]] Executor& collector_threads() noexcept { return collector_threads_; }
 
   /// The families in which look-ups went to the overflow series, and how many did.
   [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> overflows() const;
 
  private:
   struct CollectorEntry {
-    std::shared_ptr<Source> source;
+    std::shared_ptr<RegisteredCollector> registered;
     const Batch* batch;  // an open one, which hides it, or null
   };
 
@@ -87,8 +89,9 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
     return name_rules_ == NameRules::utf8 ? escaping_schemes.size() : 1;
   }
   void unclaim(const Definition& definition);
-  void add_to_families(const std::shared_ptr<const Definition>& definition, const std::shared_ptr<Source>& source);
-  void remove_from_families(const Source& source, std::size_t families);
+  void add_to_families(const std::shared_ptr<const Definition>& definition,
+                       const std::shared_ptr<RegisteredCollector>& registered);
+  void remove_from_families(const RegisteredCollector& registered, std::size_t families);
   void report_lint(const Definition& definition) const;
   [[noreturn]] void refuse_second(const Definition& definition, const FamilyEntry& first) const;
 
@@ -97,7 +100,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   const FormatOptions formats_;
   const std::function<void(std::string_view, std::string_view)> on_lint_;
   CollectorErrors errors_;
-  Helpers helpers_;
+  Executor collector_threads_{"quipu-collect", 3};  // the endpoint makes three pages at a time
 
   mutable std::mutex mutex_;                     // guards what follows; not held while a collector is called
   std::map<std::string, FamilyEntry> families_;  // by full name

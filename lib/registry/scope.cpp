@@ -6,6 +6,7 @@
 
 #include "base/utf8.hpp"
 #include "family/definition.hpp"
+#include "registry/callback.hpp"
 #include "registry/registry_core.hpp"
 #include "registry/scope_access.hpp"
 
@@ -49,17 +50,17 @@ Registration Scope::callback(MetricType type, const MetricOptions& options, std:
   auto callback = detail::make_callback(std::move(family), std::move(values), std::move(read));
   Collector& collector = *callback;
   return Registration(
-      core_->add_source(collector, prefix_, std::move(fixed_labels), std::move(callback), batch_.get()));
+      core_->add_collector(collector, prefix_, std::move(fixed_labels), std::move(callback), batch_.get()));
 }
 
 Registration Scope::add(Collector& collector) const {
-  return Registration(core_->add_source(collector, prefix_, nullptr, nullptr, batch_.get()));
+  return Registration(core_->add_collector(collector, prefix_, nullptr, nullptr, batch_.get()));
 }
 
 Registration Scope::add(std::shared_ptr<Collector> collector) const {
   if (collector == nullptr) throw RegistrationError("cannot add a collector that is null");
   Collector& added = *collector;
-  return Registration(core_->add_source(added, prefix_, nullptr, std::move(collector), batch_.get()));
+  return Registration(core_->add_collector(added, prefix_, nullptr, std::move(collector), batch_.get()));
 }
 
 Scope Scope::subsystem(MetricPrefix prefix) const {

@@ -165,8 +165,8 @@ CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& family, const Coll
     return a->label_values < b->label_values;
   };
   std::set<const CollectedSeries*, decltype(by_labels)> known(by_labels);
-  for (const auto& source : family.sources) {
-    const auto found = collected.find(source.get());
+  for (const auto& registered : family.collectors) {
+    const auto found = collected.find(registered.get());
     if (found == collected.end()) continue;
     for (const CollectedFamily& part : found->second) {
       if (part.definition->name != definition_.name) continue;
@@ -199,7 +199,7 @@ bool CollectedWalk::show_some(Visitor& visitor) {
 Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request)
     : registry_(std::move(registry)),
       start_(registry_->start_scrape(request.families)),
-      collected_(collect(start_.sources, request.deadline, registry_->errors(), registry_->helpers())),
+      collected_(collect(start_.collectors, request.deadline, registry_->errors(), registry_->collector_threads())),
       families_(registry_->families_of(request.families, start_)) {
   for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
 }

@@ -14,7 +14,7 @@
 #include "quipu/family.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/scrape_request.hpp"
-#include "registry/registered_collector.hpp"
+#include "registry/collection.hpp"
 #include "registry/registry_core.hpp"
 
 namespace quipu::detail {

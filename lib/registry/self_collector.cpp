@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "quipu/detail/cells/cells.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
+#include "quipu/detail/cells/rejection.hpp"
 #include "quipu/thread_cell_budget.hpp"
 #include "registry/registry_core.hpp"
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "quipu/error.hpp"
 #include "quipu/registry.hpp"
 #include "support/page.hpp"
 #include "support/process.hpp"
@@ -180,7 +181,7 @@ TEST_CASE("a family that was not described, or has another number of labels, is 
   const auto message = [](auto call) -> std::string {
     try {
       call();
-    } catch (const std::invalid_argument& error) {
+    } catch (const quipu::CollectorError& error) {
       return error.what();
     }
     return "(nothing was refused)";

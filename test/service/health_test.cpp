@@ -682,7 +682,7 @@ TEST_CASE("without a thread to be had, checks are called as well as can be, or r
           Health health;
           try {
             health.add(constant("a", HealthStatus::healthy));
-          } catch (const std::system_error&) {
+          } catch (const quipu::HealthError&) {
             return health.report().components.empty() ? 0 : 2;
           }
           return 1;

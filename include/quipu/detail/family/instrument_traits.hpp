@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "quipu/counter.hpp"
-#include "quipu/detail/cells/cells.hpp"
+#include "quipu/detail/cells/cell.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/series_table.hpp"
 #include "quipu/error.hpp"

@@ -1,0 +1,150 @@
+#include "registry/collection.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <utility>
+
+namespace quipu::detail {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// What came of a call.
+struct Outcome {
+  enum class Kind { none, shown, thrown };  // none: the call was not made, or was not over in time
+  Kind kind = Kind::none;
+  std::vector<CollectedFamily> families{};
+};
+
+/// A call that a scrape makes.
+struct CollectorCall {
+  std::shared_ptr<RegisteredCollector> collector;
+  Outcome outcome{};
+};
+
+Outcome call(RegisteredCollector& collector, const CollectionRequest& request) noexcept {
+  try {
+    auto families = collector.collect(request);
+    if (!families) return {};
+    return {Outcome::Kind::shown, std::move(*families)};
+  } catch (...) {
+    return {Outcome::Kind::thrown};
+  }
+}
+
+/// The calls that one scrape makes on other threads, in a task sequence: the scraping thread waits anyway, and hands
+/// the turn on meanwhile.
+///
+/// At the deadline the scraping thread takes all calls with it, with the outcomes that there are. A thread that comes
+/// back later finds the request abandoned, and throws its outcome away. The threads share the collection, which may
+/// outlive the scrape and the registry; its calls do not, and a thread that is inside a collector keeps that one alone.
+class Collection : public std::enable_shared_from_this<Collection> {
+ public:
+  Collection(std::vector<CollectorCall> calls, Clock::time_point deadline, pid_t process, Executor& threads)
+      : request_{process, true}, deadline_(deadline), calls_(std::move(calls)), tasks_(threads) {}
+
+  // For the scraping thread, one after the other.
+
+  /// Throws std::bad_alloc, and then nothing has begun.
+  void begin();
+  [[nodiscard]] std::vector<CollectorCall> finish() noexcept;
+
+ private:
+  void make_call(std::size_t index) noexcept;
+
+  CollectionRequest request_;
+  const Clock::time_point deadline_;
+
+  // The mutex guards what follows, and is not held during a call.
+  std::mutex mutex_;
+  std::condition_variable all_done_;
+  std::vector<CollectorCall> calls_;
+  std::size_t done_ = 0;
+
+  TaskSequence tasks_;
+};
+
+void Collection::begin() {
+  if (Clock::now() >= deadline_) return;
+  for (std::size_t i = 0; i < calls_.size(); ++i) {
+    tasks_.add([this, i] { make_call(i); });
+  }
+  static_cast<void>(tasks_.hand_on(shared_from_this()));
+}
+
+void Collection::make_call(std::size_t index) noexcept {
+  std::unique_lock lock(mutex_);
+  if (request_.is_abandoned.load(std::memory_order_relaxed) || Clock::now() >= deadline_) return;
+  const auto collector = calls_[index].collector;
+  lock.unlock();
+  Outcome outcome = call(*collector, request_);
+  lock.lock();
+  if (request_.is_abandoned.load(std::memory_order_relaxed)) {
+    lock.unlock();  // before the collector goes, perhaps with what its user holds in it
+    return;
+  }
+  calls_[index].outcome = std::move(outcome);
+  if (++done_ == calls_.size()) all_done_.notify_one();
+}
+
+std::vector<CollectorCall> Collection::finish() noexcept {
+  std::unique_lock lock(mutex_);
+  while (done_ < calls_.size() && Clock::now() < deadline_) {
+    lock.unlock();
+    const auto again = tasks_.hand_on(shared_from_this());
+    lock.lock();
+    all_done_.wait_until(lock, std::min(again, deadline_), [this] { return done_ == calls_.size(); });
+  }
+  request_.is_abandoned.store(true, std::memory_order_relaxed);
+  auto calls = std::exchange(calls_, {});
+  lock.unlock();
+  tasks_.clear();
+  return calls;
+}
+
+}  // namespace
+
+Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
+                  std::chrono::steady_clock::time_point deadline, CollectorErrors& errors, Executor& threads) {
+  const bool has_deadline = deadline != Clock::time_point::max();
+  const pid_t process = ::getpid();
+  std::vector<CollectorCall> here;
+  std::vector<CollectorCall> elsewhere;
+  for (const auto& collector : collectors) {
+    (has_deadline && !collector->is_prompt() ? elsewhere : here).push_back({collector});
+  }
+  std::shared_ptr<Collection> collection;
+  if (!elsewhere.empty()) {
+    collection = std::make_shared<Collection>(std::move(elsewhere), deadline, process, threads);
+    collection->begin();
+  }
+  // Nothing may be thrown until the collection is finished.
+  const CollectionRequest request{process, false};
+  for (CollectorCall& made : here) made.outcome = call(*made.collector, request);
+  if (collection != nullptr) elsewhere = collection->finish();
+
+  // What went wrong is counted at the end, so that a page shows the errors of the pages before.
+  Collected collected;
+  for (auto* calls : {&here, &elsewhere}) {
+    for (auto& [collector, outcome] : *calls) {
+      switch (outcome.kind) {
+        case Outcome::Kind::shown:
+          collected.emplace(collector.get(), std::move(outcome.families));
+          break;
+        case Outcome::Kind::thrown:
+          errors.exceptions.fetch_add(1, std::memory_order_relaxed);
+          break;
+        case Outcome::Kind::none:
+          errors.timeouts.fetch_add(1, std::memory_order_relaxed);
+          break;
+      }
+    }
+  }
+  return collected;
+}
+
+}  // namespace quipu::detail

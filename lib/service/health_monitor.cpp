@@ -1,0 +1,294 @@
+#include "service/health_monitor.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <variant>
+
+#include "base/threads.hpp"
+#include "base/utf8.hpp"
+
+namespace quipu {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using WallClock = std::chrono::system_clock;
+using namespace std::chrono_literals;
+
+/// Nobody waits longer for a check, and every clock holds it.
+constexpr std::chrono::milliseconds longest_time = 365 * 24h;
+
+/// What came of a call.
+struct Outcome {
+  bool has_timed_out = false;
+  HealthResult result{};  // nothing if it has
+  WallClock::time_point at{};
+  std::chrono::nanoseconds duration{0};
+};
+
+/// A call under way.
+class Call {
+ public:
+  explicit Call(std::chrono::milliseconds timeout) : deadline_(begin_ + timeout) {}
+
+  [[nodiscard]] const std::stop_source& stop() const noexcept { return stop_; }
+  [[nodiscard]] Clock::time_point deadline() const noexcept { return deadline_; }
+  [[nodiscard]] bool is_of_this_thread() const noexcept { return thread_ == std::this_thread::get_id(); }
+
+  [[nodiscard]] Outcome ended(Clock::time_point now, HealthResult result) const noexcept {
+    if (now >= deadline_) return timed_out();
+    return {.result = std::move(result), .at = WallClock::now(), .duration = now - begin_};
+  }
+  [[nodiscard]] Outcome timed_out() const noexcept {
+    const auto time = deadline_ - begin_;
+    return {.has_timed_out = true,
+            .at = wall_begin_ + std::chrono::duration_cast<WallClock::duration>(time),
+            .duration = time};
+  }
+
+ private:
+  std::stop_source stop_{};
+  std::thread::id thread_ = std::this_thread::get_id();
+  WallClock::time_point wall_begin_ = WallClock::now();
+  Clock::time_point begin_ = Clock::now();
+  Clock::time_point deadline_;
+};
+
+HealthResult cleaned(HealthResult result) {
+  if (result.status > HealthStatus::unknown) result.status = HealthStatus::unknown;
+  result.message = detail::to_utf8(result.message);
+  std::vector<HealthDetail> details;
+  for (HealthDetail& one : result.details) {
+    one.name = detail::to_utf8(one.name);
+    if (auto* const text = std::get_if<std::string>(&one.value)) *text = detail::to_utf8(*text);
+    const bool is_known = std::any_of(details.begin(), details.end(),
+                                      [&one](const HealthDetail& other) { return other.name == one.name; });
+    if (!is_known) details.push_back(std::move(one));
+  }
+  result.details = std::move(details);
+  return result;
+}
+
+HealthResult unhealthy(std::string_view message) noexcept try {
+  return {.status = HealthStatus::unhealthy, .message = detail::to_utf8(message)};
+} catch (...) {
+  return {.status = HealthStatus::unhealthy};
+}
+
+HealthResult result_of(const HealthFunction& check, const std::stop_token& stop) noexcept {
+  try {
+    return cleaned(check(stop));
+  } catch (const std::exception& error) {
+    return unhealthy(error.what());
+  } catch (...) {
+    return unhealthy("unknown exception");
+  }
+}
+
+HealthStatus status_of(const std::vector<ComponentHealth>& components) noexcept {
+  const auto has = [&components](auto condition) {
+    return std::any_of(components.begin(), components.end(), condition);
+  };
+  for (const HealthStatus status : {HealthStatus::unhealthy, HealthStatus::unknown}) {
+    if (has([status](const ComponentHealth& one) { return one.is_critical && one.status == status; })) return status;
+  }
+  const bool is_degraded = has([](const ComponentHealth& one) { return one.status != HealthStatus::healthy; });
+  return is_degraded ? HealthStatus::degraded : HealthStatus::healthy;
+}
+
+}  // namespace
+
+/// A component waits until `due`; then it is a task (`is_task`) until its call begins, and `call` until that ends. So
+/// there is never more than one call.
+///
+/// A call that is over its deadline has timed out, even if it never comes back. While it is under way, a report derives
+/// that from `call`; when it comes back, it becomes `last`.
+struct Health::Monitor::Component {
+  HealthCheck check;
+  Clock::time_point due{};
+  bool is_task = false;
+  std::optional<Call> call{};
+  std::optional<Outcome> last{};
+
+  [[nodiscard]] ComponentHealth known(Clock::time_point now) const {
+    ComponentHealth known{.name = check.name, .is_critical = check.is_critical};
+    const auto outcome = call && call->deadline() <= now ? std::optional(call->timed_out()) : last;
+    if (!outcome) {
+      known.message = "not checked yet";
+      return known;
+    }
+    if (outcome->has_timed_out) {
+      known.status = HealthStatus::unhealthy;
+      known.message = fmt::format("timed out after {} s", std::chrono::duration<double>(check.timeout).count());
+    } else {
+      known.status = outcome->result.status;
+      known.message = outcome->result.message;
+      known.details = outcome->result.details;
+    }
+    known.last_checked = outcome->at;
+    known.duration = outcome->duration;
+    return known;
+  }
+};
+
+Health::Monitor::Monitor(HealthOptions options) : options_(std::move(options)) {
+  options_.version = detail::to_utf8(options_.version);
+}
+
+void Health::Monitor::add(HealthCheck check) {
+  check.name = detail::to_utf8(check.name);
+  const auto refuse = [&check](std::string_view why) {
+    throw RegistrationError(fmt::format("cannot add health check \"{}\": {}", check.name, why));
+  };
+  if (check.name.empty()) refuse("the name is empty; name the component that it checks");
+  if (check.interval <= 0ms) refuse("the interval is not positive; say how long to wait between two calls");
+  if (check.timeout <= 0ms) refuse("the timeout is not positive; say how long a call may take");
+  if (!is_of_this_process()) refuse("this process was forked from the one that checks; make a Health of its own");
+  check.interval = std::min(check.interval, longest_time);
+  check.timeout = std::min(check.timeout, longest_time);
+
+  const std::lock_guard lock(mutex_);
+  for (const ComponentPtr& other : components_) {
+    if (other->check.name == check.name) refuse("there is one of that name; remove it, or choose another name");
+  }
+  if (!scheduler_.joinable()) {
+    try {
+      scheduler_ = detail::start_thread("quipu-health", [this] { schedule(); });
+    } catch (const std::system_error& error) {
+      throw HealthError(
+          fmt::format("cannot add health check \"{}\": no thread: {}", check.name, error.code().message()));
+    }
+  }
+  components_.push_back(std::make_shared<Component>(Component{.check = std::move(check), .due = Clock::now()}));
+  changed_.notify_all();
+}
+
+bool Health::Monitor::remove(const std::string& name) {
+  if (!is_of_this_process()) return false;
+  std::unique_lock lock(mutex_);
+  const auto found = std::find_if(components_.begin(), components_.end(),
+                                  [&name](const ComponentPtr& one) { return one->check.name == name; });
+  if (found == components_.end()) return false;
+  const ComponentPtr component = *found;
+  components_.erase(found);
+  if (component->call) {
+    stop(lock, component->call->stop());
+    changed_.wait(lock, [&component] { return !component->call || component->call->is_of_this_thread(); });
+    if (component->call) return true;
+  }
+  // A task may have the component for a while. What the check holds goes now.
+  const HealthFunction gone = std::move(component->check.check);
+  lock.unlock();
+  return true;
+}
+
+void Health::Monitor::end() noexcept {
+  std::unique_lock lock(mutex_);
+  is_ending_ = true;
+  changed_.notify_all();
+  for (auto next = components_.begin(); next != components_.end();) {
+    const ComponentPtr& component = *next;
+    if (component->call && !component->call->stop().stop_requested()) {
+      stop(lock, component->call->stop());
+      next = components_.begin();
+    } else {
+      ++next;
+    }
+  }
+  lock.unlock();
+  if (scheduler_.joinable()) scheduler_.join();
+  tasks_.clear();
+  executor_.join();
+  lock.lock();
+  const auto gone = std::exchange(components_, {});
+  lock.unlock();
+}
+
+HealthReport Health::Monitor::report() const {
+  HealthReport report{.version = options_.version, .timestamp = WallClock::now(), .uptime = Clock::now() - began_};
+  if (!is_of_this_process()) return report;
+  const std::lock_guard lock(mutex_);
+  if (is_ending_) return report;
+  const auto now = Clock::now();
+  for (const ComponentPtr& component : components_) report.components.push_back(component->known(now));
+  report.status = status_of(report.components);
+  return report;
+}
+
+void Health::Monitor::schedule() noexcept {
+  std::unique_lock lock(mutex_);
+  while (!is_ending_) {
+    lock.unlock();
+    const auto hand_on_again = tasks_.hand_on({});  // the tasks are gone before this object is
+    lock.lock();
+    if (is_ending_) break;
+
+    const auto now = Clock::now();
+    auto wake = std::min(now + 1h, hand_on_again);
+    std::optional<std::stop_source> late;
+    ComponentPtr next;
+    for (const ComponentPtr& component : components_) {
+      if (const auto& call = component->call) {
+        if (call->stop().stop_requested()) continue;
+        if (call->deadline() <= now) late = call->stop();
+        wake = std::min(wake, call->deadline());
+      } else if (component->is_task) {
+        wake = std::min(wake, now + component->check.timeout);  // it may begin now, and is then late
+      } else if (next == nullptr || component->due < next->due) {
+        next = component;
+      }
+    }
+    if (late) {
+      stop(lock, *late);
+    } else if (next != nullptr && next->due <= now) {
+      add_task(next);
+    } else {
+      if (next != nullptr) wake = std::min(wake, next->due);
+      next.reset();
+      changed_.wait_until(lock, wake);
+    }
+  }
+}
+
+void Health::Monitor::add_task(const ComponentPtr& component) noexcept {
+  try {
+    tasks_.add([this, component] { call(component); });
+    component->is_task = true;
+  } catch (const std::exception&) {
+    component->due = Clock::now() + component->check.interval;
+  }
+}
+
+/// Calls a check, unless it was removed meanwhile, and writes down what comes of it. What a removed check holds goes
+/// with the task, without the lock.
+void Health::Monitor::call(const ComponentPtr& component) noexcept {
+  std::unique_lock lock(mutex_);
+  component->is_task = false;
+  if (is_ending_ || std::find(components_.begin(), components_.end(), component) == components_.end()) return;
+  try {
+    component->call.emplace(component->check.timeout);
+    lock.unlock();
+    auto result = result_of(component->check.check, component->call->stop().get_token());
+    lock.lock();
+    // The time is taken with the lock, so that nobody has seen the deadline pass before.
+    component->last = component->call->ended(Clock::now(), std::move(result));
+    component->call.reset();
+  } catch (const std::exception&) {
+    // There was no memory for the call.
+  }
+  component->due = Clock::now() + component->check.interval;
+  changed_.notify_all();
+}
+
+void Health::Monitor::stop(std::unique_lock<std::mutex>& lock, std::stop_source source) noexcept {
+  lock.unlock();
+  source.request_stop();
+  lock.lock();
+}
+
+}  // namespace quipu
