@@ -30,7 +30,3 @@ class Descriptor {
 };
 
 }  // namespace quipu::detail
-
-namespace quipu::http {
-using detail::Descriptor;
-}

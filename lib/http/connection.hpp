@@ -15,7 +15,7 @@ namespace quipu::http {
 
 /// One client's connection. It is always in exactly one list, and only the thread that owns the list uses it.
 struct Connection {
-  Descriptor socket;
+  detail::Descriptor socket;
   Clock::time_point deadline;  // of the state that the event loop keeps it in
   std::string received{};      // bytes that have not been parsed yet
   std::size_t lingered = 0;    // bytes received after the last response

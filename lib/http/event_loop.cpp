@@ -212,7 +212,7 @@ void EventLoop::wait() noexcept {
 
 void EventLoop::accept_some() noexcept {
   for (int i = 0; i < accepted_at_once; ++i) {
-    Descriptor socket(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    detail::Descriptor socket(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) relieve_shortage();
       return;  // other errors: no client is left, or the client has gone

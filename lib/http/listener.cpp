@@ -35,12 +35,12 @@ Address parse(std::string_view text) {
 
 /// A listening socket, or an errno.
 struct Attempt {
-  Descriptor socket;
+  detail::Descriptor socket;
   int error = 0;
 };
 
 Attempt listen_on(int family, const sockaddr* address, socklen_t size) {
-  Attempt attempt{Descriptor(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), 0};
+  Attempt attempt{detail::Descriptor(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), 0};
   const int socket = attempt.socket.get();
   const auto failed = [&attempt] {
     attempt.error = errno;
@@ -87,7 +87,7 @@ Attempt listen_at_host(const Address& address) {
   return attempt;
 }
 
-Descriptor bound_socket(const Address& address, std::string_view text) {
+detail::Descriptor bound_socket(const Address& address, std::string_view text) {
   const auto fail = [text](std::string_view reason) {
     return ListenError(fmt::format("cannot listen on \"{}\": {}", text, reason));
   };
@@ -127,7 +127,7 @@ std::string host_in_url(const Address& address, const LocalAddress& local) {
 
 Listener listen_at(std::string_view text) {
   const Address address = parse(text);
-  Descriptor socket = bound_socket(address, text);
+  detail::Descriptor socket = bound_socket(address, text);
   const LocalAddress local = local_address(socket.get());
   return {.socket = std::move(socket), .port = local.port, .host = host_in_url(address, local)};
 }

@@ -10,7 +10,7 @@ namespace quipu::http {
 
 /// A socket that clients can connect to.
 struct Listener {
-  Descriptor socket;
+  detail::Descriptor socket;
   std::uint16_t port = 0;
   std::string host;  // as in a URL; 127.0.0.1 when listening on every address
 };

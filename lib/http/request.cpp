@@ -1,47 +1,25 @@
 #include "http/request.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <system_error>
 #include <tuple>
 #include <utility>
+
+#include "base/text.hpp"
+#include "quipu/detail/exposition/scrape_time.hpp"
 
 namespace quipu::http {
 namespace {
 
 using namespace std::chrono_literals;
-
-// Prometheus's own default.
-constexpr auto default_time = 10s;
-// Time for sending the response and for clock differences: a tenth of the scrape's time, up to this.
-constexpr auto max_margin = 500ms;
-// A longer timeout has no meaning for a scrape, and might overflow the clock.
-constexpr double max_seconds = 86'400;
+using detail::equals_ignoring_case;
+using detail::parse_quality;
+using detail::take_until;
+using detail::to_lower;
+using detail::trimmed;
 
 // One page may answer requests whose deadlines differ by no more than this. If they differed by more, the earlier
 // deadline would cut off collectors that the later one leaves time for.
 constexpr auto shared_deadline = 1s;
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool is_word(std::string_view text, std::string_view lower_case_word) {
-  return std::equal(text.begin(), text.end(), lower_case_word.begin(), lower_case_word.end(),
-                    [](char c, char wanted) { return lower(c) == wanted; });
-}
-
-std::string_view without_blanks(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
-  return text.substr(0, text.find_last_not_of(" \t") + 1);
-}
-
-/// Removes the text before the next `end`, and the `end`, from the front of `text`.
-std::string_view take_until(char end, std::string_view& text) {
-  const auto at = text.find(end);
-  const std::string_view taken = text.substr(0, at);
-  text.remove_prefix(at == text.npos ? text.size() : at + 1);
-  return taken;
-}
 
 std::string_view take_line(std::string_view& text) {
   const auto end = text.find("\r\n");
@@ -52,7 +30,7 @@ std::string_view take_line(std::string_view& text) {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-bool is_letter_or_digit(char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z'); }
+bool is_letter_or_digit(char c) { return is_digit(c) || (to_lower(c) >= 'a' && to_lower(c) <= 'z'); }
 
 bool is_visible(char c) { return c > ' ' && c < '\x7F'; }
 
@@ -84,8 +62,8 @@ struct RequestLine {
 /// RFC 9112, 3: method SP request-target SP HTTP-version.
 std::optional<RequestLine> parse_request_line(std::string_view line) {
   RequestLine result;
-  result.method = take_until(' ', line);
-  result.target = take_until(' ', line);
+  result.method = take_until(line, ' ');
+  result.target = take_until(line, ' ');
   result.version = line;
   const std::string_view version = result.version;
   const bool is_version = version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) &&
@@ -98,7 +76,7 @@ std::optional<RequestLine> parse_request_line(std::string_view line) {
 /// The value of a hexadecimal digit, or -1.
 int digit_value(char c) {
   if (is_digit(c)) return c - '0';
-  if (lower(c) >= 'a' && lower(c) <= 'f') return lower(c) - 'a' + 10;
+  if (to_lower(c) >= 'a' && to_lower(c) <= 'f') return to_lower(c) - 'a' + 10;
   return -1;
 }
 
@@ -123,8 +101,8 @@ std::optional<std::string> decode(std::string_view text, bool is_query) {
 /// Adds the values of `name[]`. False if the query is invalid or has too many of them.
 bool parse_query(std::string_view query, std::vector<std::string>& families) {
   while (!query.empty()) {
-    std::string_view value = take_until('&', query);
-    const auto key = decode(take_until('=', value), true);
+    std::string_view value = take_until(query, '&');
+    const auto key = decode(take_until(value, '='), true);
     auto decoded = decode(value, true);
     if (!key || !decoded) return false;
     if (*key != "name[]") continue;
@@ -141,7 +119,7 @@ bool parse_target(std::string_view target, Request& request) {
   if (target.find('#') != target.npos) return false;
   bool is_absolute = false;
   for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!is_word(target.substr(0, scheme.size()), scheme)) continue;
+    if (!equals_ignoring_case(target.substr(0, scheme.size()), scheme)) continue;
     is_absolute = true;
     target.remove_prefix(scheme.size());
     const auto authority = target.substr(0, target.find_first_of("/?"));
@@ -150,7 +128,7 @@ bool parse_target(std::string_view target, Request& request) {
     target.remove_prefix(authority.size());
     break;
   }
-  std::string_view path = take_until('?', target);
+  std::string_view path = take_until(target, '?');
   if (path.empty() && is_absolute) path = "/";
   if (!path.starts_with('/')) return false;
   auto decoded = decode(path, false);
@@ -171,7 +149,7 @@ struct Field {
 std::optional<Field> parse_field(std::string_view line) {
   const auto colon = line.find(':');
   if (colon == line.npos || !is_token(line.substr(0, colon))) return std::nullopt;
-  const std::string_view value = without_blanks(line.substr(colon + 1));
+  const std::string_view value = trimmed(line.substr(colon + 1));
   // RFC 9110, 5.5: visible ASCII, blanks, and bytes beyond ASCII.
   const bool is_value = std::none_of(value.begin(), value.end(), [](char c) {
     return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == '\x7F';
@@ -189,24 +167,20 @@ void add_to_list(std::string& list, std::string_view values) {
 
 bool has_item(std::string_view list, std::string_view lower_case_word) {
   while (!list.empty()) {
-    if (is_word(without_blanks(take_until(',', list)), lower_case_word)) return true;
+    if (equals_ignoring_case(trimmed(take_until(list, ',')), lower_case_word)) return true;
   }
   return false;
 }
 
 /// The quality value of a coding, from 0 to 1 (RFC 9110, 12.4.2). An invalid one counts as 0, because an uncompressed
 /// page is always acceptable.
-double parse_weight(std::string_view parameters) {
-  double weight = 1;
+double quality_of(std::string_view parameters) {
+  double quality = 1;
   while (!parameters.empty()) {
-    const std::string_view parameter = without_blanks(take_until(';', parameters));
-    if (!parameter.starts_with("q=") && !parameter.starts_with("Q=")) continue;
-    const std::string_view number = parameter.substr(2);
-    const char* const end = number.data() + number.size();
-    const auto [rest, error] = std::from_chars(number.data(), end, weight, std::chars_format::fixed);
-    if (error != std::errc{} || rest != end || !(weight >= 0)) return 0;
+    const std::string_view parameter = trimmed(take_until(parameters, ';'));
+    if (parameter.starts_with("q=") || parameter.starts_with("Q=")) quality = parse_quality(parameter.substr(2));
   }
-  return std::min(weight, 1.0);
+  return quality;
 }
 
 /// Whether a client with this Accept-Encoding accepts gzip, and does not prefer an uncompressed page (RFC
@@ -217,30 +191,18 @@ bool prefers_gzip(std::string_view accept_encoding) {
   std::optional<double> identity;
   std::optional<double> rest;
   while (!accept_encoding.empty()) {
-    std::string_view item = take_until(',', accept_encoding);
-    const std::string_view coding = without_blanks(take_until(';', item));
-    const double weight = parse_weight(item);
+    std::string_view item = take_until(accept_encoding, ',');
+    const std::string_view coding = trimmed(take_until(item, ';'));
+    const double weight = quality_of(item);
     // The lowest weight of a repeated coding counts, so that a refusal does.
     for (const auto& [name, known] : {std::pair("gzip", &gzip), std::pair("x-gzip", &x_gzip),
                                       std::pair("identity", &identity), std::pair("*", &rest)}) {
-      if (is_word(coding, name)) *known = std::min(weight, known->value_or(1));
+      if (equals_ignoring_case(coding, name)) *known = std::min(weight, known->value_or(1));
     }
   }
   const double others = rest.value_or(0);
   const double weight = gzip.value_or(x_gzip.value_or(others));
   return weight > 0 && weight >= identity.value_or(others);
-}
-
-/// The part of X-Prometheus-Scrape-Timeout-Seconds that is left for making the page.
-Clock::duration parse_time(std::string_view text) {
-  double seconds = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, seconds);
-  // The comparisons exclude NaN.
-  const bool is_right = error == std::errc{} && rest == end && seconds > 0 && seconds <= max_seconds;
-  const std::chrono::duration<double> time = is_right ? std::chrono::duration<double>(seconds) : default_time;
-  const std::chrono::duration<double> margin = std::min<std::chrono::duration<double>>(time / 10, max_margin);
-  return std::chrono::duration_cast<Clock::duration>(time - margin);
 }
 
 /// Parses the field lines up to the empty line. False if the head is invalid.
@@ -256,22 +218,22 @@ bool parse_fields(std::string_view lines, Request& request) {
     const auto field = parse_field(line);
     if (!field) return false;
     const auto [name, value] = *field;
-    if (is_word(name, "accept")) {
+    if (equals_ignoring_case(name, "accept")) {
       add_to_list(request.accept, value);
-    } else if (is_word(name, "accept-encoding")) {
+    } else if (equals_ignoring_case(name, "accept-encoding")) {
       add_to_list(accept_encoding, value);
-    } else if (is_word(name, "x-prometheus-scrape-timeout-seconds")) {
+    } else if (equals_ignoring_case(name, "x-prometheus-scrape-timeout-seconds")) {
       scrape_timeout = value;
-    } else if (is_word(name, "connection")) {
+    } else if (equals_ignoring_case(name, "connection")) {
       asks_to_close = asks_to_close || has_item(value, "close");
       asks_to_keep = asks_to_keep || has_item(value, "keep-alive");
-    } else if (is_word(name, "host")) {
+    } else if (equals_ignoring_case(name, "host")) {
       if (host || !is_host(value)) return false;
       host = value;
-    } else if (is_word(name, "content-length")) {
+    } else if (equals_ignoring_case(name, "content-length")) {
       if (!is_number(value) || content_length.value_or(value) != value) return false;
       content_length = value;
-    } else if (is_word(name, "transfer-encoding")) {
+    } else if (equals_ignoring_case(name, "transfer-encoding")) {
       has_transfer_encoding = true;
     }
   }
@@ -284,13 +246,14 @@ bool parse_fields(std::string_view lines, Request& request) {
   // RFC 9112, 9.3.
   request.closes = has_body || asks_to_close || !(request.accepts_chunks || asks_to_keep);
   request.prefers_gzip = prefers_gzip(accept_encoding);
-  request.time = parse_time(scrape_timeout);
+  request.time = detail::scrape_time(scrape_timeout);
   return true;
 }
 
 /// A request that is answered with this status, after which the connection is closed.
 Request error_request(int status, bool is_head) {
-  return {.time = default_time, .error_status = status, .is_head = is_head, .closes = true, .may_share = false};
+  return {
+      .time = detail::scrape_time(""), .error_status = status, .is_head = is_head, .closes = true, .may_share = false};
 }
 
 /// `head` begins with the request line and ends with the empty line. Every line ends in CRLF.

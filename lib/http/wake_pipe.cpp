@@ -12,8 +12,8 @@ namespace quipu::http {
 void WakePipe::open() {
   std::array<int, 2> ends{-1, -1};
   if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
-  reader_ = Descriptor(ends[0]);
-  writer_ = Descriptor(ends[1]);
+  reader_ = detail::Descriptor(ends[0]);
+  writer_ = detail::Descriptor(ends[1]);
 }
 
 void WakePipe::wake() const noexcept {

@@ -14,8 +14,8 @@ class WakePipe {
   [[nodiscard]] int reader() const noexcept { return reader_.get(); }
 
  private:
-  Descriptor reader_;
-  Descriptor writer_;
+  detail::Descriptor reader_;
+  detail::Descriptor writer_;
 };
 
 }  // namespace quipu::http

@@ -160,8 +160,8 @@ void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& defi
 void RegistryCore::remove_from_families(const RegisteredCollector& registered, std::size_t families) {
   for (const CollectedFamily& family : std::span(registered.families()).first(families)) {
     const auto entry = families_.find(family.definition->name);
-    std::erase_if(entry->second.sources, [&](auto& other) { return other.get() == &registered; });
-    if (!entry->second.sources.empty()) continue;
+    std::erase_if(entry->second.collectors, [&](auto& other) { return other.get() == &registered; });
+    if (!entry->second.collectors.empty()) continue;
     unclaim(*entry->second.definition);
     families_.erase(entry);
   }

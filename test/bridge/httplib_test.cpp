@@ -218,7 +218,7 @@ TEST_CASE("the scraper's timeout is the deadline of a mounted page", "[httplib]"
     Clock::duration left{};
     const WebServer server = mounted(quipu::PageSource([&](const quipu::ScrapeRequest& request) {
       left = request.deadline - Clock::now();
-      return quipu::open_page(small_page());
+      return stream_of(small_page());
     }));
     CHECK(ask(server.port(), "GET /metrics", fields).status == 200);
     return left;
