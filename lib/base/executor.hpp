@@ -67,8 +67,9 @@ class QUIPU_EXPORT TaskSequence {
   /// Thousands of times what starting a thread costs, and little to those who wait for seconds.
   static constexpr std::chrono::milliseconds longest_turn{100};
 
-  /// Throws std::bad_alloc.
-  explicit TaskSequence(Executor& executor) : threads_(executor.threads()) {}
+  /// A task whose turn comes at the deadline or later is dropped. Throws std::bad_alloc.
+  explicit TaskSequence(Executor& executor, Clock::time_point deadline = Clock::time_point::max())
+      : threads_(executor.threads()), deadline_(deadline) {}
   TaskSequence(const TaskSequence&) = delete;
   TaskSequence& operator=(const TaskSequence&) = delete;
 
@@ -96,6 +97,7 @@ class QUIPU_EXPORT TaskSequence {
   void run_next(std::unique_lock<std::mutex>& lock) noexcept;
 
   const std::shared_ptr<Executor::Threads> threads_;
+  const Clock::time_point deadline_;
 
   // The mutex guards what follows, and is not held while a task runs.
   //
