@@ -294,7 +294,7 @@ TEST_CASE("an executor may end on its own thread", "[executor]") {
   CHECK(eventually([] { return executor_threads() == 0; }));
 }
 
-TEST_CASE("joining waits for tasks that are running, and drops the others", "[executor]") {
+TEST_CASE("joining waits for tasks that are running, and those that were cleared never run", "[executor]") {
   Gate gate;
   std::atomic<bool> is_late = false;
   const auto held = std::make_shared<int>();
