@@ -199,9 +199,10 @@ void TaskSequence::run() noexcept {
 void TaskSequence::run_next(std::unique_lock<std::mutex>& lock) noexcept {
   Task task = std::move(tasks_.front());
   tasks_.pop_front();
-  begun_ = Clock::now();
+  const auto now = Clock::now();
+  begun_ = now;
   lock.unlock();
-  task();
+  if (now < deadline_) task();
   task = nullptr;  // with what it holds, without the lock
   lock.lock();
 }

@@ -27,12 +27,12 @@ class QUIPU_EXPORT Executor {
   Executor(const char* thread_name, std::size_t most_idle) noexcept : name_(thread_name), most_idle_(most_idle) {}
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
-  /// Ends the threads. Those that are inside a task end when it is over, and nobody waits for them: one of them may
-  /// even be the thread that destroys the executor.
+  /// Ends the threads. Those that are inside a sequence end when they leave it, and nobody waits for them: one of them
+  /// may even be the thread that destroys the executor.
   ~Executor();
 
-  /// Ends the threads and waits for the tasks that they are inside. Tasks that have not begun are dropped. Not for a
-  /// task to call.
+  /// Ends the threads, and waits until they have left the sequences that they are inside. Clear these before, so that
+  /// no further task begins. No task may call it.
   void join() noexcept;
 
  private:
@@ -58,7 +58,8 @@ class QUIPU_EXPORT Executor {
 /// than tasks that take long, and one. No thread watches over that: it is for the thread that waits for the tasks
 /// anyway, which calls hand_on().
 ///
-/// Tasks must not throw. Of the process in which it was made. Thread-safe, but for hand_on() and destruction.
+/// Tasks must not throw. A sequence belongs to the process in which it was made. Thread-safe, but for hand_on() and
+/// destruction.
 class QUIPU_EXPORT TaskSequence {
  public:
   using Clock = std::chrono::steady_clock;
@@ -67,8 +68,9 @@ class QUIPU_EXPORT TaskSequence {
   /// Thousands of times what starting a thread costs, and little to those who wait for seconds.
   static constexpr std::chrono::milliseconds longest_turn{100};
 
-  /// Throws std::bad_alloc.
-  explicit TaskSequence(Executor& executor) : threads_(executor.threads()) {}
+  /// A task whose turn comes at the deadline or later is dropped. Throws std::bad_alloc.
+  explicit TaskSequence(Executor& executor, Clock::time_point deadline = Clock::time_point::max())
+      : threads_(executor.threads()), deadline_(deadline) {}
   TaskSequence(const TaskSequence&) = delete;
   TaskSequence& operator=(const TaskSequence&) = delete;
 
@@ -96,6 +98,7 @@ class QUIPU_EXPORT TaskSequence {
   void run_next(std::unique_lock<std::mutex>& lock) noexcept;
 
   const std::shared_ptr<Executor::Threads> threads_;
+  const Clock::time_point deadline_;
 
   // The mutex guards what follows, and is not held while a task runs.
   //

@@ -45,7 +45,7 @@ Outcome call(RegisteredCollector& collector, const CollectionRequest& request) n
 class Collection : public std::enable_shared_from_this<Collection> {
  public:
   Collection(std::vector<CollectorCall> calls, Clock::time_point deadline, pid_t process, Executor& threads)
-      : request_{process, true}, deadline_(deadline), calls_(std::move(calls)), tasks_(threads) {}
+      : request_{process, true}, deadline_(deadline), calls_(std::move(calls)), tasks_(threads, deadline) {}
 
   // For the scraping thread, one after the other.
 
@@ -78,7 +78,7 @@ void Collection::begin() {
 
 void Collection::make_call(std::size_t index) noexcept {
   std::unique_lock lock(mutex_);
-  if (request_.is_abandoned.load(std::memory_order_relaxed) || Clock::now() >= deadline_) return;
+  if (request_.is_abandoned.load(std::memory_order_relaxed)) return;
   const auto collector = calls_[index].collector;
   lock.unlock();
   Outcome outcome = call(*collector, request_);

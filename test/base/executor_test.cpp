@@ -266,6 +266,20 @@ TEST_CASE("the end of an executor does not wait for a task that hangs", "[execut
   CHECK(eventually([] { return executor_threads() == 0; }));
 }
 
+TEST_CASE("tasks whose turn comes after the deadline of their sequence are dropped", "[executor]") {
+  std::atomic<bool> is_late = false;
+  const auto held = std::make_shared<int>();
+  Executor executor(thread_name, 1);
+  const auto deadline = Clock::now() + 50ms;
+  TaskSequence tasks(executor, deadline);
+  tasks.add([deadline] { std::this_thread::sleep_until(deadline); });
+  tasks.add([&is_late, held] { is_late = true; });
+  CHECK(hand_on_until(tasks, [&] { return held.use_count() == 1; }));
+  CHECK(Clock::now() >= deadline);
+  executor.join();
+  CHECK_FALSE(is_late);
+}
+
 TEST_CASE("an executor may end on its own thread", "[executor]") {
   auto executor = std::make_unique<Executor>(thread_name, std::size_t{1});
   auto tasks = std::make_shared<TaskSequence>(*executor);
@@ -280,7 +294,7 @@ TEST_CASE("an executor may end on its own thread", "[executor]") {
   CHECK(eventually([] { return executor_threads() == 0; }));
 }
 
-TEST_CASE("joining waits for tasks that are running, and drops the others", "[executor]") {
+TEST_CASE("joining waits for tasks that are running, and those that were cleared never run", "[executor]") {
   Gate gate;
   std::atomic<bool> is_late = false;
   const auto held = std::make_shared<int>();
