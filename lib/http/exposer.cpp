@@ -1,7 +1,6 @@
 #include "quipu/exposer.hpp"
 
 #include <fmt/format.h>
-#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,7 +12,7 @@
 #include <thread>
 #include <utility>
 
-#include "base/signals_blocked.hpp"
+#include "base/threads.hpp"
 #include "http/compression.hpp"
 #include "http/event_loop.hpp"
 #include "http/exposer.hpp"
@@ -136,25 +135,13 @@ class Exposer::Server {
   void start_threads(std::size_t max_scrapes) {
     for (int i = 0; i < worker_count; ++i) threads_->workers.emplace_back(config_, threads_->page_queue);
     if (!config_.routes.empty()) threads_->workers.emplace_back(config_, threads_->route_queue);
-    EventLoop event_loop(listener_.socket.get(), config_.routes, max_scrapes, wake_pipe_, threads_->page_queue,
-                         threads_->route_queue);
-    const detail::SignalsBlocked blocked;
+    const auto event_loop = std::make_shared<EventLoop>(listener_.socket.get(), config_.routes, max_scrapes, wake_pipe_,
+                                                        threads_->page_queue, threads_->route_queue);
+    constexpr const char* thread_name = "quipu-endpoint";
     for (http::Worker& worker : threads_->workers) {
-      threads_->worker_threads.emplace_back([&worker] {
-        name_thread();
-        worker.run();
-      });
+      threads_->worker_threads.push_back(detail::start_thread(thread_name, [&worker] { worker.run(); }));
     }
-    threads_->event_loop_thread = std::thread([event_loop = std::move(event_loop)]() mutable noexcept {
-      name_thread();
-      event_loop.run();
-    });
-  }
-
-  static void name_thread() noexcept {
-#ifdef __linux__
-    ::pthread_setname_np(::pthread_self(), "quipu-endpoint");
-#endif
+    threads_->event_loop_thread = detail::start_thread(thread_name, [event_loop] { event_loop->run(); });
   }
 
   const http::ServerConfig config_;

@@ -1,7 +1,6 @@
 #include "quipu/statsd.hpp"
 
 #include <fmt/format.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,8 +14,8 @@
 #include <utility>
 
 #include "base/fork.hpp"
-#include "base/signals_blocked.hpp"
 #include "base/text.hpp"
+#include "base/threads.hpp"
 #include "quipu/registry.hpp"
 #include "recorder/statsd_lines.hpp"
 #include "recorder/statsd_socket.hpp"
@@ -65,8 +64,7 @@ class StatsdRecorder::Sender {
                                                : (socket_.is_unix() ? unix_datagram : udp_datagram)),
         names_(options) {
     try {
-      const detail::SignalsBlocked blocked;
-      thread_ = std::thread([this] { run(); });
+      thread_ = detail::start_thread("quipu-statsd", [this] { run(); });
     } catch (const std::system_error& error) {
       throw StatsdError(fmt::format("cannot send to StatsD: no thread: {}", error.code().message()));
     }
@@ -243,9 +241,6 @@ class StatsdRecorder::Sender {
   }
 
   void run() noexcept {
-#ifdef __linux__
-    ::pthread_setname_np(::pthread_self(), "quipu-statsd");
-#endif
     std::unique_lock lock(mutex_);
     while (!is_over_) {
       wake_.wait_for(lock, limits_.interval, [this] { return is_over_ || pending_.value_count >= many_values(); });
