@@ -9,8 +9,8 @@
 #include <chrono>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <mutex>
-#include <optional>
 #include <quipu/quipu.hpp>
 #include <string>
 #include <string_view>
@@ -115,7 +115,10 @@ class Shop {
   ~Shop() { stop(); }
 
   // Returns the port. Throws std::runtime_error.
-  int start(const std::string& address) { return listening_.emplace(server_, address).port(); }
+  int start(const std::string& address) {
+    listening_ = std::make_unique<example::Listening>(server_, address);
+    return listening_->port();
+  }
 
   void stop() {
     metrics_.sign.set(Sign::closed);
@@ -183,7 +186,7 @@ class Shop {
       });
 
   httplib::Server server_;
-  std::optional<example::Listening> listening_;
+  std::unique_ptr<example::Listening> listening_;
 };
 
 // ---- A visitor ----

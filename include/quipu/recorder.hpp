@@ -191,8 +191,8 @@ class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
   [[nodiscard]] std::uint64_t dropped() const noexcept;
 
  private:
-  class Names;
-  std::unique_ptr<Names> names_;
+  class NameTable;
+  std::unique_ptr<NameTable> names_;
 };
 
 /// Writes each recording as a line of JSON:

@@ -118,9 +118,9 @@ class KnownName {
 /// A name is first claimed, under the lock, with the labels of its first recording. Then it is registered without the
 /// lock, as that calls functions of the program. All threads that find it claimed register the same definition, which
 /// gives all of them the same family or the same refusal; the first to come back publishes it.
-class RegistryRecorder::Names {
+class RegistryRecorder::NameTable {
  public:
-  Names(const Scope& scope, RegistryRecorderOptions options)
+  NameTable(const Scope& scope, RegistryRecorderOptions options)
       : scope_(scope), options_(std::move(options)), mask_(std::bit_ceil(2 * checked_max_names()) - 1) {
     for (const RecordedMetric& metric : options_.metrics) {
       if (described_.emplace(metric.name, metric).second) continue;
@@ -335,7 +335,7 @@ class RegistryRecorder::Names {
 };
 
 RegistryRecorder::RegistryRecorder(const Scope& scope, RegistryRecorderOptions options)
-    : names_(std::make_unique<Names>(scope, std::move(options))) {}
+    : names_(std::make_unique<NameTable>(scope, std::move(options))) {}
 RegistryRecorder::~RegistryRecorder() = default;
 
 void RegistryRecorder::increment(std::string_view name, std::uint64_t step, Labels labels) {

@@ -20,6 +20,7 @@
 
 #include "catch.hpp"
 #include "support/sanitizers.hpp"
+#include "support/waiting.hpp"
 
 namespace {
 
@@ -29,14 +30,6 @@ using quipu::detail::Executor;
 using quipu::detail::TaskSequence;
 
 constexpr const char* thread_name = "quipu-executor";
-
-template <class Condition>
-bool eventually(Condition condition) {
-  for (const auto end = Clock::now() + 30s; !condition(); std::this_thread::sleep_for(1ms)) {
-    if (Clock::now() > end) return false;
-  }
-  return true;
-}
 
 int executor_threads() {
   int found = 0;
@@ -52,34 +45,11 @@ int executor_threads() {
 /// Hands the turn on, as a thread does that waits, until the condition holds.
 template <class Condition>
 bool hand_on_until(TaskSequence& sequence, Condition condition, const std::shared_ptr<void>& keeper = {}) {
-  return eventually([&] {
+  return soon([&] {
     static_cast<void>(sequence.hand_on(keeper));
     return condition();
   });
 }
-
-/// What tasks wait for. Opened when it goes.
-class Gate {
- public:
-  Gate() = default;
-  Gate(const Gate&) = delete;
-  Gate& operator=(const Gate&) = delete;
-  ~Gate() { open(); }
-
-  void open() { is_open_ = true; }
-  void pass() {
-    ++came_;
-    while (!is_open_) std::this_thread::sleep_for(1ms);
-    ++passed_;
-  }
-  [[nodiscard]] int came() const { return came_; }
-  [[nodiscard]] int passed() const { return passed_; }
-
- private:
-  std::atomic<bool> is_open_{false};
-  std::atomic<int> came_{0};
-  std::atomic<int> passed_{0};
-};
 
 /// Whether `body` returns true in a child process, which has five seconds for it.
 template <class Body>
@@ -126,7 +96,7 @@ TEST_CASE("without tasks that wait the turn need not be handed on", "[executor]"
   CHECK(tasks.hand_on({}) == Clock::time_point::max());
   CHECK(executor_threads() == 0);
   tasks.add([&] { gate.pass(); });
-  CHECK(hand_on_until(tasks, [&] { return gate.came() == 1; }));
+  CHECK(hand_on_until(tasks, [&] { return gate.entered() == 1; }));
   CHECK(tasks.hand_on({}) == Clock::time_point::max());
   gate.open();
   executor.join();
@@ -143,7 +113,7 @@ TEST_CASE("a long task does not hold up the next one for more than a moment", "[
     gate.pass();
   });
   tasks.add([&] { is_done = true; });
-  CHECK(hand_on_until(tasks, [&] { return gate.came() == 1; }));
+  CHECK(hand_on_until(tasks, [&] { return gate.entered() == 1; }));
   const auto again = tasks.hand_on({});
   CHECK(again <= began + TaskSequence::longest_turn);
   CHECK(again > began);
@@ -173,9 +143,9 @@ TEST_CASE("a thread that has lost the turn leaves the rest to the one that has i
       ++done;
     });
   }
-  CHECK(hand_on_until(tasks, [&] { return second.came() == 1; }));
+  CHECK(hand_on_until(tasks, [&] { return second.entered() == 1; }));
   first.open();
-  CHECK(eventually([&] { return first.passed() == 1; }));
+  CHECK(soon([&] { return first.passed() == 1; }));
   second.open();
   CHECK(hand_on_until(tasks, [&] { return done == 20; }));
   CHECK(overlaps == 0);
@@ -192,10 +162,10 @@ TEST_CASE("there are no more threads than tasks that take long, and one", "[exec
     for (int k = 0; k < 5; ++k) tasks.add([&] { ++quick; });
   }
   CHECK(hand_on_until(tasks, [&] { return quick == 15; }));
-  CHECK(gate.came() == 3);
-  CHECK(eventually([] { return executor_threads() == 4; }));
+  CHECK(gate.entered() == 3);
+  CHECK(soon([] { return executor_threads() == 4; }));
   gate.open();
-  CHECK(eventually([] { return executor_threads() == 1; }));  // as many as may be idle
+  CHECK(soon([] { return executor_threads() == 1; }));  // as many as may be idle
   executor.join();
   CHECK(executor_threads() == 0);
 }
@@ -215,8 +185,8 @@ TEST_CASE("sequences of one executor run at the same time, and few idle threads 
     });
     static_cast<void>(sequences.back()->hand_on({}));
   }
-  CHECK(eventually([&] { return done == count; }));
-  CHECK(eventually([] { return executor_threads() == 2; }));
+  CHECK(soon([&] { return done == count; }));
+  CHECK(soon([] { return executor_threads() == 2; }));
   executor.join();
 }
 
@@ -232,7 +202,7 @@ TEST_CASE("a thread that is kept runs the next tasks", "[executor]") {
   });
   CHECK(hand_on_until(tasks, [&] { return done == 1; }));
   // It may still be on its way back, and then another one runs the task.
-  CHECK(eventually([&] {
+  CHECK(soon([&] {
     const int before = done;
     tasks.add([&] {
       second = std::this_thread::get_id();
@@ -256,14 +226,14 @@ TEST_CASE("the end of an executor does not wait for a task that hangs", "[execut
   auto shared = std::make_shared<Shared>(*executor);
   shared->tasks.add([&gate = shared->gate] { gate.pass(); });
   CHECK(hand_on_until(
-      shared->tasks, [&] { return shared->gate.came() == 1; }, shared));
+      shared->tasks, [&] { return shared->gate.entered() == 1; }, shared));
   executor.reset();
   CHECK(shared->gate.passed() == 0);
   CHECK(executor_threads() == 1);
   CHECK(shared.use_count() == 2);  // the thread keeps what its task uses
   shared->gate.open();
-  CHECK(eventually([&] { return shared.use_count() == 1; }));
-  CHECK(eventually([] { return executor_threads() == 0; }));
+  CHECK(soon([&] { return shared.use_count() == 1; }));
+  CHECK(soon([] { return executor_threads() == 0; }));
 }
 
 TEST_CASE("tasks whose turn comes after the deadline of their sequence are dropped", "[executor]") {
@@ -289,9 +259,9 @@ TEST_CASE("an executor may end on its own thread", "[executor]") {
     is_done = true;
   });
   static_cast<void>(tasks->hand_on(tasks));
-  CHECK(eventually([&] { return is_done.load(); }));
-  CHECK(eventually([&] { return tasks.use_count() == 1; }));
-  CHECK(eventually([] { return executor_threads() == 0; }));
+  CHECK(soon([&] { return is_done.load(); }));
+  CHECK(soon([&] { return tasks.use_count() == 1; }));
+  CHECK(soon([] { return executor_threads() == 0; }));
 }
 
 TEST_CASE("joining waits for tasks that are running, and those that were cleared never run", "[executor]") {
@@ -303,7 +273,7 @@ TEST_CASE("joining waits for tasks that are running, and those that were cleared
   tasks.add([&gate, held] { gate.pass(); });
   tasks.add([&is_late, held] { is_late = true; });
   static_cast<void>(tasks.hand_on({}));
-  CHECK(eventually([&] { return gate.came() == 1; }));
+  CHECK(soon([&] { return gate.entered() == 1; }));
   tasks.clear();
   CHECK(held.use_count() == 2);
   std::thread opener([&] {
@@ -361,11 +331,11 @@ TEST_CASE("in a forked child an executor has threads of its own, and its parent'
     tasks.add([&] { is_done = true; });
     const bool is_good = hand_on_until(
         tasks, [&] { return is_done.load(); }, shared);
-    return eventually([&] { return shared.use_count() == 1; }) && is_good;  // the thread has left the sequence
+    return soon([&] { return shared.use_count() == 1; }) && is_good;  // the thread has left the sequence
   };
   TaskSequence hanging(*executor);
   hanging.add([&] { gate.pass(); });
-  CHECK(hand_on_until(hanging, [&] { return gate.came() == 1; }));
+  CHECK(hand_on_until(hanging, [&] { return gate.entered() == 1; }));
   CHECK(works());
   CHECK(in_child([&] {
     const bool is_good = works() && works();

@@ -31,10 +31,13 @@ class Gate {
     using namespace std::chrono_literals;
     ++entered_;
     while (!is_open_ && !stop.stop_requested()) std::this_thread::sleep_for(1ms);
+    ++passed_;
   }
   [[nodiscard]] int entered() const { return entered_; }
+  [[nodiscard]] int passed() const { return passed_; }
 
  private:
   std::atomic<bool> is_open_{false};
   std::atomic<int> entered_{0};
+  std::atomic<int> passed_{0};
 };
