@@ -18,7 +18,7 @@ class OpenMetrics2Encoder final : public OpenMetricsLines {
 
  private:
   std::string start_;
-  std::string rest_;  // of the line at hand
+  std::string rest_;  // of the current line
 };
 
 }  // namespace quipu::detail
