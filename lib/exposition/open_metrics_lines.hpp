@@ -39,7 +39,7 @@ class OpenMetricsLines : public LineEncoder {
   /// page invalid. Our instruments never have such a value, but collectors may.
   [[nodiscard]] bool is_possible(Number value) const noexcept;
 
-  /// ` # {trace_id="…"} 0.5 1790000000.123`; puts nothing if the labels are longer than `most` code points.
+  /// Appends ` # {trace_id="…"} 0.5 1790000000.123`, or nothing if the labels are longer than `most` code points.
   void append_exemplar(std::string& to, const ExemplarView& exemplar, std::size_t most) const;
 
  private:
