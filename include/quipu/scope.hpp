@@ -43,8 +43,8 @@ struct LabelNameFor {
 /// alive.
 ///
 /// Without label names a registration returns the instrument itself. Its series is on the page at once, at 0. With
-/// label names it returns the family. Label values are text unless types are given: `registry.counter<Method,
-/// int>({.name = "requests_total"}, "method", "code")`.
+/// label names it returns the family. Label values are text unless types are given:
+/// `registry.counter<Method, int>({.name = "requests_total"}, "method", "code")`.
 class QUIPU_EXPORT Scope {
   using T = std::string_view;
   using L = LabelName;
@@ -129,8 +129,8 @@ class QUIPU_EXPORT Scope {
     return native_histogram<T, T, T, T>(o, a, b, c, d);
   }
 
-  /// Shows which states of something are active, one of them or any number: `registry.stateset<Phase>({.name = "phase",
-  /// .first = Phase::start})`.
+  /// Shows which states of something are active, one of them or any number:
+  /// `registry.stateset<Phase>({.name = "phase", .first = Phase::start})`.
   template <class State>
   [[nodiscard]] StateSet<State> stateset(const StateSetOptions<State>& options) const {
     return single<StateSet<State>>(options);

@@ -201,7 +201,8 @@ struct LintProblem {
 
 /// What `promtool check metrics` says about a page, in its words, by family: no help, a unit that is not a base unit or
 /// is abbreviated, a counter without "_total", suffixes and labels that are for other types, a type or a colon in a
-/// name, camelCase. https://prometheus.io/docs/practices/naming/
+/// name, camelCase.
+/// https://prometheus.io/docs/practices/naming/
 [[nodiscard]] QUIPU_EXPORT std::vector<LintProblem> lint(const ParsedPage& page);
 [[nodiscard]] QUIPU_EXPORT std::vector<LintProblem> lint(const Registry& registry);
 

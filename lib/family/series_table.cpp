@@ -157,7 +157,8 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   order_[series->position] = series;
   ++live_;
   insert(*tables_.back(), *series);
-  if (index != not_closed) closed_[index].store(series, std::memory_order_release);  // pairs with closed()
+  // Release: pairs with the acquire in closed().
+  if (index != not_closed) closed_[index].store(series, std::memory_order_release);
   return *series;
 }
 
@@ -165,7 +166,7 @@ void SeriesTable::insert(HashTable& table, Series& series) noexcept {
   std::size_t i = series.hash & table.mask;
   while (table.entries[i].load(std::memory_order_relaxed) != 0) i = (i + 1) & table.mask;
   const auto entry = reinterpret_cast<std::uintptr_t>(&series) | bits_of(series.hash);
-  table.entries[i].store(entry, std::memory_order_release);  // pairs with the acquire in find(): the key is there
+  table.entries[i].store(entry, std::memory_order_release);  // pairs with the acquire in find_if(): the key is there
 }
 
 void SeriesTable::grow() {
@@ -174,7 +175,7 @@ void SeriesTable::grow() {
     if (series != nullptr) insert(*larger, *series);
   }
   tables_.push_back(std::move(larger));
-  table_.store(tables_.back().get(), std::memory_order_release);  // pairs with the acquire in find()
+  table_.store(tables_.back().get(), std::memory_order_release);  // pairs with the acquire in find_if()
   if (quiesce()) tables_.erase(tables_.begin(), tables_.end() - 1);
 }
 
@@ -235,8 +236,8 @@ void SeriesTable::take_out(Series& series) {
     const std::uintptr_t next = table.entries[i].load(std::memory_order_relaxed);
     if (next == 0) break;
     const std::size_t home = series_in(next)->hash & table.mask;
-    if (((i - home) & table.mask) < ((i - gap) & table.mask)) continue;  // its home lies behind the gap
-    table.entries[gap].store(next, std::memory_order_release);           // pairs with the acquire in find()
+    if (((i - home) & table.mask) < ((i - gap) & table.mask)) continue;  // its home slot is behind the gap
+    table.entries[gap].store(next, std::memory_order_release);           // pairs with the acquire in find_if()
     gap = i;
   }
   table.entries[gap].store(0, std::memory_order_relaxed);

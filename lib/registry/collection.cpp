@@ -36,8 +36,8 @@ Outcome call(RegisteredCollector& collector, const CollectionRequest& request) n
   }
 }
 
-/// The calls that one scrape makes on other threads, in a task sequence: the scraping thread waits anyway, and hands
-/// the turn on meanwhile.
+/// The calls that one scrape makes on other threads, in a task sequence. The scraping thread has to wait anyway, so it
+/// is the thread that calls hand_on().
 ///
 /// At the deadline the scraping thread takes all calls out of the collection, with the outcomes that exist by then. A
 /// thread that comes back later finds the request abandoned, and drops its outcome. The threads share the collection,

@@ -63,7 +63,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   struct ScrapeStart {
     std::vector<std::shared_ptr<RegisteredCollector>> collectors;
     std::uint64_t batches;   // how many have been shown
-    std::uint32_t last_tag;  // the newest tag of an info
+    std::uint32_t last_tag;  // the newest tag: infos with a newer one are not shown
   };
 
   // For a scrape. They return what exists of the families with these names, or of all families if there are no names.

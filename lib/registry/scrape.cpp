@@ -130,7 +130,7 @@ void InstrumentWalk::show_batch(Visitor& visitor, Read read) {
 
 // Exemplars are read before the values. A recording is counted before its exemplar is kept, so the values include it.
 
-/// Reads the exemplars of `count` counters or buckets. at(i) says where those of number i are.
+/// Reads the exemplars of `count` counters or buckets. at(i) is the series and place of number i.
 template <class At>
 void InstrumentWalk::read_exemplars(std::size_t count, At at) {
   exemplars_.clear();

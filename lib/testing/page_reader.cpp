@@ -492,7 +492,7 @@ class Reader {
     }
   }
 
-  /// Milliseconds. The format has negative ones too, which the server does not read.
+  /// A timestamp in milliseconds. The format has negative ones too, which the server does not read.
   double text_time() {
     const std::string_view token = rest_of_line();
     if (token.empty()) fail("the line ends with a blank");
@@ -504,7 +504,7 @@ class Reader {
     return static_cast<double>(*milliseconds) / 1000;
   }
 
-  /// Seconds.
+  /// A timestamp in seconds.
   double open_metrics_time() {
     const std::string_view token = take_while([](char c) { return !is_blank(c); });
     const double seconds = number(token, "the timestamp");
@@ -551,7 +551,7 @@ class Reader {
   std::size_t at_ = 0;  // in the line
   std::size_t line_number_ = 0;
   bool has_line_feed_ = false;
-  bool is_over_ = false;  // after # EOF
+  bool is_over_ = false;  // # EOF was read
 
   ParsedPage page_;
   ParsedFamily* family_ = nullptr;                            // the current one, the last of the page

@@ -172,7 +172,7 @@ class QUIPU_EXPORT SeriesTable {
     const HashTable& table = *table_.load(std::memory_order_acquire);  // pairs with the release in grow()
     for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
       const std::uintptr_t entry =
-          table.entries[i].load(std::memory_order_acquire);  // pairs with the release in insert()
+          table.entries[i].load(std::memory_order_acquire);  // pairs with the releases in insert() and take_out()
       if (entry == 0) return nullptr;
       if ((entry & hash_bits) == bits_of(hash) && matches(*series_in(entry))) return series_in(entry);
     }
