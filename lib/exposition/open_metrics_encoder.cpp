@@ -17,7 +17,7 @@ bool has_sum(const HistogramSample& sample) noexcept {
 void OpenMetricsEncoder::family(const FamilyView& family) {
   begin_family(family);
   Type type = possible_type(family);
-  // Otherwise its series would be called something_total, another name than in the text format.
+  // As a counter it would have series called something_total, another name than in the text format.
   if (type == Type::counter && !has_suffix(total)) type = Type::unknown;
   std::string_view base = name();
   if (type == Type::counter) base = name_without(total);

@@ -68,8 +68,8 @@ inline constexpr std::size_t slack = 32;
 /// The shortest digits that read back as the same double, in the form of Go's 'g'.
 [[nodiscard]] char* put(char* to, double real) noexcept;
 
-/// Puts a backslash before backslash, line feed (as n) and `quote`. Everything else stays as it is. Takes up to twice
-/// the text's size.
+/// Puts the text with a backslash before backslash, line feed (as n) and `quote`. Everything else stays as it is. Takes
+/// up to twice the text's size.
 [[nodiscard]] char* put_escaped(char* to, std::string_view text, char quote) noexcept;
 
 /// The piece of a page that an encoder is writing. It grows as needed, and keeps its memory for the next piece.

@@ -36,7 +36,7 @@ class RegisteredCollector {
                       std::unique_ptr<const std::vector<std::string>> fixed_labels,
                       std::function<void(const RegisteredCollector&)> on_end);
 
-  /// What the collector shows now. After its end, the families have no series. The result is empty if the request has a
+  /// What the collector shows now. After its end, the families have no series. Returns nullopt if the request has a
   /// deadline and a call for an abandoned request is still being made: a second call would only wait for the same.
   /// Throws what the collector throws.
   [[nodiscard]] std::optional<std::vector<CollectedFamily>> collect(const CollectionRequest& request);

@@ -22,7 +22,7 @@ FamilyView view(const Definition& definition, Labels labels, std::size_t const_l
           .label_names = definition.label_names};
 }
 
-/// When a series was made, if it is not a gauge.
+/// The time when a series was made. Not for gauges.
 WallTime created(const SeriesTable::Walk::Item& series) noexcept {
   return WallTime(std::chrono::seconds(series.state));
 }

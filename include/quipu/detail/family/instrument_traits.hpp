@@ -31,7 +31,7 @@ struct InstrumentTraits {
                 "definition(options) and make(series, table)");
 };
 
-/// The part of a definition that the options of all instruments have. Those of a stateset have no unit.
+/// The part of a definition that the options of all instruments have. The options of a stateset have no unit.
 template <class Options>
 [[nodiscard]] Definition common_definition(MetricType type, CellKind cells, const Options& options) {
   Definition made{
