@@ -132,20 +132,20 @@ struct Job {
   bool waits = false;
 };
 
-/// This thread and another one, which sleeps while it has nothing to do.
-class Crew {
+/// This thread and a second one. The second thread sleeps while it has nothing to do.
+class ThreadPair {
  public:
-  Crew() : cpus_(choose_cpus()), second_([this] { work(); }) {
+  ThreadPair() : cpus_(choose_cpus()), second_([this] { work(); }) {
     sched_getaffinity(0, sizeof before_, &before_);
     pin(cpus_[0]);
   }
-  ~Crew() {
+  ~ThreadPair() {
     call_second(Task::end);
     second_.join();
     sched_setaffinity(0, sizeof before_, &before_);
   }
-  Crew(const Crew&) = delete;
-  Crew& operator=(const Crew&) = delete;
+  ThreadPair(const ThreadPair&) = delete;
+  ThreadPair& operator=(const ThreadPair&) = delete;
 
   /// Nanoseconds from the release of the threads until the last has done its `operations`. Each goes on in the numbers
   /// from where it stopped the last time. Afterwards `is_disturbed()` says whether one was late or had to stop in
@@ -166,7 +166,8 @@ class Crew {
   }
   [[nodiscard]] bool is_disturbed() const { return is_disturbed_; }
 
-  /// Has the other thread do `companion` again and again, from now until leave(). Only jobs of one thread meanwhile.
+  /// Makes the other thread run `companion` again and again, from now until leave(). Only jobs of one thread may run
+  /// meanwhile.
   void accompany(const Body& companion) {
     companion_ = &companion;
     is_left_.store(false, std::memory_order_relaxed);
@@ -261,29 +262,31 @@ class Crew {
   std::thread second_;
 };
 
-/// The companion of a job, from the making of this until the end of the scope or leave().
-class Company {
+/// Runs a job's companion on the second thread, from construction until the end of the scope or leave().
+class BackgroundLoad {
  public:
-  Company(Crew& crew, const Body* companion) : crew_(crew), is_there_(companion != nullptr) {
-    if (is_there_) crew_.accompany(*companion);
+  BackgroundLoad(ThreadPair& thread_pair, const Body* companion)
+      : thread_pair_(thread_pair), is_there_(companion != nullptr) {
+    if (is_there_) thread_pair_.accompany(*companion);
   }
-  Company(const Company&) = delete;
-  Company& operator=(const Company&) = delete;
-  ~Company() { leave(); }
+  BackgroundLoad(const BackgroundLoad&) = delete;
+  BackgroundLoad& operator=(const BackgroundLoad&) = delete;
+  ~BackgroundLoad() { leave(); }
 
-  /// Whether it could go on all the time.
-  bool leave() { return !std::exchange(is_there_, false) || crew_.leave(); }
+  /// Whether the companion could run all the time.
+  bool leave() { return !std::exchange(is_there_, false) || thread_pair_.leave(); }
 
  private:
-  Crew& crew_;
+  ThreadPair& thread_pair_;
   bool is_there_;
 };
 
 /// A job whose operations take so many nanoseconds.
 class Timed {
  public:
-  Timed(Crew& crew, const Job& job, double target_ns) : crew_(crew), job_(job), target_ns_(target_ns) {
-    const Company company(crew_, job_.companion);
+  Timed(ThreadPair& thread_pair, const Job& job, double target_ns)
+      : thread_pair_(thread_pair), job_(job), target_ns_(target_ns) {
+    const BackgroundLoad background(thread_pair_, job_.companion);
     while (run() < target_ns_ / 2) {
     }
   }
@@ -291,25 +294,25 @@ class Timed {
   /// Nanoseconds per operation, of each thread, or of what they are told per; nothing if the system interrupted a
   /// thread.
   std::optional<double> measure() {
-    Company company(crew_, job_.companion);
-    crew_.run(job_, next_, std::max(operations_ / warm_up, job_.working_set));
+    BackgroundLoad background(thread_pair_, job_.companion);
+    thread_pair_.run(job_, next_, std::max(operations_ / warm_up, job_.working_set));
     const auto operations = static_cast<double>(operations_ * job_.per);
     const double ns = run();
-    if (!company.leave() || crew_.is_disturbed()) return {};
+    if (!background.leave() || thread_pair_.is_disturbed()) return {};
     return ns / operations;
   }
 
  private:
   /// Does more or fewer of them the next time, so that they take as long as they should.
   double run() {
-    const double ns = crew_.run(job_, next_, operations_);
+    const double ns = thread_pair_.run(job_, next_, operations_);
     const double factor = std::clamp(target_ns_ / std::max(ns, 1.0), 0.5, 10.0);
     operations_ = std::max<std::size_t>(std::max<std::size_t>(1, job_.working_set),
                                         static_cast<std::size_t>(static_cast<double>(operations_) * factor));
     return ns;
   }
 
-  Crew& crew_;
+  ThreadPair& thread_pair_;
   const Job job_;
   const double target_ns_;
   std::size_t operations_ = 1;
@@ -389,7 +392,7 @@ std::vector<Result> measure(std::span<const Row> rows, std::span<const Baseline>
   std::ranges::copy_if(baselines, std::back_inserter(used),
                        [&](const Baseline& one) { return letters.find(one.letter) != letters.npos; });
 
-  Crew crew;
+  ThreadPair thread_pair;
   // Threads that the bodies start share this thread's processor: how long it takes to wake another one is the system's
   // doing, and several times what is to be measured.
   Bodies bodies;
@@ -401,9 +404,9 @@ std::vector<Result> measure(std::span<const Row> rows, std::span<const Baseline>
   for (const Baseline& one : used) {
     // What waits for other threads takes longer to settle.
     const double target_ns = one.waits ? row_ns : baseline_ns;
-    baseline.try_emplace(one.letter, crew, bodies.job(one, one.threads), target_ns);
+    baseline.try_emplace(one.letter, thread_pair, bodies.job(one, one.threads), target_ns);
     of_baselines.push_back({.name = std::string(1, one.letter), .threads = one.threads});
-    if (has_pairs && one.letter == 'A') private_lines.emplace(crew, bodies.job(one, max_threads), baseline_ns);
+    if (has_pairs && one.letter == 'A') private_lines.emplace(thread_pair, bodies.job(one, max_threads), baseline_ns);
   }
 
   struct Case {
@@ -415,7 +418,7 @@ std::vector<Result> measure(std::span<const Row> rows, std::span<const Baseline>
     for (std::size_t threads = 1; threads <= row.baselines.size(); ++threads) {
       Result result{
           .name = std::string(row.name), .threads = threads, .baseline = row.baselines[threads - 1], .per = row.per};
-      cases.push_back({std::move(result), Timed(crew, bodies.job(row, threads), row_ns)});
+      cases.push_back({std::move(result), Timed(thread_pair, bodies.job(row, threads), row_ns)});
     }
   }
 
@@ -460,21 +463,21 @@ std::vector<Stalls> measure_stalls(const StallRow& row, const Plan& plan) {
   };
   std::vector<Times> times(batches.size());
 
-  Crew crew;
-  Company company(crew, &companion);
+  ThreadPair thread_pair;
+  BackgroundLoad background(thread_pair, &companion);
   const auto deadline = Clock::now() + std::chrono::duration<double>(plan.stall_seconds);
   for (std::size_t from = 0; Clock::now() < deadline; from += row.operations) {
     for (std::size_t i = 0; i < batches.size(); ++i) {
-      const double before = crew.ns_without_processor();
+      const double before = thread_pair.ns_without_processor();
       const auto begin = Clock::now();
       batches[i].body(from, from + row.operations);
       const double ns = std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
       times[i].all.push_back(ns);
-      if (crew.ns_without_processor() - before < noticeable_ns) times[i].undisturbed.push_back(ns);
+      if (thread_pair.ns_without_processor() - before < noticeable_ns) times[i].undisturbed.push_back(ns);
       if (batches[i].afterwards) batches[i].afterwards(from, from + row.operations);
     }
   }
-  company.leave();
+  background.leave();
 
   std::vector<Stalls> stalls;
   for (std::size_t i = 0; i < batches.size(); ++i) {

@@ -17,7 +17,7 @@
 namespace bench {
 namespace {
 
-// ---- How long a scrape takes ----
+// How long a scrape takes.
 
 const quipu::Registry& registry_of_10k() {
   static const quipu::Registry made = [] {
@@ -128,7 +128,7 @@ Body copy_lines() {
   };
 }
 
-// ---- What it costs others ----
+// What it costs others.
 
 /// 10,000 counters that are scraped while they, or others like them, are used.
 struct Scraped {

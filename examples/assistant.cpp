@@ -20,7 +20,7 @@
 
 using namespace std::chrono_literals;
 
-// ---- The numbers ----
+// The numbers.
 
 enum class Tokens { prompt, completion };
 
@@ -57,7 +57,7 @@ struct Metrics {
       {.name = "provider_health", .help = "Share of a provider's last calls that did not fail."}, "provider");
 };
 
-// ---- Providers and their models ----
+// Providers and their models.
 
 // Dollars for a million tokens.
 struct Price {
@@ -148,7 +148,7 @@ class Provider {
   std::deque<bool> last_;
 };
 
-// ---- The assistant ----
+// The assistant.
 
 class Assistant {
  public:
@@ -176,7 +176,7 @@ class Assistant {
   const Model south_one_{metrics_, "south", "south-one", {.prompt = 1, .completion = 4}};
 };
 
-// ---- The program ----
+// The program.
 
 void body(const example::Arguments& arguments, const example::EndSignals& signals) {
   const Metrics metrics;

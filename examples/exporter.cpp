@@ -25,7 +25,7 @@
 
 using namespace std::chrono_literals;
 
-// ---- The numbers ----
+// The numbers.
 
 enum class Type { movies, ratings, watchlist };
 
@@ -117,7 +117,7 @@ class System final : public quipu::Collector {
   }
 };
 
-// ---- The service that is exported from ----
+// The service that is exported from.
 
 class Service {
  public:
@@ -146,7 +146,7 @@ class Service {
   const std::filesystem::path outage_;
 };
 
-// ---- The exporter ----
+// The exporter.
 
 class Exporter {
  public:
@@ -262,7 +262,7 @@ class SystemCheck {
   std::clock_t cpu_before_ = std::clock();
 };
 
-// ---- The program ----
+// The program.
 
 // A folder of this run's own, which goes with it.
 class Folder {

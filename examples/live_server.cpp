@@ -20,7 +20,7 @@
 using namespace std::chrono_literals;
 using std::chrono::microseconds;
 
-// ---- The numbers ----
+// The numbers.
 
 // Label values that are known beforehand are enums: a closed set, all of which can be on the page from the start.
 enum class Outcome { success, error };
@@ -77,7 +77,7 @@ struct LiveMetrics {
   DbMetrics db = quipu::batch<DbMetrics>(scope, "db");
 };
 
-// ---- The server ----
+// The server.
 
 constexpr std::array<std::string_view, 3> components{"page", "list", "chat"};
 constexpr std::array<std::string_view, 2> topics{"news", "chat"};
@@ -151,7 +151,7 @@ class Server {
   const LiveMetrics& metrics_;
 };
 
-// ---- The program ----
+// The program.
 
 int main(int argc, char** argv) {
   return example::program("live_server", argc, argv, [](const auto& arguments, const auto& signals) {

@@ -22,7 +22,7 @@
 using namespace std::chrono_literals;
 using std::chrono::milliseconds;
 
-// ---- What happens ----
+// What happens.
 
 enum class Status { success, error, panic };  // panic: what was thrown is no std::exception
 
@@ -71,7 +71,7 @@ struct StepEnded {
   milliseconds time;
 };
 
-// ---- Those who listen ----
+// Those who listen.
 
 // Registered as a whole, see quipu::batch. No label holds the execution: each would be new series. It is an exemplar,
 // by which one gets from a number to one of the executions behind it.
@@ -208,7 +208,7 @@ struct JsonLog {
   }
 };
 
-// ---- The graph ----
+// The graph.
 
 // Each step needs the output of the one before.
 constexpr std::array<Step, 4> steps{{{"fetch", "io"}, {"parse", "cpu"}, {"enrich", "io"}, {"report", "cpu"}}};
@@ -285,7 +285,7 @@ class Graph {
   Observers& observers_;
 };
 
-// ---- The program ----
+// The program.
 
 int main(int argc, char** argv) {
   return example::program("pipeline", argc, argv, [](const auto& arguments, const auto& signals) {

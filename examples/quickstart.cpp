@@ -22,7 +22,7 @@
 
 using namespace std::chrono_literals;
 
-// ---- The numbers ----
+// The numbers.
 
 // The values of an enum are a closed set of label values, and their names are what the page shows.
 enum class Method { get, post, other };
@@ -68,7 +68,7 @@ struct Metrics {
   }
 };
 
-// ---- The shop ----
+// The shop.
 
 struct Product {
   std::string name;
@@ -189,7 +189,7 @@ class Shop {
   std::unique_ptr<example::Listening> listening_;
 };
 
-// ---- A visitor ----
+// A visitor.
 
 class Visitor {
  public:
@@ -216,7 +216,7 @@ class Visitor {
   httplib::Client client_;
 };
 
-// ---- The program ----
+// The program.
 
 int main(int argc, char** argv) {
   std::string address = "127.0.0.1:0";

@@ -20,7 +20,7 @@
 
 using namespace std::chrono_literals;
 
-// ---- The parts of the server. They know a Recorder, and nothing else of quipu. ----
+// The parts of the server. They know a Recorder, and nothing else of quipu..
 
 class Database {
  public:
@@ -105,7 +105,7 @@ class Channels {
   quipu::Recorder recorder_;
 };
 
-// ---- Where the numbers go: known here alone. ----
+// Where the numbers go: known here alone..
 
 int main(int argc, char** argv) {
   return example::program("realtime", argc, argv, [](const auto& arguments, const auto& signals) {

@@ -10,8 +10,9 @@ namespace quipu {
 
 namespace detail {
 
-/// What is registered through its scope is on no page until its end, and on every one after that; or nothing of it is
-/// left, after take_back(). Thread-compatible; the scope and its copies are thread-safe.
+/// A batch that is being registered. No page shows what is registered through its scope until the batch ends, and every
+/// later page does. After take_back() nothing of it is left. Thread-compatible; the scope and its copies are
+/// thread-safe.
 class QUIPU_EXPORT OpenBatch {
  public:
   /// Throws RegistrationError.
@@ -42,20 +43,22 @@ class QUIPU_EXPORT OpenBatch {
 ///     auto db = quipu::batch<DbMetrics>(registry, "db");  // shop_db_queries_total, shop_db_connections
 ///     db.queries(Operation::select).inc();
 ///
-/// `Metrics` is made as `Metrics{scope, arguments...}`: a struct whose first member is a Scope, or with a constructor
-/// from one. It need not be movable. Structs in it are batches of their own, and part of this one:
+/// `Metrics` is constructed as `Metrics{scope, arguments...}`. It is a struct whose first member is a Scope, or has a
+/// constructor that takes one. It need not be movable. Structs in it are batches of their own, and part of this one:
 /// `PoolMetrics pool = quipu::batch<PoolMetrics>(scope, "pool");`. The scope may be kept; what is registered through it
 /// later is registered as usual.
 ///
-/// All or nothing. If anything in it throws (a RegistrationError, mostly), what it registered is taken back, names and
-/// all, and no scrape has seen any of it; handles that are left record nowhere. Otherwise a scrape that begins later
-/// shows all of it, and one that began before, nothing. Not taken back are families that were there before, or that
-/// something outside registered too meanwhile, with the series that they have been given. Names are taken meanwhile,
-/// and RegistryOptions::on_lint is called at once, whatever comes of the batch. An info that there is no memory for
-/// at the end is missing.
+/// The registration is all or nothing. If the construction throws (mostly a RegistrationError), all that it registered
+/// is removed, and its names are free again. No scrape has seen any of it, and handles that are left record nowhere. If
+/// it succeeds, a scrape that begins later shows the whole batch. A scrape that began before shows nothing of it.
 ///
-/// Thread-safe. Its end holds the registry's lock for a look at every family (0.3 ms for 10,000). Throws what making
-/// the struct throws.
+/// A failed batch does not remove families that existed before, nor families that other code registered as well in the
+/// meantime. These families keep the series that the batch gave them. An open batch already takes its names, and calls
+/// RegistryOptions::on_lint at once, even if it fails later. An info is missing if there is no memory for it at the end
+/// of the batch.
+///
+/// Thread-safe. The end of a batch holds the registry's lock while it looks at every family (0.3 ms for 10,000). Throws
+/// what the construction of the struct throws.
 template <class Metrics, class... Arguments>
 [[nodiscard]] Metrics batch(const Scope& scope, MetricPrefix subsystem, Arguments&&... arguments) {
   detail::OpenBatch open(scope, subsystem);

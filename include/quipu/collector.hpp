@@ -18,8 +18,8 @@ class RegisteredCollector;
 struct CollectedFamily;
 }  // namespace detail
 
-/// What a collector says of a family that it will show. The registry puts its prefix before the name and its const
-/// labels before the labels.
+/// Describes a family that a collector will show. The registry puts its prefix before the name and its const labels
+/// before the labels.
 struct FamilyDescription {
   std::string name;
   std::string help = {};
@@ -28,12 +28,13 @@ struct FamilyDescription {
   std::string unit = {};
 };
 
-/// Takes the values of one scrape from a collector.
+/// Receives a collector's values for one scrape.
 class QUIPU_EXPORT Samples {
  public:
-  /// Adds one series to a family, which is named as it was described. There are as many label values as the family has
-  /// labels. Throws CollectorError if the family was not described, or has another number of labels; if the collector
-  /// lets that pass, the scrape goes on without it. Of a series added twice the first value counts.
+  /// Adds one series to a family. `family` is the name in its description. There is one label value for each of its
+  /// labels. Throws CollectorError if the family was not described, or the number of label values is wrong. If the
+  /// collector lets this exception pass, the scrape goes on without the collector. If a series is added twice, the
+  /// first value counts.
   void add(std::string_view family, std::initializer_list<std::string_view> label_values, Number value);
   void add(std::string_view family, std::span<const std::string_view> label_values, Number value);
   void add(std::string_view family, Number value) { add(family, std::span<const std::string_view>(), value); }
@@ -49,23 +50,25 @@ class QUIPU_EXPORT Samples {
 class QUIPU_EXPORT Collector {
  public:
   virtual ~Collector() = default;
-  /// Called once, when it is added to a registry.
+  /// Called once, when the collector is added to a registry.
   [[nodiscard]] virtual std::vector<FamilyDescription> describe() const = 0;
-  /// Called for each scrape, without a lock, by several threads at once if there are several scrapes at once. What it
-  /// throws costs this collector's families on this page, and is counted in `quipu_collector_errors_total`.
+  /// Called for each scrape, without a lock. If there are several scrapes at once, several threads call it at once. If
+  /// it throws, this collector's families are missing on this page, and the failure is counted in
+  /// `quipu_collector_errors_total`.
   ///
-  /// The thread is the one that scrapes, or, if the scrape has a deadline (the endpoint's have), one of the registry's,
-  /// on which no signal of the program is delivered. There too collectors are called one after another, in the order
-  /// in which they were added; but those after one that takes more than 100 ms are called meanwhile. One that is not
-  /// done at the deadline is counted as a timeout. Until it comes back, further scrapes with a deadline do not call it,
-  /// and count a timeout each. Callbacks are called in the same way.
+  /// A scrape without a deadline calls it on the scraping thread. A scrape with a deadline (every scrape of the
+  /// endpoint has one) calls it on a thread of the registry, on which no signal of the program is delivered. In both
+  /// cases collectors are called one after another, in the order in which they were added. With a deadline, a call that
+  /// takes more than 100 ms no longer holds up the collectors after it: they are called meanwhile. A collector that is
+  /// not done at the deadline is counted as a timeout. Until its call returns, further scrapes with a deadline do not
+  /// call it, and count a timeout each. Callbacks are called in the same way.
   virtual void collect(Samples& samples) = 0;
 };
 
-/// Keeps a collector or a callback in its registry, and takes it out when it goes. Its end waits for calls that are
-/// being made (but not for the one it happens in), even if no scrape waits for them any more, so that what they use may
-/// be destroyed afterwards. Two collectors must not end each other. Movable; may outlive the registry.
-/// Thread-compatible.
+/// Keeps a collector or a callback in its registry, and removes it when the registration ends. The end waits for calls
+/// that are under way, even if no scrape waits for them any more, so what they use may be destroyed afterwards. It does
+/// not wait for the call in which it happens. Two collectors must not end each other. Movable; may outlive the
+/// registry. Thread-compatible.
 class [[nodiscard]] QUIPU_EXPORT Registration {
  public:
   Registration() noexcept = default;
@@ -74,7 +77,7 @@ class [[nodiscard]] QUIPU_EXPORT Registration {
   Registration& operator=(Registration&&) noexcept;
   ~Registration();
 
-  /// Takes it out now.
+  /// Removes it now.
   void end() noexcept;
 
  private:

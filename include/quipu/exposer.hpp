@@ -19,8 +19,8 @@ struct ExposerOptions {
   /// IPv6 alike). The default is reachable from this machine only. Port 0 lets the system choose; `port()` says what it
   /// chose. A name that has several addresses stands for one of them, an IPv4 address if there is one.
   std::string_view listen = "127.0.0.1:9464";
-  /// The path of the page. It begins with '/', and is not "/" itself, which shows a landing page that links it. Of the
-  /// characters of URL paths, all but '%'.
+  /// The path of the page. It begins with '/', and is not "/" itself, because that path shows a landing page with a
+  /// link to it. It may have every character that URL paths allow, except '%'.
   std::string_view path = "/metrics";
   /// How many requests may be in progress at once, from their complete head to the end of their response. This bounds
   /// the memory. Another request waits 150 ms for a permit, and then gets 503 with `Retry-After: 1`. A client that has
@@ -36,45 +36,44 @@ struct ExposerOptions {
 };
 
 /// A small HTTP server for one page of metrics: GET and HEAD of the path and of routes, a landing page at "/", 404 and
-/// 405 elsewhere. It speaks HTTP/1.1 and HTTP/1.0, and answers a request that violates RFC 9112 with 400.
-/// Listening from the end of the constructor until `stop()` or destruction. It is made for scrapers on a trusted
-/// network: it has no TLS and no passwords. Put a reverse proxy before it, or use `render()` in your own server, for
-/// those.
+/// 405 elsewhere. It speaks HTTP/1.1 and HTTP/1.0, and answers a request that violates RFC 9112 with 400. It listens
+/// from the end of the constructor until `stop()` or destruction. It is made for scrapers on a trusted network: it has
+/// no TLS and no passwords. If you need those, put a reverse proxy before it, or use `render()` in your own server.
 ///
-/// A page is sent while it is made, so that it takes little memory, however long it is. One that fails half-way ends in
-/// a broken connection, so that nobody takes it for a whole one; HTTP/1.0, which cannot do that, gets long pages only
-/// when they are made as a whole. `?name[]=FAMILY`, any number of times up to 256, asks for these families only.
-/// X-Prometheus-Scrape-Timeout-Seconds, or else 10 seconds, less up to half a second, is the deadline of the scrape: it
-/// is what the page source sees, and a request that has to wait until then gets 503. Requests for the same page that
-/// wait at the same time may get one and the same.
+/// A page is sent while it is made, so it takes little memory, however long it is. If a page fails half-way, the
+/// connection is broken off, so that no client takes it for a whole one. HTTP/1.0 cannot show such a failure, so there
+/// a long page is sent only after it was made as a whole. `?name[]=FAMILY`, any number of times up to 256, asks for
+/// these families only. The deadline of a scrape is the time in X-Prometheus-Scrape-Timeout-Seconds, or 10 seconds
+/// without it, less up to half a second. The page source gets this deadline, and a request that has to wait until then
+/// gets 503. Requests for the same page that wait at the same time may share one page.
 ///
-/// It has four threads, five with routes, on which no signal of the program is delivered, and leaves the program's
-/// handling of signals alone. A connection answers any number of requests. It is closed when two seconds pass without
-/// the whole of a request that has begun, five in which the client took none of its response, thirty without the end of
-/// a response, or five minutes without a request. How many there are of each kind is limited; so clients cannot hold it
-/// up, however many.
+/// It has four threads, five with routes. No signal of the program is delivered on them, and the program's handling of
+/// signals is left alone. A connection answers any number of requests. It is closed in four cases: a request that has
+/// begun is not whole after two seconds; the client takes none of its response for five seconds; a response has not
+/// ended after thirty seconds; no request comes for five minutes. The number of connections in each of these states is
+/// limited, so clients cannot hold up the server, however many there are.
 ///
-/// Thread-safe, but for moving and destruction.
+/// Thread-safe, except for moving and destruction.
 class QUIPU_EXPORT Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
   explicit Exposer(const Registry& registry, ExposerOptions options = {});
-  /// Serves what `source` makes. What it throws before the first 256 KiB are made becomes a 500 without details.
+  /// Serves what `source` makes. If it throws before the first 256 KiB are made, the response is a 500 without details.
   /// Throws ListenError.
   explicit Exposer(PageSource source, ExposerOptions options = {});
   Exposer(Exposer&&) noexcept;
   Exposer& operator=(Exposer&&) noexcept;
   ~Exposer();
 
-  /// The port that is listened on, also when 0 was asked for.
+  /// The port that the server listens on, also when 0 was asked for.
   [[nodiscard]] std::uint16_t port() const noexcept;
   /// Where the page is, e.g. "http://127.0.0.1:9464/metrics". When listening on every address, this is how the machine
   /// itself reaches it.
   [[nodiscard]] const std::string& url() const noexcept;
 
-  /// Closes the listening socket and ends the threads. Returns in well under a second, whatever clients do, unless a
-  /// page, or a piece of a long one, is just being made: that is waited for, and the client given a moment to take it.
-  /// Calling it again does nothing. Neither the page source nor a route may call it.
+  /// Closes the listening socket and ends the threads. Returns in well under a second, whatever clients do, with one
+  /// exception: if a page, or a piece of a long one, is just being made, it waits for that, and gives the client a
+  /// moment to take it. Calling it again does nothing. Neither the page source nor a route may call it.
   void stop() noexcept;
 
  private:

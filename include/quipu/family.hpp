@@ -27,14 +27,15 @@ namespace detail {
 struct QUIPU_EXPORT FamilyCore {
   FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series);
 
-  /// Of a family without labels. Throws std::bad_alloc.
+  /// The series of a family without labels. Throws std::bad_alloc.
   [[nodiscard]] CellRef the_only_series();
 
   const Definition definition;
   SeriesTable series;
 };
 
-/// Calls remove(series) for each series for which should_remove(labels) says so. No lock is held meanwhile.
+/// Removes each series for which should_remove(labels) is true, and returns how many. No lock is held during these
+/// calls.
 QUIPU_EXPORT std::size_t remove_series_if(FamilyCore& core, void* context,
                                           bool (*should_remove)(void* context, Labels labels));
 
@@ -56,11 +57,12 @@ class BasicFamilyTimer;
 
 /// All series of one name, one for each combination of label values: `requests(Method::get, 200).inc()`.
 ///
-/// A handle that keeps the family's memory alive, so it may outlive the registry (what it records then is on no page).
-/// Thread-safe. Finding a series takes no lock and does not allocate; making one takes the family's lock. When the
-/// family has its `max_series`, further label values are counted together in a series whose labels all say "overflow".
+/// A handle: it keeps the family's memory alive, and may outlive the registry (no page shows what it records then).
+/// Thread-safe. Finding a series takes no lock and does not allocate. Making one takes the family's lock. When the
+/// family has `max_series` series, further label values are counted together in one series whose labels all say
+/// "overflow".
 ///
-/// Label values are any text; what is not valid UTF-8 gets U+FFFD in its place, and is slower to look up.
+/// Label values are any text. What is not valid UTF-8 is replaced by U+FFFD, and is slower to look up.
 template <class Instrument, class... LabelTypes>
 class Family {
  public:
@@ -68,8 +70,8 @@ class Family {
 
   explicit Family(std::shared_ptr<detail::FamilyCore> core) noexcept : core_(std::move(core)) {}
 
-  /// The series with these label values, made (at 0) if there is none. Keep the instrument where the values are known
-  /// beforehand. Never throws; should memory run out, what the instrument records goes nowhere.
+  /// The series with these label values. If there is none, it is made, at 0. Keep the instrument where the values are
+  /// known beforehand. Never throws. If memory runs out, what the instrument records goes nowhere.
   [[nodiscard]] Instrument operator()(detail::LabelArgument<LabelTypes>... values) const noexcept {
     detail::SeriesTable& table = core_->series;
     std::size_t index = detail::SeriesTable::not_closed;
@@ -101,16 +103,16 @@ class Family {
     }
   }
 
-  /// Takes the series off the page and forgets its value; whether there was one. What handles to it still record goes
-  /// nowhere. The same values, used again, make a new series at 0.
+  /// Removes the series from the page and forgets its value. Returns whether there was one. What its handles record
+  /// afterwards goes nowhere. The same values, used again, make a new series at 0.
   bool remove(detail::LabelArgument<LabelTypes>... values) const {
     detail::LabelKey key;
     (key.put(as_stored(values)), ...);
     return core_->series.remove(key);
   }
 
-  /// Removes the series for which `should_remove(labels)` is true; how many. The labels are the family's own, in order,
-  /// and valid during the call. Called without a lock, so it may use the family.
+  /// Removes the series for which `should_remove(labels)` is true, and returns how many. The labels are the family's
+  /// own, in order, and valid during the call. `should_remove` is called without a lock, so it may use the family.
   template <class Predicate>
   std::size_t remove_if(Predicate should_remove) const {
     return detail::remove_series_if(*core_, &should_remove, [](void* predicate, Labels labels) -> bool {
@@ -140,7 +142,7 @@ class Family {
     return static_cast<std::uint64_t>(number);
   }
 
-  /// Out of the way of lookups.
+  /// Not inlined, so that the code of a lookup stays small.
   [[gnu::noinline]] Instrument make(std::size_t index, detail::LabelArgument<LabelTypes>... values) const noexcept {
     try {
       detail::LabelKey key;
@@ -184,8 +186,8 @@ using HistogramFamily = Family<Histogram, LabelTypes...>;
 template <class... LabelTypes>
 using NativeHistogramFamily = Family<NativeHistogram, LabelTypes...>;
 
-/// A timer of a histogram family, for label values that are known only at the end (a status, say). Observes the time
-/// until the end of the scope in the series that `labels()` named last; without `labels()`, nothing.
+/// A timer of a histogram family, for label values that are known only at the end (a status, say). It observes the time
+/// until the end of the scope, in the series that `labels()` named last. Without `labels()` it observes nothing.
 /// Movable. Thread-compatible.
 template <class Instrument, class... LabelTypes>
 class [[nodiscard]] BasicFamilyTimer {

@@ -33,7 +33,7 @@ namespace quipu {
 
 namespace detail {
 
-/// The fields of that name as one list, which is what several of them mean.
+/// All fields of that name as one list. HTTP gives several fields of one name the same meaning as their list.
 inline std::string joined_fields(const httplib::Request& request, const std::string& name) {
   std::string list;
   const auto [first, last] = request.headers.equal_range(name);
@@ -44,7 +44,7 @@ inline std::string joined_fields(const httplib::Request& request, const std::str
   return list;
 }
 
-/// A page whose first two pieces are made, and which is sent as the client takes it.
+/// Sends a page as the client takes it. The first two pieces are made at the beginning.
 class PageSender {
  public:
   explicit PageSender(std::unique_ptr<PageStream> page) : page_(std::move(page)), first_(page_->next()) {
@@ -83,7 +83,7 @@ class PageSender {
 };
 
 inline void answer_with_page(const PageSource& source, const httplib::Request& request, httplib::Response& response) {
-  // A page is of one moment: parts of two pages make none.
+  // A page shows one moment, so parts of two pages do not make a page.
   if (!request.ranges.empty()) {
     response.status = 416;
     return;
@@ -106,7 +106,7 @@ inline void answer_with_page(const PageSource& source, const httplib::Request& r
   if (content_type.find_first_of("\r\n") != content_type.npos) throw std::runtime_error("not a content type");
   auto sender = std::make_shared<PageSender>(std::move(page));
 
-  // HTTP/1.0 knows no chunks, without which the end of the connection would not tell whether the page is whole.
+  // HTTP/1.0 has no chunks. Without them the end of the connection does not tell whether the page is whole.
   if (sender->is_one_piece() || request.version == "HTTP/1.0") {
     response.set_content(sender->take_whole(), content_type);
   } else {
@@ -117,7 +117,7 @@ inline void answer_with_page(const PageSource& source, const httplib::Request& r
   response.set_header("Accept-Ranges", "none");
 }
 
-/// The pattern that matches `path` and nothing else. httplib takes a pattern with "/:" for another kind.
+/// The pattern that matches `path` and nothing else. To httplib a pattern with "/:" is of another kind.
 inline std::string pattern_of(std::string_view path) {
   std::string pattern;
   for (const char c : path) {
@@ -132,16 +132,16 @@ inline std::string pattern_of(std::string_view path) {
 /// Serves what `source` makes at `path`, for GET and HEAD, on the threads of `server`. The path is matched as it is,
 /// not as a pattern.
 ///
-/// The answer is what `Exposer` would send. Of all formats, the one that the Accept fields of the request prefer is
-/// taken. `?name[]=FAMILY`, any number of times up to 256, asks for these families only.
-/// X-Prometheus-Scrape-Timeout-Seconds, or else 10 seconds, less up to half a second, is the deadline of the scrape.
-/// A page that takes more than one piece is sent while it is made, in chunks, so that it takes little memory, however
-/// long it is. (HTTP/1.0 has no chunks, and gets the page as a whole.) What `source` throws before the second piece is
-/// made becomes a 500 without details; later, the connection is broken off, so that nobody takes the page for a whole
-/// one. Requests for a part of the page get 416. Compression is left to httplib, which compresses if it was built so.
+/// The response is what `Exposer` would send. It has the format that the Accept fields of the request prefer among all
+/// formats. `?name[]=FAMILY`, any number of times up to 256, asks for these families only. The deadline of the scrape
+/// is the time in X-Prometheus-Scrape-Timeout-Seconds, or 10 seconds without it, less up to half a second. A page of
+/// more than one piece is sent in chunks while it is made, so it takes little memory, however long it is. (HTTP/1.0 has
+/// no chunks, and gets the page as a whole.) If `source` throws before the second piece is made, the response is a 500
+/// without details. If it throws later, the connection is broken off, so that no client takes the page for a whole one.
+/// Requests for a part of the page get 416. Compression is left to httplib, which compresses if it was built so.
 ///
-/// As `server.Get()`, to be called before the server listens. A program that also wants to answer while all threads of
-/// its server are busy, or while it shuts down, has an `Exposer`. Throws what `server.Get()` throws.
+/// Call it before the server listens, as `server.Get()`. Use an `Exposer` in a program that also has to answer while
+/// all threads of its server are busy, or while it shuts down. Throws what `server.Get()` throws.
 inline void mount(httplib::Server& server, PageSource source, std::string_view path = "/metrics") {
   server.Get(detail::pattern_of(path),
              [source = std::move(source)](const httplib::Request& request, httplib::Response& response) {
@@ -161,13 +161,13 @@ inline void mount(httplib::Server& server, const Registry& registry, std::string
 /// Counts and times what handlers of an httplib::Server do: requests_total{method,route,code},
 /// request_duration_seconds{method,route} and requests_in_flight{method,route}.
 ///
-/// `route` is what the program says, never the path that was asked for: clients choose those, and each one would be a
-/// new series. Methods are those that httplib knows.
+/// `route` is what the program says, never the path of the request: clients choose paths, and each one would be a new
+/// series. Methods are those that httplib knows.
 ///
-/// A request lasts as long as its handler. The time to send the answer is not included: httplib sends it afterwards,
-/// also what a content provider makes.
+/// The duration of a request is that of its handler. It does not include sending the response: httplib sends that
+/// afterwards, also the content that a content provider makes.
 ///
-/// A handle that keeps the families' memory alive, as do the handlers. Thread-safe. A request costs three look-ups by
+/// A handle: it keeps the families' memory alive, as do the handlers. Thread-safe. A request costs three look-ups by
 /// text and two clock reads.
 class HttpServerMetrics {
  public:
@@ -180,8 +180,9 @@ class HttpServerMetrics {
         duration_(scope.histogram(definitions.duration, "method", "route")),
         in_flight_(scope.gauge(definitions.in_flight, "method", "route")) {}
 
-  /// A handler that does what `handle` does, and counts it. Its code is the status that `handle` has set; 200 when it
-  /// has set none; 500 when it throws, whatever the server's exception handler makes of that. What it throws goes on.
+  /// A handler that does what `handle` does, and counts it. Its code is the status that `handle` has set, or 200 when
+  /// it has set none. The code is 500 when `handle` throws, whatever the server's exception handler makes of that. The
+  /// exception is passed on.
   [[nodiscard]] httplib::Server::Handler handler(std::string route, httplib::Server::Handler handle) const {
     return [metrics = *this, route = std::move(route), handle = std::move(handle)](const httplib::Request& request,
                                                                                    httplib::Response& response) {
@@ -211,7 +212,7 @@ class HttpServerMetrics {
       total_(request.method, route, 500).inc();
       throw;
     }
-    // httplib makes a status that is not set 200 later.
+    // httplib later sets 200 where no status is set.
     total_(request.method, route, response.status > 0 ? response.status : 200).inc();
   }
 

@@ -56,7 +56,7 @@ concept HasOwnLabels = requires {
   EnumLabels<Enum>::names.size();
 };
 
-/// Only for these a cast of any number to the enum is a constant expression.
+/// Only for a scoped enum, a cast of any number to the enum is a constant expression.
 template <class Enum>
 concept ScopedEnum = std::is_enum_v<Enum> && !std::is_convertible_v<Enum, std::underlying_type_t<Enum>>;
 
@@ -107,7 +107,7 @@ inline constexpr std::array<std::string_view, 2> bool_names = {"false", "true"};
 template <class T>
 inline constexpr LabelType integer_type = std::is_signed_v<T> ? LabelType::signed_integer : LabelType::unsigned_integer;
 
-/// What may be a label value: text, bool, integers and enums.
+/// The types of label values: text, bool, integers and enums.
 template <class T>
 struct LabelTraits {
   static_assert(std::is_convertible_v<T, std::string_view>,

@@ -17,9 +17,9 @@ struct MetricOptions {
   MetricName name;
   /// What it counts or measures, for people: any text. Prometheus' linter wants one.
   std::string_view help = {};
-  /// The unit, if it should be told apart from the name, which ends in it: "seconds", "bytes".
+  /// The unit, if the page should also give it apart from the name: "seconds", "bytes". The name ends in it.
   std::string_view unit = {};
-  /// The most series the family may have; the rest is counted in one overflow series.
+  /// The maximum number of series. Further label values are counted together in one overflow series.
   std::size_t max_series = 100'000;
 };
 
@@ -42,10 +42,10 @@ struct InfoOptions {
 
 template <class State>
 struct StateSetOptions {
-  /// Without the prefix. With it, it is also the name of the label that says which state a series is of.
+  /// Without the prefix. The name with the prefix is also the name of the label that holds the state.
   MetricName name;
   std::string_view help = {};
-  /// The state that a series begins in; none unless given.
+  /// The state in which a series begins; none by default.
   std::optional<State> first = {};
   std::size_t max_series = 100'000;
 };
@@ -55,22 +55,23 @@ struct NativeHistogramOptions {
   MetricName name;
   std::string_view help = {};
   std::string_view unit = {};
-  /// How much wider each bucket is than the one before, at the most: the next lower of the factors there are, which are
-  /// 2^(2^-n) for n from -4 to 8. From 1.1 comes 1.09 (n is 3).
+  /// The maximum ratio of the width of a bucket to that of the one before. The possible ratios are 2^(2^-n) for n from
+  /// -4 to 8, and the next lower one is used: 1.1 gives 1.09 (n is 3).
   double growth_factor = 1.1;
   /// Values from -zero_threshold to zero_threshold are in one bucket.
   double zero_threshold = 0x1p-128;
-  /// The most buckets of a series, from 1 to 400, the one at zero not counted. When a value needs another one: the
-  /// series is reset if `min_reset_interval` says so; or else the bucket at zero becomes wider, up to
-  /// `max_zero_threshold`; or else every two buckets become one, as often as it takes. (With the widest there are, for
-  /// factor 65536, there may be more, but no more than 266.)
+  /// The maximum number of buckets of a series, from 1 to 400, without the one at zero. When a value needs one more,
+  /// the series is reset if `min_reset_interval` allows it. Otherwise the bucket at zero becomes wider, up to
+  /// `max_zero_threshold`. If that is not enough, pairs of buckets are merged, as often as necessary. (The widest
+  /// buckets, of factor 65536, cannot be merged. There may be more of those, but no more than 266.)
   std::uint32_t max_buckets = 160;
   double max_zero_threshold = 0;
-  /// A series whose last reset (or beginning) is longer ago, and that was read since, may be reset: it begins again, at
-  /// 0 and with the buckets that were asked for. 0 for never. A series whose buckets have become coarser is reset when
-  /// it is first read after that time, which shows all that it counted until then.
+  /// The minimum time between resets of a series; 0 for no resets. A series may be reset if its last reset (or its
+  /// beginning) is longer ago, and it was read since. It then begins again, at 0 and with the buckets that were asked
+  /// for. A series whose buckets have become coarser is reset when it is first read after that time. That read shows
+  /// all that it counted until then.
   std::chrono::nanoseconds min_reset_interval{0};
-  /// Classic upper bounds, at most 100, for a page that is to show both.
+  /// Upper bounds of classic buckets, at most 100, for a page that shows both kinds.
   std::optional<Buckets> buckets = {};
   std::size_t max_series = 100'000;
 };

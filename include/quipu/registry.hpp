@@ -7,12 +7,12 @@
 
 namespace quipu {
 
-/// All metrics of one page. A process may have several, which know nothing of each other.
-/// A handle: copies are the same registry, whose memory lives as long as the last of them.
+/// All metrics of one page. A process may have several registries, which know nothing of each other. A registry is a
+/// handle: copies refer to the same metrics, whose memory lives as long as the last copy.
 ///
-/// What a scrape of it promises: a counter never goes down from one scrape to the next; a histogram's buckets, count
-/// and sum are of one moment; everything that happened before the scrape began (in the sense of the memory model) is on
-/// the page; and it never makes a thread that records wait.
+/// A scrape promises four things. A counter never goes down from one scrape to the next. The buckets, count and sum of
+/// a histogram are of one moment. The page shows everything that happened before the scrape began (in the sense of the
+/// memory model). The scrape never makes a thread that records wait.
 class QUIPU_EXPORT Registry : public Scope {
  public:
   /// Throws RegistrationError for a bad run-time prefix or label name, or a label given twice.

@@ -5,14 +5,15 @@
 
 namespace quipu {
 
-/// The response of a route: a short text that is sent as it is and that no cache may keep.
+/// The response of a route: a short text. It is sent as it is, and no cache may keep it.
 struct RouteResponse {
   int status = 200;  // 200 … 599, except 204, 205 and 304, which have no body
   std::string content_type = "text/plain; charset=utf-8";
   std::string body = {};
 };
 
-/// A path of the endpoint that the program itself responds at, beside the page of metrics (see ExposerOptions::routes).
+/// A path of the endpoint at which the program itself responds, beside the page of metrics (see
+/// ExposerOptions::routes).
 struct Route {
   /// Begins with '/', and has neither '%' nor '?'. It is compared with the percent-decoded path of a request. A query
   /// is ignored.

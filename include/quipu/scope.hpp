@@ -37,12 +37,13 @@ struct LabelNameFor {
 
 /// Where metrics are registered: a registry, or a part of one with a longer prefix.
 ///
-/// Registering the same definition again gives the same family. A clash with another definition, a bad run-time name, a
-/// label used twice, `le` on a histogram, or a name that another family's samples have (`x_count` beside a histogram
-/// `x`) throws RegistrationError. Thread-safe. A handle that keeps the registry's memory alive.
+/// Registering the same definition again returns the same family. RegistrationError is thrown for a clash with another
+/// definition, a bad run-time name, a label used twice, `le` on a histogram, or a name that the samples of another
+/// family have (`x_count` beside a histogram `x`). Thread-safe. A scope is a handle: it keeps the registry's memory
+/// alive.
 ///
-/// Without label names a registration returns the instrument itself, which is on the page at 0 at once. With label
-/// names it returns the family. Label values are text unless types are given:
+/// Without label names a registration returns the instrument itself. Its series is on the page at once, at 0. With
+/// label names it returns the family. Label values are text unless types are given:
 /// `registry.counter<Method, int>({.name = "requests_total"}, "method", "code")`.
 class QUIPU_EXPORT Scope {
   using T = std::string_view;
@@ -128,7 +129,8 @@ class QUIPU_EXPORT Scope {
     return native_histogram<T, T, T, T>(o, a, b, c, d);
   }
 
-  /// The states of something, one of them or any: `registry.stateset<Phase>({.name = "phase", .first = Phase::start})`.
+  /// Shows which states of something are active, one of them or any number:
+  /// `registry.stateset<Phase>({.name = "phase", .first = Phase::start})`.
   template <class State>
   [[nodiscard]] StateSet<State> stateset(const StateSetOptions<State>& options) const {
     return single<StateSet<State>>(options);
@@ -147,17 +149,18 @@ class QUIPU_EXPORT Scope {
     return stateset<State, T, T>(o, a, b);
   }
 
-  /// Facts that do not change, as label values: `registry.info({.name = "build_info"}, {{"version", "1.2"}})`. On the
-  /// page of scrapes that begin from now on, as a series that is 1. Registered again with other values, it is a second
-  /// series.
+  /// Shows facts that do not change, as label values: `registry.info({.name = "build_info"}, {{"version", "1.2"}})`.
+  /// Scrapes that begin from now on show a series with these labels and the value 1. Registering it again with other
+  /// values adds a second series.
   void info(const InfoOptions& options, std::initializer_list<InfoLabel> labels) const {
     info(options, std::span(labels.begin(), labels.size()));
   }
   void info(const InfoOptions& options, std::span<const InfoLabel> labels) const;
 
-  /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock,
-  /// by several threads at once if there are several scrapes at once; what it throws costs its own series on that page.
-  /// Several callbacks may share a family if their labels have the same names and different values.
+  /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock.
+  /// If there are several scrapes at once, several threads call it at once. If it throws, only its own series is
+  /// missing on that page. Several callbacks may share a family if their labels have the same names and different
+  /// values.
   [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::function<double()> read) const {
     return callback(MetricType::gauge, options, {}, std::move(read));
   }
@@ -217,7 +220,7 @@ class QUIPU_EXPORT Scope {
 
   std::shared_ptr<detail::RegistryCore> core_;
   std::string prefix_;                    // with the underscore that joins it
-  std::shared_ptr<detail::Batch> batch_;  // that what is registered belongs to, while it is open; null for none
+  std::shared_ptr<detail::Batch> batch_;  // takes what is registered while it is open; null for none
 };
 
 }  // namespace quipu

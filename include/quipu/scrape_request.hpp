@@ -9,15 +9,16 @@ namespace quipu {
 
 /// What one scrape asks for.
 struct ScrapeRequest {
-  /// The HTTP Accept header: the format that it prefers among those offered is taken. Anything unknown, or nothing,
-  /// gets the Prometheus text format 0.0.4.
+  /// The HTTP Accept header. The page has the format that the header prefers among those offered. The page has the
+  /// Prometheus text format 0.0.4 if the header is empty or names nothing that is offered.
   std::string_view accept = {};
-  /// Full names of the families to show, those that there are; all families when it is empty. Collectors none of whose
-  /// families is shown are not asked.
+  /// Full names of the families to show; all families when it is empty. Names without a family are ignored. A collector
+  /// is not called if none of its families is shown.
   std::span<const std::string> families = {};
-  /// When the page is of no use any more. A collector that is not done by then costs its own families only, and is
-  /// counted in `quipu_collector_errors_total`. To be able to go on without it, collectors and callbacks are asked on
-  /// a thread of the registry's. Without a deadline they are asked on the calling thread, for as long as it takes.
+  /// The time from which on the page is of no use. A collector that is not done by then is counted in
+  /// `quipu_collector_errors_total`, and only its own families are missing. With a deadline, collectors and callbacks
+  /// are called on a thread of the registry, so that the scrape can go on without them. Without a deadline they are
+  /// called on the calling thread, for as long as it takes.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
 

@@ -14,7 +14,7 @@
 #include "quipu/registry.hpp"
 #include "quipu/sample.hpp"
 
-/// What a program exposes, read back and compared: for tests, in any test framework. Not part of `quipu.hpp`.
+/// Reads back and compares what a program exposes: for tests, in any test framework. Not part of `quipu.hpp`.
 ///
 ///     quipu::Registry registry({.process_metrics = false, .self_metrics = false});
 ///     Shop shop(registry);
@@ -44,16 +44,17 @@ class QUIPU_EXPORT ParseError : public Error {
   std::size_t line_;
 };
 
-/// A series is not on a page. The message has those that look like it.
+/// A series is not on a page. The message lists the series that look like it.
 class QUIPU_EXPORT NoSuchSeries : public Error {
  public:
   using Error::Error;
 };
 
-/// What a TYPE line says. Text 0.0.4 has the first five only, and shows an info or stateset family as a gauge.
+/// The type that a TYPE line gives. Text 0.0.4 has the first five only, and shows an info or stateset family as a
+/// gauge.
 enum class FamilyType : std::uint8_t { untyped, counter, gauge, histogram, summary, gauge_histogram, info, stateset };
 
-/// As a TYPE line of OpenMetrics spells it, but "untyped", which is "unknown" there.
+/// The spelling in a TYPE line of OpenMetrics, except for "untyped", which is "unknown" there.
 [[nodiscard]] QUIPU_EXPORT std::string_view to_string(FamilyType type) noexcept;
 
 struct ParsedLabel {
@@ -95,15 +96,16 @@ struct QUIPU_EXPORT ParsedPage {
 };
 
 /// Reads a page of the Prometheus text format 0.0.4 (or 1.0.0, which is the same) or of OpenMetrics 1.0.0 (or 0.0.1);
-/// `content_type` says of which. Names in quotes are read if it says `escaping=allow-utf-8`.
+/// `content_type` says which of these it is. Names in quotes are read if it says `escaping=allow-utf-8`.
 ///
-/// Strict, so that a page that is read here is read everywhere and means what it seems to. It throws ParseError for
-/// - what breaks the grammar, and what one of the readers there are rejects: the server, Go's parser, Python's;
-/// - what all of them let pass and is wrong nevertheless: a series twice, the lines of a family apart, a negative or
-///   NaN counter, names of two families that collide; buckets that do not rise, are not cumulative, lack +Inf or differ
-///   from `_count`; escapes that there are not; in OpenMetrics, all that its specification says MUST.
+/// It is strict: a page that it accepts is accepted everywhere, and means what it seems to mean. It throws ParseError
+/// for
+/// - what breaks the grammar, and what any of the existing readers rejects: the server, Go's parser, Python's;
+/// - errors that all of them let pass: a series twice, the lines of a family apart, a negative or NaN counter, names of
+///   two families that collide; buckets that do not rise, are not cumulative, lack +Inf or differ from `_count`;
+///   unknown escapes; in OpenMetrics, a breach of any MUST in its specification.
 ///
-/// Neither what is only advised (that is `lint()`) nor timestamps' being of this century is looked at.
+/// It checks neither what is only advised (`lint()` does), nor whether timestamps are of this century.
 ///
 /// https://prometheus.io/docs/instrumenting/exposition_formats/
 /// https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
@@ -112,8 +114,8 @@ struct QUIPU_EXPORT ParsedPage {
 /// The page of a registry, in the text format, with names as they are registered.
 [[nodiscard]] QUIPU_EXPORT ParsedPage read_page(const Registry& registry);
 
-/// The labels of a series, in any order: `{{"method", "get"}, {"code", "200"}}`. Refers to what it is made of, and is
-/// used up by the call that it is given to.
+/// The labels of a series, in any order: `{{"method", "get"}, {"code", "200"}}`. It refers to its arguments, so it is
+/// valid only in the call that it is passed to.
 class SeriesLabels {
  public:
   constexpr SeriesLabels(std::initializer_list<Label> labels = {}) noexcept : labels_(labels.begin(), labels.size()) {}
@@ -125,16 +127,17 @@ class SeriesLabels {
   Labels labels_;
 };
 
-/// The value of one series as it is on the page: of the sample name, with its suffix, and with all of its labels, const
-/// labels among them: `value_of(registry, "latency_seconds_bucket", {{"le", "0.5"}})`. The order of labels does not
-/// matter, nor how the number in `le` or `quantile` is spelled; a label with an empty value is as none.
+/// The value of one series on the page. `name` is the name of the sample, with its suffix. `labels` are all labels of
+/// the series, including const labels: `value_of(registry, "latency_seconds_bucket", {{"le", "0.5"}})`. The order of
+/// labels does not matter, nor how the number in `le` or `quantile` is spelled. A label with an empty value counts as
+/// absent.
 ///
-/// Throws NoSuchSeries with the series that there are of that name, or else the names that look alike. A double is
-/// exact to 2^53; `difference()` compares all digits.
+/// Throws NoSuchSeries. The message lists the series of that name, or else the names that look alike. A double is exact
+/// to 2^53; `difference()` compares all digits.
 [[nodiscard]] QUIPU_EXPORT double value_of(const ParsedPage& page, std::string_view name, SeriesLabels labels = {});
 [[nodiscard]] QUIPU_EXPORT double value_of(const Registry& registry, std::string_view name, SeriesLabels labels = {});
 
-/// The same, none for a series that is not on the page.
+/// The same, but nullopt for a series that is not on the page.
 [[nodiscard]] QUIPU_EXPORT std::optional<double> find_value(const ParsedPage& page, std::string_view name,
                                                             SeriesLabels labels = {});
 [[nodiscard]] QUIPU_EXPORT std::optional<double> find_value(const Registry& registry, std::string_view name,
@@ -154,30 +157,31 @@ struct ParsedHistogram {
   std::vector<Bucket> buckets;  // by increasing bound; the last one's is +Inf
 };
 
-/// The histogram of a name without suffix, and of labels without `le`. Throws NoSuchSeries as `value_of()`.
+/// The histogram with this name, without suffix, and these labels, without `le`. Throws NoSuchSeries as `value_of()`.
 [[nodiscard]] QUIPU_EXPORT ParsedHistogram histogram_of(const ParsedPage& page, std::string_view name,
                                                         SeriesLabels labels = {});
 [[nodiscard]] QUIPU_EXPORT ParsedHistogram histogram_of(const Registry& registry, std::string_view name,
                                                         SeriesLabels labels = {});
 
-/// The names of some families. Refers to what it is made of.
+/// The names of some families. Refers to its arguments.
 using FamilyNames = std::initializer_list<std::string_view>;
 
-/// Compares a page with what is expected of it; "" if there is no difference, else what differs, line by line: `-` what
-/// is expected and not there, `+` what is there instead, or without being expected.
+/// Compares a page with what is expected of it. Returns "" if there is no difference, otherwise the differences line by
+/// line: `-` marks what is expected and missing, `+` marks what is there instead or is not expected.
 ///
-/// `expected` is a page of the text format, which may be indented, hold blank lines, and name a part only:
-/// - of a family with a TYPE or HELP line, all samples are compared, and those lines as far as they are given;
-/// - without one, a line is about a sample name (`latency_seconds_count 3`), and all samples of that name are compared;
+/// `expected` is a page of the text format. It may be indented, hold blank lines, and cover only a part:
+/// - for a family with a TYPE or HELP line, all samples are compared, and each of these lines that is given;
+/// - without such a line, a sample stands for its sample name (`latency_seconds_count 3`), and all samples of that name
+///   are compared;
 /// - a timestamp is compared if one is given;
-/// - the rest of the page is not looked at. With `families`, all samples of those are, and nothing else: what is not
-///   expected of them must not be there.
+/// - the rest of the page is not compared. With `families`, all samples of these families are compared, and nothing
+///   else: any sample of theirs that is not expected is a difference.
 ///
 /// The order of families, samples and labels does not matter, nor how numbers are spelled. Whole numbers are compared
 /// in all their digits; NaN equals NaN.
 ///
-/// Throws ParseError if one of the two is not a page: `actual` as a string is one of the text format, and gets no such
-/// leave.
+/// Throws ParseError if one of the two is not a page. `actual` as a string is a page of the text format, without these
+/// liberties.
 [[nodiscard]] QUIPU_EXPORT std::string difference(const Registry& actual, std::string_view expected,
                                                   FamilyNames families = {});
 [[nodiscard]] QUIPU_EXPORT std::string difference(std::string_view actual, std::string_view expected,
@@ -187,7 +191,7 @@ using FamilyNames = std::initializer_list<std::string_view>;
 [[nodiscard]] QUIPU_EXPORT std::string difference(const ParsedPage& actual, const ParsedPage& expected,
                                                   FamilyNames families = {});
 
-/// An advice that a family does not follow, though every reader reads it.
+/// Advice that a family does not follow, though every reader accepts the family.
 struct LintProblem {
   std::string family;
   std::string text;
@@ -195,9 +199,9 @@ struct LintProblem {
   friend bool operator==(const LintProblem&, const LintProblem&) = default;
 };
 
-/// What `promtool check metrics` says of a page, in its words, by family: no help, a unit that is not a base unit or is
-/// abbreviated, a counter without "_total", suffixes and labels that are for other types, a type or a colon in a name,
-/// camelCase.
+/// What `promtool check metrics` says about a page, in its words, by family: no help, a unit that is not a base unit or
+/// is abbreviated, a counter without "_total", suffixes and labels that are for other types, a type or a colon in a
+/// name, camelCase.
 /// https://prometheus.io/docs/practices/naming/
 [[nodiscard]] QUIPU_EXPORT std::vector<LintProblem> lint(const ParsedPage& page);
 [[nodiscard]] QUIPU_EXPORT std::vector<LintProblem> lint(const Registry& registry);

@@ -73,7 +73,7 @@ std::optional<std::uint64_t> boot_time(std::string_view stat) noexcept {
   return std::nullopt;
 }
 
-/// How many numbers a folder of file descriptors holds, without the one that reads it.
+/// The number of file descriptors in a folder, without the one that reads it.
 std::optional<std::uint64_t> count_fds(const std::string& path) noexcept {
   DIR* const folder = ::opendir(path.c_str());
   if (folder == nullptr) return std::nullopt;
@@ -157,14 +157,14 @@ class ProcessCollector final : public Collector {
     return static_cast<double>(*booted) + static_cast<double>(*ticks_after_boot) / ticks_per_second_;
   }
 
-  /// The kernel's answer moves when the clock is set. The ticks since then are not remembered: a forked child has
-  /// others.
+  /// Remembered, because the kernel's answer changes when the clock is set. The ticks since boot are not remembered,
+  /// because a forked child has others.
   [[nodiscard]] std::optional<std::uint64_t> remembered_boot_time() {
     auto remembered = boot_time_.load(std::memory_order_relaxed);
     if (remembered != unknown) return remembered;
     const auto read = boot_time(read_file(root_ + "/stat"));
     if (!read) return std::nullopt;
-    // Of two first scrapes at once, both show what one of them read.
+    // If two first scrapes run at once, both show the value that one of them read.
     if (boot_time_.compare_exchange_strong(remembered, *read, std::memory_order_relaxed)) return read;
     return remembered;
   }

@@ -4,7 +4,7 @@
 
 namespace quipu::detail {
 
-/// Writes what it is shown to a page buffer, in one format.
+/// Writes families and samples to a page buffer, in one format.
 class Encoder : public Visitor {
  public:
   /// Writes what ends a page. Called once, after everything was shown.

@@ -11,7 +11,7 @@
 namespace quipu {
 namespace {
 
-/// As large as what a socket takes at once, and small enough to stay in the processor's cache.
+/// As much as a socket takes at once, and small enough to stay in the processor's cache.
 constexpr std::size_t piece_size = std::size_t{64} * 1024;
 constexpr std::size_t beyond = piece_size / 4;  // what is shown last may go over the limit
 

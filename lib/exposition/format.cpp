@@ -61,10 +61,10 @@ struct Clause {
   std::optional<Escaping> escaping;
 };
 
-/// What is offered to a clause, if anything.
+/// The format that is offered for a clause, if any.
 std::optional<Format> offer(const Clause& clause, const FormatOptions& options) {
   const auto first_of = [&](Syntax syntax, std::initializer_list<std::string_view> versions) -> std::optional<Format> {
-    // Who does not say which version gets the oldest one.
+    // A clause without a version gets the oldest one.
     if (clause.version.empty()) return Format{.syntax = syntax, .version = *versions.begin()};
     for (const std::string_view version : versions) {
       if (version == clause.version) return Format{.syntax = syntax, .version = version};
@@ -99,7 +99,7 @@ Format negotiate(std::string_view accept, const FormatOptions& options) {
     best = *offered;
     best_rank = rank;
     best.escaping = clause.escaping.value_or(Escaping::underscores);
-    // Text 1.0.0 is about names, so it always says what became of them.
+    // Text 1.0.0 differs only in names, so it always says how they are escaped.
     best.names_escaping = clause.escaping || (best.syntax == Syntax::text && best.version == "1.0.0");
   }
   best.created_lines = options.created_lines && best.syntax == Syntax::open_metrics;

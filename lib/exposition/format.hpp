@@ -11,7 +11,7 @@ namespace quipu::detail {
 
 enum class Syntax : std::uint8_t { text, open_metrics, open_metrics_2, protobuf };
 
-/// What a page is written in.
+/// The format of a page.
 struct Format {
   Syntax syntax = Syntax::text;
   std::string_view version = "0.0.4";  // of the syntax; empty for protobuf

@@ -16,7 +16,7 @@
 
 namespace quipu::detail {
 
-/// As put(to, real), but what would look like a whole number has ".0" behind it.
+/// As put(to, real), but adds ".0" to what would look like a whole number.
 [[nodiscard]] inline char* put_with_point(char* to, double real) noexcept {
   constexpr double limit = 1e6;  // from here on there is an exponent
   to = put(to, real);
@@ -26,15 +26,15 @@ namespace quipu::detail {
 
 /// Adds `text` with the escapes of label values.
 QUIPU_EXPORT void append_escaped(std::string& to, std::string_view text);
-/// A label's name as it stands before the equals sign, in quotes if it has to be.
+/// A label's name as it is written before the equals sign, in quotes if necessary.
 [[nodiscard]] std::string written_label_name(std::string_view name, Escaping escaping);
 
-/// What the formats have in common whose series are lines: a name, labels, and a number.
+/// The common part of the formats in which a series is a line: a name, labels, and a number.
 ///
-/// What the lines of a family have in common is put together once, so that a line is a few copies and a number.
+/// The common parts of the lines of a family are put together once. A line is then a few copies and a number.
 class LineEncoder : public Encoder {
  protected:
-  /// Where doubles that happen to be whole are written as `1` or as `1.0`.
+  /// Whether doubles that are whole numbers are written as `1` or as `1.0`.
   enum class Reals : std::uint8_t { shortest, with_point };
 
   static constexpr std::size_t number_size = slack;
@@ -47,27 +47,27 @@ class LineEncoder : public Encoder {
 
   [[nodiscard]] PageBuffer& page() noexcept { return page_; }
   [[nodiscard]] Escaping escaping() const noexcept { return escaping_; }
-  /// The family's, as it is written, without the quotes that it may have. A suffix may be put behind it or taken off.
+  /// The family's name as it is written, without the quotes that it may have. A suffix may be added or removed.
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
-  /// What precedes the text of a HELP, TYPE or UNIT line.
+  /// Puts what precedes the text of a HELP, TYPE or UNIT line.
   void put_comment(std::string_view keyword, std::string_view name);
 
-  /// Makes `start` what the lines of series begin with that are called like the family, but for another end: all up to
-  /// the first label value that is not constant.
+  /// Sets `start` to the beginning of the lines of series with this name and suffix: everything before the first label
+  /// value that is not constant.
   void set_start(std::string& start, std::string_view name, std::string_view suffix = {}) const;
-  /// From there to the number, at most, whether values need escapes or not.
+  /// The maximum size from there to the number, whether values need escapes or not.
   [[nodiscard]] std::size_t size_of_labels(Labels labels) const noexcept;
   [[nodiscard]] char* put_labels(char* to, Labels labels, bool needs_no_escaping) const noexcept;
   [[nodiscard]] char* put_real(char* to, double real) const noexcept;
   [[nodiscard]] char* put_number(char* to, Number number) const noexcept;
 
-  /// Puts a line of a series up to its number. Behind that there are `more` bytes for the rest.
+  /// Puts a line of a series up to its number. There is room for `more` bytes after that.
   template <class Series>
   [[nodiscard]] char* begin_line(std::string_view start, const Series& series, std::size_t more);
 
   /// Puts the lines of a histogram: buckets, and sum and count if `has_sum`. `put_more(to, i)` is called before the end
-  /// of bucket i's line; all that it puts is no more than `more` bytes.
+  /// of bucket i's line. In all calls together it puts at most `more` bytes.
   template <class PutMore>
   void put_histogram(const HistogramSample& sample, bool has_sum, std::size_t more, PutMore put_more);
 
@@ -81,12 +81,12 @@ class LineEncoder : public Encoder {
   std::string name_;
   bool is_quoted_ = false;
   std::size_t const_labels_ = 0;
-  /// From the name to the first value that is not constant: `{env="prod",region="`. Behind a name that is in quotes,
-  /// and so in the braces, a comma is in the place of the brace.
+  /// From the name to the first value that is not constant: `{env="prod",region="`. A name in quotes is itself inside
+  /// the braces, so a comma then takes the place of the brace.
   std::string first_labels_;
   std::vector<std::string> between_values_;  // of the labels that are not constant: `",path="`
   std::string_view end_of_labels_;           // from the last value to the number
-  std::size_t fixed_size_ = 0;               // of these two
+  std::size_t fixed_size_ = 0;               // of the two members above
   std::string bucket_start_;                 // of a histogram's lines
   std::string sum_start_;
   std::string count_start_;
@@ -102,7 +102,7 @@ inline std::size_t LineEncoder::size_of_labels(Labels labels) const noexcept {
   return size;
 }
 
-/// Up to the last value.
+/// Puts everything up to the last value.
 inline char* LineEncoder::put_labels(char* to, Labels labels, bool needs_no_escaping) const noexcept {
   const Labels own = labels.subspan(const_labels_);
   for (std::size_t i = 0; i < own.size(); ++i) {

@@ -20,7 +20,7 @@ void append(std::string& to, std::string_view name, std::uint64_t whole) {
   to.append(name).append(std::to_string(whole));
 }
 
-/// Runs of buckets, each with how many empty ones are before it; in front of the first, its index.
+/// Appends runs of buckets. Each run says how many empty buckets precede it; the first one says its index instead.
 void append_side(std::string& to, std::string_view side, Buckets buckets) {
   if (buckets.empty()) return;
   to.append(",").append(side).append("_spans:[");

@@ -6,7 +6,8 @@
 
 namespace quipu::detail {
 
-/// Writes OpenMetrics 2.0.0-rc0: names are whole, a series is one line, histograms with native buckets included.
+/// Writes OpenMetrics 2.0.0-rc0. Names keep their suffixes. Each series is one line, also a histogram with native
+/// buckets.
 /// https://github.com/prometheus/docs/blob/main/docs/specs/om/open_metrics_spec_2_0.md
 class OpenMetrics2Encoder final : public OpenMetricsLines {
  public:
@@ -18,7 +19,7 @@ class OpenMetrics2Encoder final : public OpenMetricsLines {
 
  private:
   std::string start_;
-  std::string rest_;  // of the line at hand
+  std::string rest_;  // of the current line
 };
 
 }  // namespace quipu::detail

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::size_t longest_exemplar = 128;  // code points
 
-/// A sum that can go down is none to OpenMetrics, and without a sum there is no count.
+/// OpenMetrics does not allow a sum that can go down, nor a count without a sum.
 bool has_sum(const HistogramSample& sample) noexcept {
   return sample.sum >= 0 && (sample.bounds.empty() || sample.bounds.front() >= 0);
 }
@@ -17,7 +17,7 @@ bool has_sum(const HistogramSample& sample) noexcept {
 void OpenMetricsEncoder::family(const FamilyView& family) {
   begin_family(family);
   Type type = possible_type(family);
-  // To call its series something_total would give them another name than in the text format.
+  // As a counter it would have series called something_total, another name than in the text format.
   if (type == Type::counter && !has_suffix(total)) type = Type::unknown;
   std::string_view base = name();
   if (type == Type::counter) base = name_without(total);

@@ -12,8 +12,8 @@ namespace quipu::detail {
 /// Writes OpenMetrics 1.0.0, and 0.0.1, which is the same.
 /// https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
 ///
-/// What a family is called there is without the suffix of its series. A server refuses a whole page for one mistake, so
-/// what a type may not have is left out.
+/// The name of a family is without the suffix of its series there. A server refuses a whole page for one mistake, so
+/// anything that a type may not have is left out.
 class OpenMetricsEncoder final : public OpenMetricsLines {
  public:
   OpenMetricsEncoder(PageBuffer& page, const Format& format)
@@ -24,7 +24,7 @@ class OpenMetricsEncoder final : public OpenMetricsLines {
   void histogram(const HistogramSample& sample) override;
 
  private:
-  /// The line of a series that says when its counting began.
+  /// Puts the line that says when the series began to count.
   template <class Series>
   void put_created(const Series& series);
   [[nodiscard]] std::string_view exemplar_of(std::size_t bucket) const noexcept;
@@ -32,7 +32,7 @@ class OpenMetricsEncoder final : public OpenMetricsLines {
   const bool has_created_lines_;
   std::string start_;
   std::string created_start_;
-  std::string exemplars_;                   // of the series at hand
+  std::string exemplars_;                   // of the current series
   std::vector<std::size_t> exemplar_ends_;  // of each bucket; empty if none has one
 };
 

@@ -9,7 +9,7 @@
 
 namespace quipu::detail {
 
-/// What the versions of OpenMetrics have in common.
+/// The common part of the versions of OpenMetrics.
 class OpenMetricsLines : public LineEncoder {
  public:
   void finish() final { page().put("# EOF\n"); }
@@ -29,17 +29,17 @@ class OpenMetricsLines : public LineEncoder {
   [[nodiscard]] bool has_suffix(std::string_view suffix) const noexcept {
     return name_without(suffix).size() < name().size();
   }
-  /// The type to give to a family whose lines were prepared: its own, or a plainer one if it breaks the rules of its
-  /// own, as a single mistake makes a page invalid.
+  /// The type to write for a family whose lines were prepared. It is the family's own type, or a plainer one if the
+  /// family breaks the rules of its own, because a single mistake makes a page invalid.
   [[nodiscard]] Type possible_type(const FamilyView& family) const;
   /// The family's TYPE, UNIT and HELP lines, under `name`.
   void put_metadata(const FamilyView& family, Type type, std::string_view name);
 
-  /// Whether a series of this type may have the value. One that may not is better left out than the whole page be
-  /// invalid. Our instruments never have such a value, but collectors may.
+  /// Whether a series of this type may have the value. If not, the series is left out, because it would make the whole
+  /// page invalid. Our instruments never have such a value, but collectors may.
   [[nodiscard]] bool is_possible(Number value) const noexcept;
 
-  /// ` # {trace_id="…"} 0.5 1790000000.123`; nothing if the labels are longer than `most` code points.
+  /// Appends ` # {trace_id="…"} 0.5 1790000000.123`, or nothing if the labels are longer than `most` code points.
   void append_exemplar(std::string& to, const ExemplarView& exemplar, std::size_t most) const;
 
  private:
@@ -59,7 +59,7 @@ inline bool OpenMetricsLines::is_possible(Number value) const noexcept {
   }
 }
 
-/// Seconds since the epoch, with a point and no exponent. To the millisecond, which is what servers keep.
+/// Seconds since the epoch, with a point and no exponent. Exact to the millisecond, as servers keep it.
 void append_seconds(std::string& to, WallTime time);
 
 }  // namespace quipu::detail

@@ -10,12 +10,12 @@
 
 namespace quipu::detail {
 
-// Most of a page is texts of a few bytes and whole numbers, so these are put without calls. Each function returns one
-// past what it put, and needs `slack` bytes there beyond it.
+// Most of a page is texts of a few bytes and whole numbers, so the functions for these make no calls. Each function
+// returns the position after what it put. It may write up to `slack` bytes beyond that.
 
 inline constexpr std::size_t slack = 32;
 
-/// Copies blocks of 16 bytes, the last of which lies over the end of the one before.
+/// Copies blocks of 16 bytes. The last block overlaps the one before it.
 [[nodiscard]] inline char* put(char* to, std::string_view text) noexcept {
   constexpr std::size_t block = 16;
   const char* from = text.data();
@@ -39,8 +39,8 @@ inline constexpr std::size_t slack = 32;
   return to + size;
 }
 
-/// Up to eight digits, without a branch: the number is split into halves, these into pairs, and these into digits, each
-/// time all at once. Divisions are multiplications by a rounded inverse, exact in these ranges.
+/// Up to eight digits, without a branch. The number is split into halves, these into pairs, and these into digits, each
+/// step for all parts at once. Divisions are multiplications by a rounded inverse, which is exact in these ranges.
 [[nodiscard]] inline std::uint64_t eight_digits(std::uint64_t number) noexcept {
   const std::uint64_t fours = number / 10'000 | (number % 10'000) << 32;
   const std::uint64_t hundreds = ((fours * 10'486) >> 20) & 0x0000'007F'0000'007F;  // exact below 10,000
@@ -65,11 +65,11 @@ inline constexpr std::size_t slack = 32;
   return to + sizeof shown - leading;
 }
 
-/// The shortest digits that read back as the same double, in the form that Go's 'g' has.
+/// The shortest digits that read back as the same double, in the form of Go's 'g'.
 [[nodiscard]] char* put(char* to, double real) noexcept;
 
-/// With a backslash before backslash, line feed (as n) and `quote`. Everything else stands as it is. Takes up to twice
-/// the text's size.
+/// Puts the text with a backslash before backslash, line feed (as n) and `quote`. Everything else stays as it is. Takes
+/// up to twice the text's size.
 [[nodiscard]] char* put_escaped(char* to, std::string_view text, char quote) noexcept;
 
 /// The piece of a page that an encoder is writing. It grows as needed, and keeps its memory for the next piece.
@@ -77,7 +77,7 @@ class PageBuffer {
  public:
   explicit PageBuffer(std::size_t capacity);
 
-  /// Where the next `bytes` may be put, and `slack` behind them. Throws std::bad_alloc.
+  /// The place for the next `bytes`, with `slack` behind them. Throws std::bad_alloc.
   [[nodiscard]] char* reserve(std::size_t bytes) {
     if (capacity_ - size_ < bytes) [[unlikely]] {
       grow(bytes);

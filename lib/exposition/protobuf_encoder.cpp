@@ -13,8 +13,8 @@
 namespace quipu::detail {
 namespace {
 
-// The encoding (https://protobuf.dev/programming-guides/encoding): a message is a sequence of fields, each after a key
-// that says its number and how its length is known.
+// The encoding (https://protobuf.dev/programming-guides/encoding): a message is a sequence of fields. A key before each
+// field gives its number and how its length is known.
 
 enum class Wire : unsigned { varint = 0, fixed64 = 1, length = 2 };
 
@@ -107,7 +107,7 @@ constexpr std::size_t varint_size(std::uint64_t number) noexcept {
   return (static_cast<std::size_t>(std::bit_width(number)) * 9 + 64) / 64;
 }
 
-/// Of a field with a length, with its key.
+/// The size of a field with a length, including its key.
 constexpr std::size_t size_with_length(std::size_t size) noexcept { return 1 + varint_size(size) + size; }
 
 char* put_varint(char* to, std::uint64_t number) noexcept {
@@ -121,13 +121,14 @@ char* put_varint(char* to, char key, std::uint64_t number) noexcept {
   return put_varint(to, number);
 }
 
-/// Of small numbers, of either sign, small ones.
+/// Maps numbers close to zero, of either sign, to small numbers.
 constexpr std::uint64_t zigzag(std::int64_t number) noexcept {
   return static_cast<std::uint64_t>(number) << 1 ^ static_cast<std::uint64_t>(number >> 63);
 }
 
 char* put_double(char* to, char key, double number) noexcept {
-  // Every NaN becomes this one: Prometheus takes the one with the bits 0x7ff0000000000002 for the end of the series.
+  // Every NaN becomes this one, because Prometheus reads the NaN with the bits 0x7ff0000000000002 as the end of the
+  // series.
   constexpr std::uint64_t not_a_number = 0x7ff8000000000001;
   const std::uint64_t bits = std::isnan(number) ? not_a_number : std::bit_cast<std::uint64_t>(number);
   *to++ = key;
@@ -237,14 +238,14 @@ void ProtobufEncoder::histogram(const HistogramSample& sample) {
 
 void ProtobufEncoder::finish() { end_message(); }
 
-/// One series, whose Counter, Gauge or Histogram is in `value_`.
+/// Puts one series. Its Counter, Gauge or Histogram is in `value_`.
 void ProtobufEncoder::put_metric(Labels labels, char key) {
   const Labels own = labels.subspan(const_labels_);
-  // What a LabelPair holds.
+  // The size of the content of a LabelPair.
   const auto pair_size = [](std::string_view before_value, std::string_view value) noexcept {
     return before_value.size() + varint_size(value.size()) + value.size();
   };
-  // Where all of it is below 128 bytes, so is every part, and each length takes one byte.
+  // If the whole is below 128 bytes, so is every part, and each length takes one byte.
   std::size_t size = size_around_values_ + size_with_length(value_.size());
   for (const Label& label : own) size += label.value.size();
   if (size >= 128) {
@@ -264,7 +265,7 @@ void ProtobufEncoder::put_metric(Labels labels, char key) {
   if (message_.size() >= message_limit) end_message();
 }
 
-/// The exemplar without its key and length, for it stands behind different ones.
+/// Prepares the exemplar without its key and length, because its key varies.
 void ProtobufEncoder::prepare_exemplar(const ExemplarView& exemplar) {
   exemplar_.clear();
   for (const auto& [name, value] : exemplar.labels) {
@@ -299,14 +300,15 @@ void ProtobufEncoder::put_native(const NativeBuckets& native) {
   put_side(Histogram::negative_span, Histogram::negative_delta, native.negative);
   put_side(Histogram::positive_span, Histogram::positive_delta, native.positive);
 
-  // A histogram is known to be native by what is in it. An empty one says it with a span of no buckets.
+  // A reader takes a histogram for native by its content. An empty one has a span without buckets for that.
   const bool has_buckets = !native.positive.empty() || !native.negative.empty();
   if (!has_buckets && native.zero_count == 0 && native.zero_threshold == 0) put_span(Histogram::positive_span, 0, 0);
 }
 
-/// Buckets are given as spans of neighbours, and the counts of all spans, one after the other, each less the one
-/// before. A reader walks through the spans with the counts, and Prometheus 2.42 walks off the end and crashes if there
-/// are more counts than the spans have buckets. So both are made in one loop, in which the span grows with every count.
+/// Buckets are written as spans of neighbours, followed by the counts of all spans, each as the difference from the one
+/// before. A reader walks through the spans with the counts. If there are more counts than the spans have buckets,
+/// Prometheus 2.42 runs past the end and crashes. So spans and counts are made in one loop, and a span grows with every
+/// count.
 void ProtobufEncoder::put_side(char span_key, char delta_key, std::span<const NativeBuckets::Bucket> buckets) {
   if (buckets.empty()) return;
   // Gaps up to this are written as empty buckets, because a span takes more bytes. The Go client has the same limit.
@@ -347,7 +349,7 @@ void ProtobufEncoder::put_span(char key, std::int64_t offset, std::uint32_t leng
   value_.end_at(put_varint(to, BucketSpan::length, length));
 }
 
-/// Gives the message to the page, and begins another one of the same family.
+/// Moves the message to the page, and begins another one of the same family.
 void ProtobufEncoder::end_message() {
   if (message_.size() == header_size_) return;
   char* to = put_varint(page_.reserve(max_varint_size + message_.size()), message_.size());

@@ -14,11 +14,11 @@
 
 namespace quipu::detail {
 
-/// Writes io.prometheus.client.MetricFamily messages, each after its length: the only format that has native
+/// Writes io.prometheus.client.MetricFamily messages, each after its length. This is the only format that has native
 /// histograms. https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 ///
-/// The format has doubles for the values of counters, so whole numbers beyond 2^53 are rounded. It has no info and no
-/// stateset: those are gauges. Names keep their `_total` and `_info`.
+/// The format has doubles for the values of counters, so whole numbers beyond 2^53 are rounded. It has no type for info
+/// and stateset, so these are written as gauges. Names keep their `_total` and `_info`.
 class ProtobufEncoder final : public Encoder {
  public:
   /// `page` gets whole messages only, so it is empty until the first family ends.
@@ -29,14 +29,15 @@ class ProtobufEncoder final : public Encoder {
   void histogram(const HistogramSample& sample) override;
   void finish() override;
 
-  /// A family that is larger goes on in another message with the same name, help, type and unit.
+  /// The size of a family, in bytes, from which on it continues in another message with the same name, help, type and
+  /// unit.
   ///
-  /// A message begins with its length, and how many series will come is not known by then, so a family is kept until
-  /// its end; but a scrape may not take memory for a million series. Prometheus takes the series of several messages of
-  /// one name for those of one family (test/exposition/protobuf_scrape.py asks it). Some other readers put families
-  /// into a map by their names, where the last message takes the place of those before it. So the limit is as high as
-  /// it can be without a cost: some 1,500 counters or 500 histograms are one message. From 256 KiB on, a scrape takes
-  /// twice as long, for the memory that the system has to clear first.
+  /// A message begins with its length, so a family has to be kept until its end. But a scrape may not take memory for a
+  /// million series, and nobody knows at the beginning how many there are. Prometheus merges the series of several
+  /// messages of one name into one family (test/exposition/protobuf_scrape.py verifies this). Some other readers put
+  /// families into a map by name, where the last message replaces those before it. So the limit is as high as is
+  /// possible without a cost: about 1,500 counters or 500 histograms fit into one message. From 256 KiB on, a scrape
+  /// takes twice as long, because the system has to clear the memory first.
   static constexpr std::size_t message_limit = std::size_t{128} * 1024;
 
  private:
@@ -51,16 +52,16 @@ class ProtobufEncoder final : public Encoder {
   PageBuffer& page_;
   const Escaping escaping_;
 
-  // Of the family at hand.
-  PageBuffer message_{message_limit + message_limit / 8};  // the header, and the metrics that no message has yet
+  // For the current family.
+  PageBuffer message_{message_limit + message_limit / 8};  // the header, and the metrics not written yet
   std::size_t header_size_ = 0;                            // of all fields but the metrics
   bool is_counter_ = false;
   std::size_t const_labels_ = 0;
   PageBuffer const_pairs_{0};              // these labels, as every metric has them
   std::vector<std::string> before_value_;  // of each other label: its name, and the key of its value
-  std::size_t size_around_values_ = 0;     // all of the labels but these values, if each length takes one byte
+  std::size_t size_around_values_ = 0;     // the labels without these values, if each length takes one byte
 
-  // A part whose length stands before it is put together here first, unless the length is easily computed.
+  // A length stands before each part. A part whose length is not easily computed is put together here first.
   PageBuffer value_{0};  // a Counter, Gauge or Histogram
   PageBuffer exemplar_{0};
   PageBuffer exemplars_{0};  // of all buckets, as fields of a native histogram, which come after its buckets

@@ -6,7 +6,7 @@
 
 namespace quipu::detail {
 
-/// Writes the Prometheus text exposition format, 0.0.4 and 1.0.0, which differ in what names may be.
+/// Writes the Prometheus text exposition format, 0.0.4 and 1.0.0. The two differ in the names that they allow.
 /// https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md
 class TextEncoder final : public LineEncoder {
  public:

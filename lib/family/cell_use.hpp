@@ -6,15 +6,15 @@ namespace quipu::detail {
 
 /// How the series of a table use their cells.
 struct CellUse {
-  /// Thread cells and exemplars for each bucket, instead of one for the series. The buckets of a native histogram are
-  /// its classic ones: its generations have thread cells of their own.
+  /// Each bucket has thread cells and exemplars, instead of one set for the series. For a native histogram these are
+  /// its classic buckets: its generations have thread cells of their own.
   bool has_buckets = false;
   bool has_histogram = false;    // Cell::bits is a SharedHistogram*
   bool has_native = false;       // Cell::bits is a NativeCells*
-  bool has_gauge_state = false;  // Cell::state is a GaugeState, instead of when the series was made
+  bool has_gauge_state = false;  // Cell::state is a GaugeState, otherwise the time when the series was made
 };
 
-/// A new kind is described here, read in InstrumentWalk::show_some() and named in describe(Definition).
+/// A new kind must be added here, in InstrumentWalk::show_some() and in describe(Definition).
 [[nodiscard]] constexpr CellUse use_of(CellKind kind) noexcept {
   switch (kind) {
     case CellKind::whole:

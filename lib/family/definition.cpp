@@ -42,7 +42,7 @@ bool is_allowed_label_name(std::string_view text, NameRules rules) noexcept {
   return rules == NameRules::utf8 ? !text.empty() && is_utf8(text) && !text.starts_with("__") : is_label_name(text);
 }
 
-/// Two names that are escaped to the same one, for labels of one series; "" if there are none.
+/// Names two labels of one series whose escaped names are equal; "" if there are none.
 std::string what_clashes(std::span<const std::string_view> labels) {
   for (const auto& [escaping, scheme] : escaping_schemes) {
     std::map<std::string, std::string_view> known;
@@ -69,7 +69,7 @@ std::string_view to_string(const LabelColumn& column) noexcept {
   return "?";
 }
 
-/// Tells instruments of one type apart, in front of the type.
+/// The word before the type that tells instruments of one type apart.
 std::string_view variant(const Definition& definition) noexcept {
   switch (definition.cells) {
     case CellKind::real:  // also of what collectors show
@@ -85,7 +85,7 @@ std::string_view variant(const Definition& definition) noexcept {
   return "";
 }
 
-/// The name in the metadata of OpenMetrics: without what the kind adds to it.
+/// The name in the metadata of OpenMetrics, without the suffix that the type adds.
 std::string_view base_name(const Definition& definition, std::string_view name) noexcept {
   if (definition.type == MetricType::counter && name.ends_with(total)) name.remove_suffix(total.size());
   if (definition.type == MetricType::info && name.ends_with(info)) name.remove_suffix(info.size());

@@ -22,23 +22,24 @@ using OwnedLabels = std::vector<std::pair<std::string, std::string>>;
 /// For people: `counter shop_orders_total{method enum, code integer} "Orders."`
 [[nodiscard]] std::string describe(const Definition& definition);
 
-/// The names of a family's samples in all formats, and of its metadata, where names are escaped like that: no two
-/// families of a registry share one.
+/// The names of a family's samples and metadata in all formats, with this escaping. No two families of a registry share
+/// one.
 [[nodiscard]] std::vector<std::string> sample_names(const Definition& definition, Escaping escaping);
 
-/// Which names a registry takes.
+/// The rules for names in a registry.
 enum class NameRules : std::uint8_t { legacy, utf8 };
 
-/// Throws RegistrationError, with the definition and the rule, if it breaks one by itself or with these const labels.
+/// Throws RegistrationError if the definition breaks a rule by itself or with these const labels. The message has the
+/// definition and the rule.
 void check(const Definition& definition, const OwnedLabels& const_labels, NameRules rules);
 
 /// Throws RegistrationError if these cannot be const labels.
 QUIPU_EXPORT void check(const OwnedLabels& const_labels, NameRules rules);
 
-/// Throws RegistrationError if it is not empty and not the beginning of a metric name.
+/// Throws RegistrationError if the prefix is neither empty nor the beginning of a metric name.
 QUIPU_EXPORT void check_prefix(std::string_view prefix, NameRules rules);
 
-/// The prefix with the underscore that joins it to a name; empty if it is. Throws as check_prefix().
+/// The prefix with the underscore that joins it to a name; empty for an empty prefix. Throws as check_prefix().
 [[nodiscard]] std::string joined(std::string_view prefix, NameRules rules);
 
 }  // namespace quipu::detail

@@ -51,8 +51,8 @@ bool needs_no_escaping_in_text(std::span<const LabelColumn> columns, std::span<c
   });
 }
 
-/// Puts label values that are all shown as "overflow". False if there are none such; then the empty key, which is shown
-/// like that, is not shown like another series.
+/// Puts label values that are all shown as "overflow". Returns false if that is not possible. Then no other series is
+/// shown like the empty key, which is also shown as "overflow".
 bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
   for (const LabelColumn& column : columns) {
     const auto name = std::ranges::find(column.names, KeyReader::overflow);
@@ -157,7 +157,8 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   order_[series->position] = series;
   ++live_;
   insert(*tables_.back(), *series);
-  if (index != not_closed) closed_[index].store(series, std::memory_order_release);  // pairs with closed()
+  // Release: pairs with the acquire in closed().
+  if (index != not_closed) closed_[index].store(series, std::memory_order_release);
   return *series;
 }
 
@@ -165,7 +166,7 @@ void SeriesTable::insert(HashTable& table, Series& series) noexcept {
   std::size_t i = series.hash & table.mask;
   while (table.entries[i].load(std::memory_order_relaxed) != 0) i = (i + 1) & table.mask;
   const auto entry = reinterpret_cast<std::uintptr_t>(&series) | bits_of(series.hash);
-  table.entries[i].store(entry, std::memory_order_release);  // pairs with the acquire in find(): the key is there
+  table.entries[i].store(entry, std::memory_order_release);  // pairs with the acquire in find_if(): the key is there
 }
 
 void SeriesTable::grow() {
@@ -174,7 +175,7 @@ void SeriesTable::grow() {
     if (series != nullptr) insert(*larger, *series);
   }
   tables_.push_back(std::move(larger));
-  table_.store(tables_.back().get(), std::memory_order_release);  // pairs with the acquire in find()
+  table_.store(tables_.back().get(), std::memory_order_release);  // pairs with the acquire in find_if()
   if (quiesce()) tables_.erase(tables_.begin(), tables_.end() - 1);
 }
 
@@ -216,7 +217,7 @@ void SeriesTable::clear() {
   recycle(removed);
 }
 
-/// Makes the series unfindable, and its handles' writes go nowhere.
+/// Makes the series unfindable. What its handles write goes nowhere.
 void SeriesTable::take_out(Series& series) {
   free_positions_.push_back(series.position);
   end_series(series);
@@ -227,7 +228,7 @@ void SeriesTable::take_out(Series& series) {
   order_[series.position] = nullptr;
   --live_;
 
-  // Closes the gap in the probe sequence: what could not stand where it belongs for lack of room moves up.
+  // Closes the gap in the probe sequence: entries that had no room in their home slot move up.
   HashTable& table = *tables_.back();
   std::size_t gap = series.hash & table.mask;
   while (series_in(table.entries[gap].load(std::memory_order_relaxed)) != &series) gap = (gap + 1) & table.mask;
@@ -235,14 +236,14 @@ void SeriesTable::take_out(Series& series) {
     const std::uintptr_t next = table.entries[i].load(std::memory_order_relaxed);
     if (next == 0) break;
     const std::size_t home = series_in(next)->hash & table.mask;
-    if (((i - home) & table.mask) < ((i - gap) & table.mask)) continue;  // its home lies behind the gap
-    table.entries[gap].store(next, std::memory_order_release);           // pairs with the acquire in find()
+    if (((i - home) & table.mask) < ((i - gap) & table.mask)) continue;  // its home slot is behind the gap
+    table.entries[gap].store(next, std::memory_order_release);           // pairs with the acquire in find_if()
     gap = i;
   }
   table.entries[gap].store(0, std::memory_order_relaxed);
 }
 
-/// Gives back what was taken out. Without the lock: it waits for guards.
+/// Recycles removed series. Called without the lock, because it waits for guards.
 void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
   if (removed.empty() || !quiesce()) return;
   const CellUse use = use_of(kind_);
@@ -266,7 +267,7 @@ std::span<const SeriesTable::Walk::Item> SeriesTable::Walk::next() {
   return std::span(batch_).first(count);
 }
 
-/// Of the next places, as many series as there are: perhaps none.
+/// Copies the series at the next positions; there may be none.
 std::size_t SeriesTable::Walk::copy_batch() {
   std::array<Series*, max_batch> found;
   std::size_t count = 0;
@@ -292,7 +293,7 @@ std::size_t SeriesTable::Walk::copy_batch() {
   for (Series* series : std::span(found).first(count)) {
     const std::uint32_t tag = series->tag.load(std::memory_order_acquire);  // pairs with the release in end_series()
     if (tag == 0 || tag - last_tag_ - 1 < newer) continue;
-    // Field by field: compilers make a copy of the whole through memory, which takes longer than all the rest.
+    // Copied field by field: compilers copy the whole through memory, which takes longer than all the rest.
     Item& item = batch_[live++];
     item.series.series = series;
     item.series.ref.cell = series;
@@ -302,7 +303,8 @@ std::size_t SeriesTable::Walk::copy_batch() {
     item.key = {to, key.size()};
     item.needs_no_escaping = series->needs_no_escaping != 0;
     item.state = series->state.load(std::memory_order_relaxed);
-    // In twos: there is room for an even number behind a series, as cells are aligned to that.
+    // Copied in pairs of words: the room behind a series holds an even number of words, because cells are aligned to
+    // that.
     for (std::size_t i = 0; i < key.size(); i += 2) std::memcpy(to + i, key.data() + i, 2 * sizeof *to);
     to += key.size();
   }

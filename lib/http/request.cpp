@@ -51,7 +51,7 @@ bool is_host(std::string_view text) {
                      [](char c) { return is_letter_or_digit(c) || punctuation.find(c) != punctuation.npos; });
 }
 
-// ---- The request line ----
+// The request line.
 
 struct RequestLine {
   std::string_view method;
@@ -137,7 +137,7 @@ bool parse_target(std::string_view target, Request& request) {
   return parse_query(target, request.families);
 }
 
-// ---- Fields ----
+// Fields.
 
 struct Field {
   std::string_view name;

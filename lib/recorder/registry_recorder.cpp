@@ -53,10 +53,10 @@ std::string_view value_of(Labels labels, std::string_view name) noexcept {
   return found == labels.end() ? std::string_view() : found->value;
 }
 
-/// A name that was recorded. Nothing of it changes once it is published.
+/// A name that was recorded. It does not change after it is published.
 class KnownName {
  public:
-  /// Its labels are those of its first recording, each name once.
+  /// `labels` are the labels of its first recording, each name once.
   KnownName(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) : hash_(hash), kind_(kind) {
     detail::LabelKey key;
     key.put(name);
@@ -108,16 +108,16 @@ class KnownName {
 
 }  // namespace
 
-/// The names that were recorded.
+/// The recorded names.
 ///
-/// Look-ups take no lock. The slots are an open-addressing hash table (linear probing, at most half full, as there are
-/// never more than `max_names`) to which names are only added: a slot goes from null to a name that is complete, once,
-/// with release, and is read with acquire. So a look-up finds a name whole or not at all; one that misses is repeated
-/// under the lock, unless all names there may ever be are published already.
+/// Lookups take no lock. The slots are an open-addressing hash table (linear probing, at most half full, because there
+/// are never more than `max_names`). Names are only added: a slot changes once, from null to a complete name. It is
+/// written with release, and read with acquire, so a lookup finds a complete name or none. A miss is repeated under the
+/// lock, unless `max_names` names are already published.
 ///
 /// A name is first claimed, under the lock, with the labels of its first recording. Then it is registered without the
-/// lock, as that calls functions of the program. All threads that find it claimed register the same definition, which
-/// gives all of them the same family or the same refusal; the first to come back publishes it.
+/// lock, because that calls functions of the program. All threads that find it claimed register the same definition,
+/// and get the same family or the same refusal. The first one that returns publishes the name.
 class RegistryRecorder::NameTable {
  public:
   NameTable(const Scope& scope, RegistryRecorderOptions options)
@@ -177,7 +177,7 @@ class RegistryRecorder::NameTable {
     }
   }
 
-  /// With the loops unrolled for the usual numbers of labels, which takes a tenth off the whole.
+  /// The loops are unrolled for the usual numbers of labels, which makes the whole a tenth faster.
   [[nodiscard]] static CellRef find(const detail::SeriesTable& table, Labels labels) noexcept {
     const auto value = [labels](std::size_t i) { return labels[i].value; };
     switch (labels.size()) {
@@ -205,7 +205,7 @@ class RegistryRecorder::NameTable {
     return series_by_name(known, labels);
   }
 
-  /// Of any labels in any order, made if there is none.
+  /// The series with these labels, in any order. It is made if there is none.
   [[gnu::noinline]] CellRef series_by_name(const KnownName& known, Labels labels) {
     const auto names = known.label_names();
     std::size_t surplus = 0;
@@ -223,7 +223,7 @@ class RegistryRecorder::NameTable {
     return table.find_or_create(key);
   }
 
-  /// Null if there are too many already.
+  /// Returns null if there are too many names already.
   [[gnu::noinline]] const KnownName* learn(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) {
     if (is_full_.load(std::memory_order_acquire)) {  // pairs with the release in publish()
       const KnownName* known = find(hash, kind, name);
@@ -259,7 +259,7 @@ class RegistryRecorder::NameTable {
     return &names_.try_emplace(std::move(key), hash, kind, name, labels).first->second;
   }
 
-  /// Whether it was not yet.
+  /// Returns whether it was not published before.
   bool publish(KnownName& name, std::shared_ptr<FamilyCore> family, CellRef only) {
     const std::lock_guard lock(mutex_);
     if (std::exchange(name.is_published, true)) return false;
@@ -268,7 +268,7 @@ class RegistryRecorder::NameTable {
     std::size_t i = name.hash() & mask_;
     while (slots_[i].load(std::memory_order_relaxed) != nullptr) i = (i + 1) & mask_;
     slots_[i].store(&name, std::memory_order_release);  // pairs with the acquire in find()
-    // Release: pairs with the acquire in learn(), which then finds every name that there is.
+    // Release: pairs with the acquire in learn(), where find() then sees every name.
     if (++published_ == options_.max_names) is_full_.store(true, std::memory_order_release);
     return true;
   }

@@ -15,14 +15,14 @@ struct Info {
   LabelKey key{};
 };
 
-/// What a scope belongs to that registers as a whole. The registry's mutex guards it, but for what is const.
+/// The batch of a scope that registers as a whole. The registry's mutex guards all but its const members.
 ///
-/// While it is open, what it registers carries its mark and is on no page: families
-/// (RegistryCore::FamilyEntry::batches) and collectors (RegistryCore::CollectorEntry::batch). Its infos are not even
-/// made, because they may belong to a family that is shown. When it ends, no mark of it is left: they are gone with
-/// what they were on, or have become those of the batch around it, or, without one, all of it is shown at once.
-/// Whatever is registered through its scopes afterwards belongs to the nearest batch around it that is open, or to
-/// none.
+/// While a batch is open, the families and collectors that it registers carry its mark
+/// (RegistryCore::FamilyEntry::batches, RegistryCore::CollectorEntry::batch) and are on no page. Its infos are not even
+/// made, because they may belong to a family that is shown. No mark is left when the batch ends. If it is taken back,
+/// the marks go with what they were on. Otherwise they become marks of the batch around it. If there is none,
+/// everything is shown at once. What is registered through its scopes afterwards belongs to the nearest open batch
+/// around it, or to none.
 struct Batch {
   explicit Batch(std::shared_ptr<Batch> outer_one) noexcept : outer(std::move(outer_one)) {}
 
@@ -31,7 +31,7 @@ struct Batch {
   std::list<Info> infos{};
 };
 
-/// Itself, or the nearest around it; null for none.
+/// The nearest open batch: this one, or one around it; null for none.
 [[nodiscard]] inline Batch* nearest_open(Batch* batch) noexcept {
   while (batch != nullptr && !batch->is_open) batch = batch->outer.get();
   return batch;

@@ -13,14 +13,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// What came of a call.
+/// The outcome of a call.
 struct Outcome {
   enum class Kind { none, shown, thrown };  // none: the call was not made, or was not over in time
   Kind kind = Kind::none;
   std::vector<CollectedFamily> families{};
 };
 
-/// A call that a scrape makes.
+/// One call of a collector for a scrape.
 struct CollectorCall {
   std::shared_ptr<RegisteredCollector> collector;
   Outcome outcome{};
@@ -36,12 +36,13 @@ Outcome call(RegisteredCollector& collector, const CollectionRequest& request) n
   }
 }
 
-/// The calls that one scrape makes on other threads, in a task sequence: the scraping thread waits anyway, and hands
-/// the turn on meanwhile.
+/// The calls that one scrape makes on other threads, in a task sequence. The scraping thread has to wait anyway, so it
+/// is the thread that calls hand_on().
 ///
-/// At the deadline the scraping thread takes all calls with it, with the outcomes that there are. A thread that comes
-/// back later finds the request abandoned, and throws its outcome away. The threads share the collection, which may
-/// outlive the scrape and the registry; its calls do not, and a thread that is inside a collector keeps that one alone.
+/// At the deadline the scraping thread takes all calls out of the collection, with the outcomes that exist by then. A
+/// thread that comes back later finds the request abandoned, and drops its outcome. The threads share the collection,
+/// which may outlive the scrape and the registry. Its calls do not outlive them. A thread that is inside a collector
+/// keeps only that collector alive.
 class Collection : public std::enable_shared_from_this<Collection> {
  public:
   Collection(std::vector<CollectorCall> calls, Clock::time_point deadline, pid_t process, Executor& threads)
@@ -49,7 +50,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
 
   // For the scraping thread, one after the other.
 
-  /// Throws std::bad_alloc, and then nothing has begun.
+  /// Throws std::bad_alloc; then nothing has begun.
   void begin();
   [[nodiscard]] std::vector<CollectorCall> finish() noexcept;
 
@@ -127,7 +128,7 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
   for (CollectorCall& made : here) made.outcome = call(*made.collector, request);
   if (collection != nullptr) elsewhere = collection->finish();
 
-  // What went wrong is counted at the end, so that a page shows the errors of the pages before.
+  // Failures are counted at the end, so that a page shows the errors of the pages before it.
   Collected collected;
   for (auto* calls : {&here, &elsewhere}) {
     for (auto& [collector, outcome] : *calls) {

@@ -16,15 +16,16 @@ namespace quipu::detail {
 /// What the collectors showed in one scrape. Those that failed are missing.
 using Collected = std::map<const RegisteredCollector*, std::vector<CollectedFamily>>;
 
-/// What went wrong with collectors, since the registry was made.
+/// Counts of what went wrong with collectors since the registry was made.
 struct CollectorErrors {
   std::atomic<std::uint64_t> exceptions{0};
   std::atomic<std::uint64_t> timeouts{0};
   std::atomic<std::uint64_t> duplicates{0};  // series that were shown twice on a page
 };
 
-/// Calls all collectors. Returns at the deadline, without those that are not done by then: they are called on other
-/// threads, the prompt ones on this one. Without a deadline (time_point::max()) all are called on this thread.
+/// Calls all collectors. With a deadline, it returns then at the latest, without the collectors that are not done.
+/// Prompt collectors are called on this thread, the others on other threads. Without a deadline (time_point::max()) all
+/// are called on this thread.
 [[nodiscard]] Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
                                 std::chrono::steady_clock::time_point deadline, CollectorErrors& errors,
                                 Executor& threads);

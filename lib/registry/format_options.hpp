@@ -2,11 +2,11 @@
 
 namespace quipu::detail {
 
-/// What a registry can be asked for beyond what every server reads.
+/// The formats and lines that a registry offers beyond those that every server reads.
 struct FormatOptions {
   bool open_metrics_2 = false;  // experimental: the specification is a release candidate
-  /// Whether OpenMetrics 1.0.0 has a line for when the counting of each series began. Most servers take these for
-  /// series of their own.
+  /// Whether OpenMetrics 1.0.0 has a line that says when each series began to count. Most servers read these lines as
+  /// additional series.
   bool created_lines = false;
 };
 

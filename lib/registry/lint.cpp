@@ -19,7 +19,7 @@ struct Unit {
   std::string_view base;
 };
 
-/// With a prefix or without, these are not base units.
+/// Units that are not base units, with a prefix or without.
 constexpr std::array<Unit, 14> other_units{{
     {"minutes", "seconds"},
     {"hours", "seconds"},

@@ -9,7 +9,7 @@
 
 namespace quipu::detail {
 
-/// What the linter sees of a family.
+/// The properties of a family that the linter looks at.
 struct LintedFamily {
   std::string_view name;  // as in the text format: a counter's ends in "_total"
   std::string_view help;
@@ -20,7 +20,7 @@ struct LintedFamily {
 /// What `promtool check metrics` would say of the family, in its words, sorted; none is said twice.
 [[nodiscard]] QUIPU_EXPORT std::vector<std::string> lint(const LintedFamily& family);
 
-/// The same for a family of a registry, which can be asked when it is registered.
+/// The same for a family of a registry. It can be called when the family is registered.
 [[nodiscard]] std::vector<std::string> lint(const FamilyView& family);
 
 }  // namespace quipu::detail

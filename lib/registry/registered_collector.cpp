@@ -8,7 +8,7 @@
 namespace quipu {
 namespace detail {
 
-/// Enters the collector if it may, and leaves it in the end.
+/// Enters the collector if that is allowed, and leaves it on destruction.
 class RegisteredCollector::Entry {
  public:
   Entry(RegisteredCollector& collector, const CollectionRequest& request) : collector_(collector), request_(request) {
@@ -69,7 +69,7 @@ void RegisteredCollector::end() noexcept {
     return std::ranges::all_of(calls_, [](const Call& call) { return call.thread == std::this_thread::get_id(); });
   });
   if (!calls_.empty()) return;
-  // A scrape may keep this object for a while. What a callback holds goes now.
+  // A scrape may keep this object for a while. What a callback owns is released now.
   const auto owned = std::move(owned_);
   lock.unlock();
 }

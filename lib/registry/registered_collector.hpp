@@ -17,37 +17,38 @@
 
 namespace quipu::detail {
 
-/// One scrape, as it asks collectors for their values. It stays where it is during the calls, and asks each collector
-/// once only.
+/// The request of one scrape to collectors. It does not move during the calls, and each collector gets it only once.
 struct CollectionRequest {
   pid_t process;
   bool has_deadline;
-  /// Set once, when the scrape goes on without those calls that are still being made. Relaxed: nothing is ordered by
-  /// it, and a scrape that does not see it yet makes one more call.
+  /// Set once, when the scrape goes on without the calls that are still being made. Relaxed, because it orders nothing:
+  /// a scrape that does not see it yet makes one more call.
   std::atomic<bool> is_abandoned{false};
 };
 
 /// A collector in its registry. Thread-safe.
 class RegisteredCollector {
  public:
-  /// `owned` is the collector if the registration keeps it, or null. `fixed_labels` is set for a callback, which is one
-  /// series with these label values. `on_end` takes it out of its registry, if that is still there.
+  /// `owned` is the collector if the registration keeps it, otherwise null. `fixed_labels` is set for a callback, and
+  /// holds the label values of its one series. `on_end` removes the collector from its registry, if the registry still
+  /// exists.
   RegisteredCollector(Collector& collector, std::shared_ptr<Collector> owned, std::vector<CollectedFamily> families,
                       std::unique_ptr<const std::vector<std::string>> fixed_labels,
                       std::function<void(const RegisteredCollector&)> on_end);
 
-  /// What the collector shows now; families without series after its end. Nothing if the request has a deadline and a
-  /// call for an abandoned request is still being made: a second one would only wait for the same. Throws what the
-  /// collector throws.
+  /// What the collector shows now. After its end, the families have no series. Returns nullopt if the request has a
+  /// deadline and a call for an abandoned request is still being made: a second call would only wait for the same.
+  /// Throws what the collector throws.
   [[nodiscard]] std::optional<std::vector<CollectedFamily>> collect(const CollectionRequest& request);
 
-  /// Takes it out of its registry, and waits until no other thread is inside the collector. After that none enters it.
+  /// Removes it from its registry, and waits until no other thread is inside the collector. After that, no thread
+  /// enters it.
   void end() noexcept;
 
   [[nodiscard]] const std::vector<CollectedFamily>& families() const noexcept { return families_; }
   [[nodiscard]] const std::vector<std::string>* fixed_labels() const noexcept { return fixed_labels_.get(); }
 
-  /// Whether it never waits for anything, and so needs no other thread. Set before the first scrape.
+  /// A prompt collector never waits for anything, and so needs no other thread. Set before the first scrape.
   void set_prompt() noexcept { is_prompt_ = true; }
   [[nodiscard]] bool is_prompt() const noexcept { return is_prompt_; }
 
@@ -68,9 +69,9 @@ class RegisteredCollector {
   const std::function<void(const RegisteredCollector&)> on_end_;
   bool is_prompt_ = false;
 
-  // The mutex guards what follows, and is not held during a call. `calls_` are the calls under way; there are new ones
-  // only while `is_open_`. A forked child has none of its parent's other threads, so calls of another process are not
-  // under way there.
+  // The mutex guards what follows, and is not held during a call. `calls_` are the calls under way. Calls begin only
+  // while `is_open_`. A forked child has none of its parent's other threads, so calls of another process are not under
+  // way there.
   std::mutex mutex_;
   std::condition_variable left_;
   std::vector<Call> calls_;

@@ -51,7 +51,7 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   return family;
 }
 
-/// Without the lock. The family is registered, whatever is said of it.
+/// Called without the lock. The family stays registered, whatever the linter says.
 void RegistryCore::report_lint(const Definition& definition) const {
   if (!on_lint_) return;
   const FamilyView family{.name = definition.name,
@@ -156,7 +156,7 @@ void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& defi
   entry.collectors.push_back(registered);
 }
 
-/// Its first so many families.
+/// Removes the collector from the first `families` of its families.
 void RegistryCore::remove_from_families(const RegisteredCollector& registered, std::size_t families) {
   for (const CollectedFamily& family : std::span(registered.families()).first(families)) {
     const auto entry = families_.find(family.definition->name);
@@ -209,7 +209,7 @@ void RegistryCore::close(Batch& batch) noexcept {
 }
 
 void RegistryCore::take_back(Batch& batch) noexcept {
-  // What families hold is given back without the lock, because that waits for guards.
+  // The families are destroyed without the lock, because that waits for guards.
   std::map<std::string, FamilyEntry> families;
   std::list<Info> infos;
   const std::lock_guard lock(mutex_);
@@ -221,7 +221,7 @@ void RegistryCore::take_back(Batch& batch) noexcept {
     unclaim(*entry->second.definition);
     families.insert(families_.extract(entry));
   }
-  // Collectors that are still there belong to registrations that are kept elsewhere.
+  // Collectors that still exist belong to registrations that are kept elsewhere.
   std::erase_if(collectors_, [this, &batch](const CollectorEntry& collector) {
     if (collector.batch != &batch) return false;
     remove_from_families(*collector.registered, collector.registered->families().size());

@@ -25,19 +25,20 @@
 
 namespace quipu::detail {
 
-/// What a registry is made of, behind its handles.
+/// The state of a registry, shared by its handles.
 class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
  public:
-  /// Takes of the options what is not about names; those it gets as they are kept.
+  /// Uses those options that are not about names. The const labels and rules for names are passed separately, in the
+  /// form in which they are kept.
   RegistryCore(OwnedLabels const_labels, NameRules rules, const RegistryOptions& options);
 
-  // `batch` is that of the scope that registers; null for none.
+  // `batch` is the batch of the scope that registers; null for none.
   [[nodiscard]] std::shared_ptr<FamilyCore> add_family(Definition definition, std::size_t closed_size,
                                                        std::size_t max_series, Batch* batch);
   [[nodiscard]] std::shared_ptr<RegisteredCollector> add_collector(
       Collector& collector, const std::string& prefix, std::unique_ptr<const std::vector<std::string>> fixed_labels,
       std::shared_ptr<Collector> owned, Batch* batch);
-  /// Takes the one that is in the list.
+  /// Takes the one info in the list.
   void add_info(std::list<Info> info, Batch* batch);
   void remove_collector(const RegisteredCollector& registered);
 
@@ -50,21 +51,22 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
     std::shared_ptr<const Definition> definition;
     std::shared_ptr<FamilyCore> instruments;  // null if collected
     std::vector<std::shared_ptr<RegisteredCollector>> collectors{};
-    /// Of instruments: the open batches that registered it, if nobody else has. While there are any it is not shown,
-    /// and if all of them are taken back, so is it.
+    /// For instruments: the open batches that registered the family, if nothing else has. The family is hidden while
+    /// there are any. If all of them are taken back, the family is too.
     std::vector<const Batch*> batches{};
-    /// Number of the batch whose end made it visible; 0 if it was visible at once.
+    /// The number of the batch whose end made it visible; 0 if it was visible at once.
     std::uint64_t shown_by = 0;
   };
 
-  /// What a scrape begins with. Batches that end later are not on its page, though their families are there by then.
+  /// The state of the registry when a scrape begins. Batches that end later are not on its page, even if their families
+  /// exist by then.
   struct ScrapeStart {
     std::vector<std::shared_ptr<RegisteredCollector>> collectors;
-    std::uint64_t batches;   // that have been shown
-    std::uint32_t last_tag;  // of the infos that have been made
+    std::uint64_t batches;   // how many have been shown
+    std::uint32_t last_tag;  // the newest tag: infos with a newer one are not shown
   };
 
-  // For a scrape: what there is of these families, or of all if there are no names.
+  // For a scrape. They return what exists of the families with these names, or of all families if there are no names.
   [[nodiscard]] ScrapeStart start_scrape(std::span<const std::string> names) const;
   [[nodiscard]] std::vector<FamilyEntry> families_of(std::span<const std::string> names,
                                                      const ScrapeStart& start) const;
@@ -74,13 +76,13 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
   [[nodiscard]] Executor& collector_threads() noexcept { return collector_threads_; }
 
-  /// The families in which look-ups went to the overflow series, and how many did.
+  /// The families in which lookups went to the overflow series, and how many did.
   [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> overflows() const;
 
  private:
   struct CollectorEntry {
     std::shared_ptr<RegisteredCollector> registered;
-    const Batch* batch;  // an open one, which hides it, or null
+    const Batch* batch;  // the open batch that hides it, or null
   };
 
   // With the lock held.
@@ -104,8 +106,8 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
 
   mutable std::mutex mutex_;                     // guards what follows; not held while a collector is called
   std::map<std::string, FamilyEntry> families_;  // by full name
-  // Sample name → the family that has such samples; for each escaping, as a page is written with one of them. With
-  // legacy names, which are not escaped, the first will do.
+  // The family that owns each sample name, once for each escaping, because a page is written with one of them. Legacy
+  // names are not escaped, so for them the first map is enough.
   std::map<std::string, std::string> claims_[escaping_schemes.size()];
   std::vector<CollectorEntry> collectors_;
   std::uint64_t shown_batches_ = 0;

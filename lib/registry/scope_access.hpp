@@ -10,9 +10,9 @@
 
 namespace quipu::detail {
 
-/// What a scope offers to the library but not to programs. Thread-safe, as scopes are.
+/// Operations on a scope that only the library may use. Thread-safe, as scopes are.
 struct QUIPU_EXPORT ScopeAccess {
-  /// Registers a family with labels of its definition alone, which is named under the scope's prefix. Throws
+  /// Registers a family that has only the labels of its definition. The scope's prefix is put before its name. Throws
   /// RegistrationError.
   [[nodiscard]] static std::shared_ptr<FamilyCore> add_family(const Scope& scope, Definition definition,
                                                               std::size_t max_series);

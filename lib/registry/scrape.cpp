@@ -22,7 +22,7 @@ FamilyView view(const Definition& definition, Labels labels, std::size_t const_l
           .label_names = definition.label_names};
 }
 
-/// Of a series that is no gauge.
+/// The time when a series was made. Not for gauges.
 WallTime created(const SeriesTable::Walk::Item& series) noexcept {
   return WallTime(std::chrono::seconds(series.state));
 }
@@ -72,7 +72,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
       const auto names = family_.definition.columns.back().names;
       for (std::size_t i = 0; i < names.size(); ++i) {
         labels_.back().value = names[i];
-        // Not marked as plain: the series knows nothing of the names of its states.
+        // Escaping may be necessary: the series does not know the names of its states.
         visitor.sample({.labels = labels_, .value = Number((states >> i) & 1)});
       }
       break;
@@ -128,10 +128,9 @@ void InstrumentWalk::show_batch(Visitor& visitor, Read read) {
   batch_ = {};
 }
 
-// Exemplars are read before the values. What they are examples of was counted before they were kept, so that it is in
-// the values.
+// Exemplars are read before the values. A recording is counted before its exemplar is kept, so the values include it.
 
-/// Of each of `count`, where at(i) says.
+/// Reads the exemplars of `count` counters or buckets. at(i) is the series and place of number i.
 template <class At>
 void InstrumentWalk::read_exemplars(std::size_t count, At at) {
   exemplars_.clear();
@@ -146,7 +145,8 @@ void InstrumentWalk::read_exemplars(std::size_t count, At at) {
   }
 }
 
-/// Makes all ready to show a series whose value was just read; false if it was removed, and what was read is nothing.
+/// Prepares everything to show a series whose value was just read. Returns false if the series was removed; then the
+/// value is invalid.
 inline bool InstrumentWalk::is_shown(const Item& series, Visitor& visitor) {
   if (!series.series.ref.is_live()) return false;
   Label* labels = labels_.data() + const_labels_;

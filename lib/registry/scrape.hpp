@@ -19,14 +19,15 @@
 
 namespace quipu::detail {
 
-/// Shows the series of one family that its instruments write.
+/// Shows the series of one family of instruments.
 class InstrumentWalk {
  public:
-  /// `labels` holds the const labels, and gets those of each series behind them. Of infos, those up to `last_tag` are
-  /// shown.
+  /// `labels` holds the const labels. The labels of each series are put behind them. Of infos, those up to `last_tag`
+  /// are shown.
   InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag);
 
-  /// Shows some more: few enough that a reader with a limit can stop in between. False when there was no more to show.
+  /// Shows some more series, so few that a reader with a limit can stop in between. False when there was no more to
+  /// show.
   bool show_some(Visitor& visitor);
 
  private:
@@ -44,19 +45,19 @@ class InstrumentWalk {
   bool is_begun_ = false;
   KeyReader reader_;
   SeriesTable::Walk walk_;
-  std::span<const SeriesTable::Walk::Item> batch_;  // what is left of it
+  std::span<const SeriesTable::Walk::Item> batch_;  // the part not shown yet
   HistogramSnapshot snapshot_;
 
-  // Of each counter of the batch, or each bucket of the histogram; empty if there are none.
+  // The exemplars of each counter of the batch, or of each bucket of the histogram; empty if there are none.
   std::vector<const ExemplarView*> exemplars_;
-  std::deque<ExemplarCopy> exemplar_copies_;  // what they point to; some more
+  std::deque<ExemplarCopy> exemplar_copies_;  // what they point to, and some unused
   NativeSnapshot native_;
 };
 
-/// Shows the series of one family that collectors showed.
+/// Shows the series of one family of collectors.
 class CollectedWalk {
  public:
-  /// `labels` as above. Of a series that is there twice, the first is shown.
+  /// `labels` as for InstrumentWalk. Of a series that was collected twice, the first is shown.
   CollectedWalk(const RegistryCore::FamilyEntry& family, const Collected& collected, std::vector<Label>& labels,
                 CollectorErrors& errors);
 
@@ -70,8 +71,8 @@ class CollectedWalk {
   std::size_t shown_ = 0;
 };
 
-/// One scrape of a registry, which shows a few series at a time and may rest in between. It holds no lock meanwhile,
-/// and copies no series beyond those few, but for what collectors show, which it takes when it begins.
+/// One scrape of a registry. It shows a few series at a time, and may rest in between. It holds no lock while it rests,
+/// and copies only those few series. What collectors show is copied as a whole at the beginning.
 class Scrape {
  public:
   Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request);
@@ -88,7 +89,7 @@ class Scrape {
   std::vector<RegistryCore::FamilyEntry> families_;
   std::size_t next_family_ = 0;
   std::vector<Label> labels_;
-  std::optional<InstrumentWalk> instruments_;  // of the family at hand, or
+  std::optional<InstrumentWalk> instruments_;  // of the current family, or
   std::optional<CollectedWalk> collection_;
 };
 

@@ -8,7 +8,8 @@ namespace quipu::detail {
 
 class RegistryCore;
 
-/// What the library counts of itself: in the process, and in this registry, which must live as long.
+/// The collector of the library's own metrics: those of the process, and those of this registry, which must outlive the
+/// collector.
 [[nodiscard]] std::shared_ptr<Collector> make_self_collector(RegistryCore& registry);
 
 }  // namespace quipu::detail

@@ -23,7 +23,7 @@ using detail::is_same_number;
 using detail::labels_key;
 using detail::spelled;
 
-/// As what is expected is read, and what is rendered to be read.
+/// The format in which the expected page is read, and the actual one is rendered.
 constexpr std::string_view text_format = "text/plain; version=1.0.0; escaping=allow-utf-8";
 
 constexpr std::size_t most_shown = 10;  // of anything, in a message
@@ -34,9 +34,9 @@ std::vector<ParsedLabel> owned(Labels labels) {
   return result;
 }
 
-// ---- What looks alike ----
+// What looks alike.
 
-/// How many letters have to be changed, added or taken away.
+/// The number of letters to change, add or remove.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -76,7 +76,7 @@ std::string hint(const ParsedPage& page, std::string_view name) {
   return fmt::format("{}, nor a name that looks like it (it has {} families)", what, page.families.size());
 }
 
-// ---- One series ----
+// One series.
 
 /// Calls visit(sample) for all samples of a name.
 template <class Visit>
@@ -95,7 +95,7 @@ std::vector<const ParsedSample*> find_all(const ParsedPage& page, std::string_vi
   return result;
 }
 
-/// The last one, where a series has several points.
+/// The last sample, if a series has several points.
 const ParsedSample* find_series(const ParsedPage& page, std::string_view name, const std::vector<ParsedLabel>& labels) {
   const ParsedSample* found = nullptr;
   const std::string key = labels_key(labels);
@@ -123,7 +123,7 @@ const ParsedSample* find_series(const ParsedPage& page, std::string_view name, c
   throw NoSuchSeries(message);
 }
 
-// ---- Differences ----
+// Differences.
 
 std::string spelled(const ParsedSample& sample) {
   std::string line = spelled(sample.name, sample.labels) + ' ' + sample.text;
@@ -154,7 +154,7 @@ Samples all_of(const ParsedFamily* family) {
   return result;
 }
 
-/// Samples by what makes them comparable; the points of one series by their order.
+/// Samples by their comparable name and labels, and points of one series by their order.
 std::map<std::pair<std::string, std::size_t>, const ParsedSample*> by_series(const Samples& samples) {
   std::map<std::pair<std::string, std::size_t>, const ParsedSample*> result;
   std::map<std::string, std::size_t> points;
@@ -187,7 +187,7 @@ class Comparison {
       Samples expected = all_of(expected_.family(name));
       const ParsedFamily* family = expected_.family(name);
       if (family != nullptr) compare_metadata(*family);
-      // Lines of this family that stand there without its TYPE.
+      // Lines of this family that are expected without its TYPE.
       for (const ParsedFamily& other : expected_.families) {
         const auto is_its = [&](const ParsedSample* sample) { return sample->name == other.name; };
         if (other.name != name && !other.type && !other.help && std::ranges::any_of(actual, is_its)) {
@@ -219,7 +219,7 @@ class Comparison {
 
   void compare(const Samples& actual, const Samples& expected) {
     auto unexpected = by_series(actual);
-    // In the order in which they are expected, each beside what is there instead.
+    // In the expected order, each beside what the page has instead.
     std::map<std::string, std::size_t> points;
     for (const ParsedSample* sample : expected) {
       const std::string key = sample->name + labels_key(sample->labels);

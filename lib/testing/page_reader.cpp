@@ -32,13 +32,13 @@ using detail::trimmed;
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 constexpr std::size_t exemplar_limit = 128;  // code points, OpenMetrics 1.0 "Exemplars"
 
-/// What a Content-Type promises.
+/// The format that a Content-Type promises.
 struct Dialect {
   bool is_open_metrics;
   bool has_utf8_names;
 };
 
-/// A Content-Type as RFC 9110, 8.3 has it. No parameter may come twice: Go's parser, and so the server, fails on it.
+/// Reads a Content-Type (RFC 9110, 8.3). No parameter may come twice: Go's parser fails on it, and so does the server.
 Dialect dialect_of(std::string_view content_type) {
   const auto refuse = [content_type](std::string_view why) {
     return detail::parse_error(0, fmt::format("Content-Type: {}", content_type), why);
@@ -101,7 +101,7 @@ class Reader {
   }
 
  private:
-  // ---- Lines ----
+  // Lines.
 
   void next_line() {
     const std::size_t end = rest_.find('\n');
@@ -113,7 +113,7 @@ class Reader {
   }
 
   [[noreturn]] void fail(std::string_view why) const { throw detail::parse_error(line_number_, line_, why); }
-  /// Of the end of the page.
+  /// Fails at the end of the page.
   [[noreturn]] void fail_after(std::string_view why) const { throw detail::parse_error(line_number_ + 1, "", why); }
 
   void read_line() {
@@ -138,7 +138,7 @@ class Reader {
     }
   }
 
-  // ---- Tokens ----
+  // Tokens.
 
   [[nodiscard]] bool at_end() const noexcept { return at_ == line_.size(); }
   [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : line_[at_]; }
@@ -153,7 +153,7 @@ class Reader {
   void skip_blanks() noexcept {
     while (!at_end() && is_blank(line_[at_])) ++at_;
   }
-  /// Where the text format allows blanks, and OpenMetrics none.
+  /// Skips blanks where the text format allows them, and OpenMetrics does not.
   void skip_optional_blanks() noexcept {
     if (!dialect_.is_open_metrics) skip_blanks();
   }
@@ -165,7 +165,7 @@ class Reader {
     return line_.substr(begin, at_ - begin);
   }
 
-  /// What stands between two tokens: blanks in the text format, one space in OpenMetrics.
+  /// Takes what separates two tokens: blanks in the text format, one space in OpenMetrics.
   void separator(std::string_view before_what) {
     if (dialect_.is_open_metrics) {
       if (!take(" ")) fail(fmt::format("one space is expected before {}", before_what));
@@ -177,8 +177,8 @@ class Reader {
     }
   }
 
-  /// Behind the opening quote, up to and with the closing one. Only `\\`, `\"` and `\n` are escapes: others are kept by
-  /// some readers, and refused by others.
+  /// Reads from behind the opening quote up to and including the closing one. Only `\\`, `\"` and `\n` are escapes.
+  /// Some readers keep other escapes, and some refuse them.
   std::string quoted_text(std::string_view of_what) {
     std::string text;
     while (!at_end()) {
@@ -237,7 +237,7 @@ class Reader {
     fail(fmt::format("{} \"{}\" is not a number, or none that a double can be{}", of_what, printable(token), hint));
   }
 
-  // ---- HELP, TYPE, UNIT ----
+  // HELP, TYPE, UNIT.
 
   void read_comment() {
     if (dialect_.is_open_metrics) {
@@ -322,9 +322,9 @@ class Reader {
     fail(fmt::format("\"{}\" is not a type; exactly one of these is: {}", printable(text), known));
   }
 
-  // ---- Families ----
+  // Families.
 
-  /// A line of a family that is over.
+  /// Fails because a line belongs to a family that has ended.
   [[noreturn]] void fail_again(std::string_view name, std::string_view family) const {
     const std::string of_family = name == family ? "" : fmt::format(" of {}", printable(family));
     fail(fmt::format("{}{} again, whose lines ended at line {}: all lines of a family stand together", printable(name),
@@ -343,7 +343,7 @@ class Reader {
     return detail::suffixes(family_->type.value_or(FamilyType::untyped), dialect_.is_open_metrics);
   }
 
-  /// Now that its type is known, the names of its samples are the family's.
+  /// Reserves the names of the family's samples, once its type is known.
   void claim_names() {
     for (const std::string_view suffix : suffixes()) {
       const auto [claim, is_new] = claims_.emplace(family_->name + std::string(suffix), family_->name);
@@ -400,7 +400,7 @@ class Reader {
                        printable(family_->name), names);
   }
 
-  // ---- Samples ----
+  // Samples.
 
   void read_sample() {
     ParsedSample sample;
@@ -448,7 +448,7 @@ class Reader {
     add(std::move(sample));
   }
 
-  /// Behind the opening brace, up to and with the closing one.
+  /// Reads from behind the opening brace up to and including the closing one.
   std::vector<ParsedLabel> labels() {
     std::vector<ParsedLabel> result;
     for (;;) {
@@ -492,7 +492,7 @@ class Reader {
     }
   }
 
-  /// Milliseconds. The format has negative ones too, which the server does not read.
+  /// A timestamp in milliseconds. The format has negative ones too, which the server does not read.
   double text_time() {
     const std::string_view token = rest_of_line();
     if (token.empty()) fail("the line ends with a blank");
@@ -504,7 +504,7 @@ class Reader {
     return static_cast<double>(*milliseconds) / 1000;
   }
 
-  /// Seconds.
+  /// A timestamp in seconds.
   double open_metrics_time() {
     const std::string_view token = take_while([](char c) { return !is_blank(c); });
     const double seconds = number(token, "the timestamp");
@@ -551,7 +551,7 @@ class Reader {
   std::size_t at_ = 0;  // in the line
   std::size_t line_number_ = 0;
   bool has_line_feed_ = false;
-  bool is_over_ = false;  // after # EOF
+  bool is_over_ = false;  // # EOF was read
 
   ParsedPage page_;
   ParsedFamily* family_ = nullptr;                            // the current one, the last of the page

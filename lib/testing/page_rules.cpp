@@ -55,7 +55,7 @@ const std::string* find_label(const ParsedSample& sample, std::string_view name)
   return label == sample.labels.end() ? nullptr : &label->value;
 }
 
-/// The number that a label is; NaN if it is none.
+/// The number in a label; NaN if it has none.
 double number_in(const ParsedSample& sample, std::string_view label) noexcept {
   const std::string* value = find_label(sample, label);
   return value == nullptr ? std::nan("") : parse_number(*value).value_or(std::nan(""));
@@ -107,7 +107,7 @@ class Check {
     if (type_ == FamilyType::info || type_ == FamilyType::stateset) refuse("this type has no unit");
   }
 
-  // ---- One line ----
+  // One line.
 
   void check_sample(std::size_t i) const {
     const ParsedSample& sample = family_.samples[i];
@@ -127,7 +127,7 @@ class Check {
     }
   }
 
-  /// Of a histogram or a summary.
+  /// Checks a sample of a histogram or a summary.
   void check_part(std::size_t i) const {
     const ParsedSample& sample = family_.samples[i];
     const bool is_bucket = suffix(i) == "_bucket";
@@ -156,7 +156,7 @@ class Check {
     }
   }
 
-  // ---- One series, with all its lines ----
+  // One series, with all its lines.
 
   /// In OpenMetrics the lines of one label set stand together, and so do those of one timestamp.
   [[nodiscard]] std::vector<Point> points() const {
@@ -187,7 +187,7 @@ class Check {
     return result;
   }
 
-  /// The label that tells the lines of one series apart.
+  /// The name of the label that tells the lines of one series apart.
   [[nodiscard]] std::string_view left_out(std::size_t sample) const noexcept {
     if (type_ == FamilyType::stateset) return family_.name;
     if (suffix(sample) == "_bucket") return "le";

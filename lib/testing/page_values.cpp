@@ -25,7 +25,7 @@ std::string_view whole_digits(std::string_view text) noexcept {
   return text;
 }
 
-/// Whether a number that no double can be is too large, not too small.
+/// Whether a number outside the range of a double is too large (true) or too small.
 bool is_overflow(std::string_view digits) noexcept {
   const std::size_t exponent_at = std::min(digits.find_first_of("eE"), digits.size());
   const std::size_t point = std::min(digits.find('.'), exponent_at);
@@ -60,7 +60,7 @@ std::optional<double> parse_number(std::string_view text) noexcept {
     return is_negative ? -infinity : infinity;
   }
   if (equals_ignoring_case(text, "nan")) return std::numeric_limits<double>::quiet_NaN();
-  // What std::from_chars would read besides: words, and nothing behind the point or the exponent.
+  // std::from_chars would also read words, and numbers with nothing behind the point or the exponent.
   if (digits.empty() || !(is_digit(digits.front()) || digits.front() == '.')) return std::nullopt;
   double value = 0;
   const char* const end = digits.data() + digits.size();
@@ -107,7 +107,7 @@ std::string labels_key(const std::vector<testing::ParsedLabel>& labels, std::str
     const bool is_number = label->name == "le" || label->name == "quantile";
     const auto number = is_number ? parse_number(label->value) : std::nullopt;
     const std::string value = number ? fmt::format("{}", *number + 0.0) : label->value;
-    // With its length before each text, no two lists have one key.
+    // The length before each text makes sure that no two lists have the same key.
     key += fmt::format("\n{}:{}={}:{}", label->name.size(), label->name, value.size(), value);
   }
   return key;

@@ -9,25 +9,26 @@
 
 #include "quipu/testing.hpp"
 
-// What the parts of a page are: numbers, label sets, and how they are shown to people.
+// The parts of a page: numbers, label sets, and how they are shown to people.
 
 namespace quipu::detail {
 
-/// [+-] digits [. digits] [e [+-] digits], or [+-] inf, [+-] infinity, nan, whatever the case: what all parsers read.
-/// None for anything else, and for what is beyond the range of a double. What is too small for one is zero.
+/// [+-] digits [. digits] [e [+-] digits], or [+-] inf, [+-] infinity, nan, in any case. All parsers read these.
+/// Returns nullopt for anything else, and for numbers beyond the range of a double. A number that is too small for a
+/// double is zero.
 [[nodiscard]] std::optional<double> parse_number(std::string_view text) noexcept;
 
-/// Compares two numbers that parse: whole ones in all their digits.
+/// Compares two numbers that parse. Whole numbers are compared in all their digits.
 [[nodiscard]] std::partial_ordering compare_numbers(std::string_view a, std::string_view b) noexcept;
 
 /// The same number, or both NaN.
 [[nodiscard]] bool is_same_number(std::string_view a, std::string_view b) noexcept;
 
-/// What makes two lists of labels the same: sorted, without empty ones, and with `le` and `quantile` as numbers. No two
-/// others share a key. Labels of the name `left_out` do not count.
+/// A key that is equal for equal lists of labels, and different for all others. Labels are sorted, empty ones are left
+/// out, and `le` and `quantile` count as numbers. Labels with the name `left_out` do not count.
 [[nodiscard]] std::string labels_key(const std::vector<testing::ParsedLabel>& labels, std::string_view left_out = {});
 
-/// One line, for people: control characters and what is not UTF-8 are shown as \x1F, and what is long is cut.
+/// One line, for people: control characters and invalid UTF-8 are shown as \x1F, and long text is cut.
 [[nodiscard]] std::string printable(std::string_view text);
 
 /// A name as it stands in a sample; in quotes if it has to be.
@@ -39,7 +40,7 @@ namespace quipu::detail {
 /// name{label="value"}, printable.
 [[nodiscard]] std::string spelled(std::string_view name, const std::vector<testing::ParsedLabel>& labels);
 
-/// Line 0 is what belongs to no line: the Content-Type.
+/// Line 0 stands for the Content-Type, which is on no line.
 [[nodiscard]] testing::ParseError parse_error(std::size_t line_number, std::string_view line, std::string_view why);
 
 }  // namespace quipu::detail

@@ -103,7 +103,7 @@ TEST_CASE("HEAD of a long page has the headers of GET", "[exposer][stream]") {
   CHECK(get.is_whole);
 }
 
-// ---- Failures ----
+// Failures.
 
 TEST_CASE("a page that fails before any of it is sent gives 500", "[exposer][stream]") {
   const int failing = GENERATE(0, 1, 3);
@@ -166,7 +166,7 @@ TEST_CASE("a source that gives no page, or no content type, gives 500", "[expose
   CHECK(answer.all("Set-Cookie").empty());
 }
 
-// ---- Slow clients ----
+// Slow clients.
 
 TEST_CASE("clients that read nothing of a long page do not hold workers, or places", "[exposer][stream]") {
   std::atomic<int> begun = 0;
@@ -258,7 +258,7 @@ TEST_CASE("stop breaks off a long page that its client does not read", "[exposer
   CHECK(is_broken);
 }
 
-// ---- Memory ----
+// Memory.
 
 std::size_t resident_bytes() {
   std::ifstream file("/proc/self/statm");

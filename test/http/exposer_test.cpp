@@ -66,7 +66,7 @@ bool has_ipv6() {
   }
 }
 
-// ---- Answers ----
+// Answers.
 
 TEST_CASE("a GET of the path gets the page, with exact bytes", "[exposer]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
@@ -298,7 +298,7 @@ TEST_CASE("an exposer serves a registry, and keeps its metrics alive", "[exposer
   CHECK(has(ask(exposer, "GET /metrics").body, "\ntest_jobs_total 4\n"));
 }
 
-// ---- Many clients ----
+// Many clients.
 
 TEST_CASE("twenty clients at once are all answered", "[exposer]") {
   std::atomic<int> inside = 0;
@@ -474,7 +474,7 @@ TEST_CASE("a client that goes away in mid-answer harms nobody", "[exposer]") {
   ::sigaction(SIGPIPE, &before, nullptr);
 }
 
-// ---- Stopping ----
+// Stopping.
 
 TEST_CASE("an idle keep-alive client does not delay stop", "[exposer]") {
   Exposer exposer(pages(small_page), {.listen = any_port});
@@ -622,7 +622,7 @@ TEST_CASE("an exposer moves", "[exposer]") {
   CHECK(first.url().empty());
 }
 
-// ---- Starting ----
+// Starting.
 
 TEST_CASE("several exposers work side by side", "[exposer]") {
   const Exposer one(pages([](std::string_view) { return Page{"a/a", "one"}; }), {.listen = any_port});
@@ -742,7 +742,7 @@ TEST_CASE("a path that is none is reported", "[exposer]") {
   }
 }
 
-// ---- Being a guest in the program ----
+// Being a guest in the program.
 
 TEST_CASE("the program's handling of SIGPIPE is left alone", "[exposer]") {
   struct sigaction before {};

@@ -85,7 +85,7 @@ ComponentHealth component_once_checked(const Health& health, const std::string& 
   return component(health, name);
 }
 
-// ---- Results ----
+// Results.
 
 TEST_CASE("a component is unknown until its first check, which is called at once, comes back", "[health]") {
   Gate gate;
@@ -214,7 +214,7 @@ TEST_CASE("the program's status follows from those of its components", "[health]
   }
 }
 
-// ---- Calls that hang ----
+// Calls that hang.
 
 TEST_CASE("a check that hangs has timed out, is not called again, and others go on", "[health]") {
   Gate gate;
@@ -359,7 +359,7 @@ TEST_CASE("a check that is asked to stop in its time is not", "[health]") {
   CHECK_FALSE(was_stopped);
 }
 
-// ---- Adding, removing, ending ----
+// Adding, removing, ending.
 
 TEST_CASE("a check that cannot be is reported", "[health]") {
   Health health;
@@ -494,7 +494,7 @@ TEST_CASE("a Health can go at once after it came, also with a check that is due"
   SUCCEED();
 }
 
-// ---- What it shows ----
+// What it shows.
 
 TEST_CASE("the report is JSON", "[health]") {
   using std::chrono::sys_days;
@@ -610,7 +610,7 @@ TEST_CASE("the metrics have the version as a label if they are told to", "[healt
   CHECK(quipu::testing::value_of(registry, "component_health", {{"component", "a"}, {"version", "1.2.0"}}) == 1);
 }
 
-// ---- Being a guest in the program ----
+// Being a guest in the program.
 
 TEST_CASE("signals for the program never land on the threads of checks", "[health]") {
   Health health;

@@ -63,7 +63,7 @@ constexpr std::string_view sum_and_count = "h_sum 1\nh_count 4\n";
 
 }  // namespace
 
-// ---- Reading ----
+// Reading.
 
 TEST_CASE("a page of the text format is read with its families, labels and values") {
   const ParsedPage page = read_text(
@@ -641,7 +641,7 @@ TEST_CASE("OpenMetrics: what each type demands") {
       open_metrics_type, "# EOF\n");
 }
 
-// ---- Round trips ----
+// Round trips.
 
 namespace {
 
@@ -741,7 +741,7 @@ TEST_CASE("what a registry holds is what is read of its page, whatever the label
   }
 }
 
-// ---- Values ----
+// Values.
 
 namespace {
 
@@ -842,7 +842,7 @@ TEST_CASE("a histogram is read with its cumulative buckets") {
   CHECK(histogram.buckets == std::vector<ParsedHistogram::Bucket>{{0.5, 1}, {1, 2}, {infinity, 2}});
 }
 
-// ---- Differences ----
+// Differences.
 
 TEST_CASE("nothing differs from a page that says the same in another way") {
   const auto registry = shop();

@@ -13,7 +13,7 @@
 
 namespace quipu::detail {
 
-/// What makes a family the same family when it is registered again.
+/// The definition of a family. Registering an equal definition again gives the same family.
 struct Definition {
   MetricType type = MetricType::counter;
   CellKind cells = CellKind::whole;
@@ -24,9 +24,10 @@ struct Definition {
   std::vector<LabelColumn> columns{};
   std::vector<double> bounds{};  // of a histogram
   std::optional<NativeSpec> native{};
-  std::uint64_t first_states = 0;  // of a stateset: those that a series begins in, a bit each
+  std::uint64_t first_states = 0;  // of a stateset: the states in which a series begins, a bit each
 
-  /// Of the labels that series are told apart by: not the last one of a stateset, whose states share a cell.
+  /// The columns of the labels that tell series apart. The last label of a stateset is not among them, because its
+  /// states share a cell.
   [[nodiscard]] std::span<const LabelColumn> key_columns() const noexcept {
     return std::span(columns).first(columns.size() - (type == MetricType::stateset ? 1 : 0));
   }

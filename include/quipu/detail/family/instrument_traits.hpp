@@ -19,11 +19,11 @@
 
 namespace quipu::detail {
 
-/// What a registry knows of an instrument. A new one is a specialisation here, and a CellKind if the cells of its
-/// series are used in a new way.
+/// Tells a registry how to define and make an instrument. A new instrument needs a specialisation of this. It also
+/// needs a CellKind if it uses the cells of its series in a new way.
 ///
-/// `definition(options)` is what a family of it is registered as, but for labels that the options do not name. Throws
-/// RegistrationError. `make(series, table)` is the instrument that writes a series of that table.
+/// `definition(options)` is the definition of a family of the instrument, without labels that the options do not name.
+/// It throws RegistrationError. `make(series, table)` is the instrument that writes a series of that table.
 template <class Instrument>
 struct InstrumentTraits {
   static_assert(!std::is_same_v<Instrument, Instrument>,
@@ -31,7 +31,7 @@ struct InstrumentTraits {
                 "definition(options) and make(series, table)");
 };
 
-/// What the options of all instruments say. Those of a stateset have no unit.
+/// The part of a definition that the options of all instruments have. The options of a stateset have no unit.
 template <class Options>
 [[nodiscard]] Definition common_definition(MetricType type, CellKind cells, const Options& options) {
   Definition made{

@@ -23,11 +23,12 @@ template <class Word>
   return loaded;
 }
 
-/// The label values of one series as one string of bytes, which is what series are told apart by: a length before each
-/// text, eight bytes for each number, zeros up to a multiple of eight. No two lists of values share a key, as the
-/// lengths separate them: ("ab", "c") is not ("a", "bc").
+/// The label values of one series as one string of bytes. Series are told apart by their keys. A key has a length
+/// before each text, eight bytes for each number, and zeros up to a multiple of eight. No two lists of values share a
+/// key, because the lengths separate them: ("ab", "c") is not ("a", "bc").
 ///
-/// Built on the stack, to make or remove a series; values of more than about 500 bytes in all take it to the heap.
+/// It is built on the stack, to make or remove a series. Values of more than about 500 bytes in all move it to the
+/// heap.
 class QUIPU_EXPORT LabelKey {
  public:
   LabelKey() noexcept {}
@@ -55,7 +56,7 @@ class QUIPU_EXPORT LabelKey {
 
   /// The finished key. Nothing is put afterwards.
   [[nodiscard]] std::span<const std::uint64_t> finish() {
-    // Zeros to the end of the word; those beyond are not part of the key.
+    // Zeros to the end of the word. Zeros beyond it are not part of the key.
     std::memset(reserve(word), 0, word);
     size_ += -size_ % word;
     return {reinterpret_cast<const std::uint64_t*>(data_), size_ / word};
@@ -80,7 +81,7 @@ class QUIPU_EXPORT LabelKey {
   std::size_t capacity_ = sizeof inline_;
 };
 
-/// Takes from a key, in order, what was put into it.
+/// Reads the values of a key, in the order in which they were put.
 class KeyCursor {
  public:
   explicit KeyCursor(std::span<const std::uint64_t> key) noexcept : from_(reinterpret_cast<const char*>(key.data())) {}
@@ -105,13 +106,13 @@ class KeyCursor {
   const char* from_;
 };
 
-/// Shows keys as label values.
+/// Converts keys to label values.
 class QUIPU_EXPORT KeyReader {
  public:
   explicit KeyReader(std::span<const LabelColumn> columns) : columns_(columns), digits_(columns.size()) {}
 
-  /// Calls take(column, value) for each column. The values are valid until the next call, and as long as `key`.
-  /// The key of an overflow series is empty and reads as "overflow" in each column.
+  /// Calls take(column, value) for each column. A value is valid until the next call of read(), and no longer than
+  /// `key`. The key of an overflow series is empty, and reads as "overflow" in each column.
   template <class Take>
   void read(std::span<const std::uint64_t> key, Take take) {
     KeyCursor cursor(key);
@@ -135,12 +136,12 @@ class QUIPU_EXPORT KeyReader {
   std::vector<std::array<char, 24>> digits_;
 };
 
-// A lookup does without a key: it hashes the label values where they are, and compares them with the keys that it
-// meets. Texts are taken in words, of which the last one lies over the end of those before it. That is also how short
-// texts are copied, hashed and compared without a call.
+// A lookup does not build a key. It hashes the label values where they are, and compares them with the keys that it
+// finds. Texts are read in words. The last word overlaps the one before it. Short texts are copied, hashed and compared
+// in the same way, without a call.
 
-/// Random numbers that make hashes unpredictable: label values can come from outside, and must not be chosen to
-/// collide.
+/// Random numbers that make hashes unpredictable. Label values can come from outside, and nobody must be able to choose
+/// them so that they collide.
 struct HashSeed {
   std::uint64_t start;
   std::uint64_t secret;
@@ -180,7 +181,7 @@ struct HashSeed {
   return mix(first ^ seed.secret, last ^ hash);
 }
 
-/// Of the values of all labels, in order.
+/// The hash of the values of all labels, in order.
 template <class... Values>
 [[nodiscard]] inline std::uint32_t hash_of(HashSeed seed, const Values&... values) noexcept {
   std::uint64_t hash = seed.start;
@@ -188,11 +189,11 @@ template <class... Values>
   return static_cast<std::uint32_t>(hash);
 }
 
-/// The same of the values in a key.
+/// The same for the values in a key.
 [[nodiscard]] QUIPU_EXPORT std::uint32_t hash_of_key(HashSeed seed, std::span<const LabelColumn> columns,
                                                      std::span<const std::uint64_t> key) noexcept;
 
-/// Whether `value` comes next in the key at `key`; moves on behind it if so.
+/// Whether `value` comes next in the key at `key`. If so, moves `key` behind it.
 [[nodiscard]] inline bool is_next(const char*& key, std::uint64_t value) noexcept {
   const bool is_equal = load<std::uint64_t>(key) == value;
   key += word;

@@ -22,19 +22,20 @@ namespace quipu::detail {
 /// What the cells of a family's series are used for; see use_of() in lib/family/cell_use.hpp.
 enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native };
 
-/// A series: its cell, then its key. All but the cell is written before the series is published and does not change
-/// while it can be found, or a guard is held under which it was found. Made by acquire_cell(), with room for the rest.
+/// A series: its cell, then its key. Everything but the cell is written before the series is published. It does not
+/// change while the series can be found, nor while a guard is held under which it was found. acquire_cell() makes it,
+/// with room for the key.
 struct Series : Cell {
   std::uint32_t hash;
   std::uint32_t slot;      // of its thread cells
   std::uint32_t position;  // in SeriesTable::order_
   std::uint32_t key_words : 31;
-  std::uint32_t needs_no_escaping : 1;  // no label value holds a character that an exposition format escapes
+  std::uint32_t needs_no_escaping : 1;  // no exposition format escapes anything in its label values
 
   [[nodiscard]] std::span<const std::uint64_t> key() const noexcept {
     return {reinterpret_cast<const std::uint64_t*>(this + 1), key_words};
   }
-  /// For a series that has just been removed, a handle to nowhere.
+  /// A handle to nowhere if the series has just been removed.
   [[nodiscard]] CellRef ref() noexcept {
     const std::uint32_t own = tag.load(std::memory_order_acquire);
     return own == 0 ? CellRef{} : CellRef{this, own, slot};
@@ -43,7 +44,7 @@ struct Series : Cell {
 
 static_assert(alignof(Series) == 16);
 
-/// A series as it was when it was looked at: should it be removed, `ref` is not live any more.
+/// A series and a handle from the time when it was looked at. If the series is removed, `ref` is no longer live.
 struct SeriesRef {
   Series* series = nullptr;
   CellRef ref;
@@ -51,18 +52,18 @@ struct SeriesRef {
 
 /// The series of one family, found by their label values.
 ///
-/// Lookups take no lock. The hash table is open-addressing (linear probing, at most half full), and is published with
-/// release and read with acquire, under a guard. Whoever changes it holds the mutex. A change never leaves a reader
-/// with a wrong series, because the whole key is compared; at worst a reader misses a series that is being moved, and a
-/// miss is looked up again under the mutex. What is taken out, a series or a table that has become too small, is reused
-/// or freed only when all guards of that time have ended; where the system has no means for that, it is kept.
+/// Lookups take no lock. The hash table is open-addressing (linear probing, at most half full). It is published with
+/// release, and read with acquire under a guard. Every change is made with the mutex held. A change never gives a
+/// reader a wrong series, because the whole key is compared. A reader may miss a series that is being moved, so a miss
+/// is looked up again under the mutex. A removed series is reused, and a table that has become too small is freed, only
+/// when all guards of that time have ended. On systems that cannot tell when they have, both are kept.
 class QUIPU_EXPORT SeriesTable {
  public:
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
 
   /// `layout` is given for histograms, `native` for native ones. `closed_size` is the number of combinations if every
-  /// label is a closed set, otherwise 0. From `max_series` on, new label values are counted in one overflow series.
-  /// `first_bits` is what the cell of a series begins with.
+  /// label is a closed set, otherwise 0. When there are `max_series` series, new label values are counted in one
+  /// overflow series. `first_bits` is the first value of each series' cell.
   SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout, std::size_t closed_size,
               std::size_t max_series, std::uint64_t first_bits, std::optional<NativeSpec> native = {});
   SeriesTable(const SeriesTable&) = delete;
@@ -78,7 +79,7 @@ class QUIPU_EXPORT SeriesTable {
     Series* series = find_if(hash, [&](const Series& met) { return is_key_of(met.key(), values...); });
     return series == nullptr ? CellRef{} : series->ref();
   }
-  /// The same where all labels are texts and the compiler does not know how many: `value(i)` is that of label i.
+  /// The same where all labels are texts and the compiler does not know how many: `value(i)` is the value of label i.
   template <class Value>
   [[nodiscard]] CellRef find_texts(std::size_t labels, Value value) const noexcept {
     std::uint64_t hash = seed_.start;
@@ -94,8 +95,8 @@ class QUIPU_EXPORT SeriesTable {
     });
     return series == nullptr ? CellRef{} : series->ref();
   }
-  /// The same, made if there is none. Thread-safe; takes the lock. A handle to nowhere when memory ran out.
-  /// `index` numbers the combination, in a family of closed labels.
+  /// The same, but makes the series if there is none. Thread-safe; takes the lock. A handle to nowhere when memory ran
+  /// out. `index` numbers the combination, in a family of closed labels.
   [[nodiscard]] CellRef find_or_create(LabelKey& key, std::size_t index = not_closed) noexcept;
   /// The series of a combination of closed labels; a handle to nowhere when it was not made yet.
   /// Thread-safe, takes no lock.
@@ -105,31 +106,32 @@ class QUIPU_EXPORT SeriesTable {
     return series == nullptr ? CellRef{} : series->ref();
   }
 
-  /// Thread-safe. Whether there was such a series.
+  /// Removes a series. Returns whether there was one. Thread-safe.
   bool remove(LabelKey& key);
   bool remove(const SeriesRef& series);
   void clear();
 
-  /// Shows the series that there are when it begins, in a stable order, a batch at a time. A series that is removed and
-  /// made again meanwhile is not shown again: its tag is newer than the walk. Thread-compatible.
+  /// Goes through the series that exist when it begins, in a stable order, a batch at a time. It does not show a series
+  /// that is removed and made again meanwhile, because the new tag is newer than the walk. Thread-compatible.
   ///
-  /// A batch is pointers, copied under the lock, and then keys, copied under a guard that began while the lock was
-  /// held. So neither is held for longer than that takes, nor while a batch is used.
+  /// To make a batch, it copies pointers under the lock, and then keys under a guard that began while the lock was
+  /// held. Neither is held for longer than that copying takes, nor while a batch is used.
   class Walk {
    public:
     struct Item {
       SeriesRef series;
       std::span<const std::uint64_t> key;  // a copy
       bool needs_no_escaping;
-      std::uint32_t state;  // of the cell, as it was
+      std::uint32_t state;  // of the cell, when it was copied
     };
 
-    /// With `newest`, a tag that was the last one at an earlier time, it shows the series that there were then.
+    /// `newest` is a tag that was the last one at an earlier time. With it, the walk shows the series that existed
+    /// then.
     explicit Walk(const SeriesTable& table, std::optional<std::uint32_t> newest = {});
     Walk(const Walk&) = delete;
     Walk& operator=(const Walk&) = delete;
 
-    /// The next batch, empty at the end. It is good until the next call. Throws std::bad_alloc.
+    /// The next batch; empty at the end. It is valid until the next call. Throws std::bad_alloc.
     [[nodiscard]] std::span<const Item> next();
 
     static constexpr std::size_t max_batch = 64;
@@ -152,8 +154,8 @@ class QUIPU_EXPORT SeriesTable {
   [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }
 
  private:
-  /// An entry is 0, or a series' address with four bits of its hash in the place of those that are 0 in an address,
-  /// which tell most other series apart without looking at them.
+  /// An entry is 0, or the address of a series. The four low bits of an address are 0, and hold four bits of the
+  /// series' hash instead. These tell most other series apart without looking at them.
   struct HashTable {
     explicit HashTable(std::size_t size) : mask(size - 1), entries(new std::atomic<std::uintptr_t>[size]()) {}
     std::size_t mask;
@@ -170,7 +172,7 @@ class QUIPU_EXPORT SeriesTable {
     const HashTable& table = *table_.load(std::memory_order_acquire);  // pairs with the release in grow()
     for (std::size_t i = hash & table.mask;; i = (i + 1) & table.mask) {
       const std::uintptr_t entry =
-          table.entries[i].load(std::memory_order_acquire);  // pairs with the release in insert()
+          table.entries[i].load(std::memory_order_acquire);  // pairs with the releases in insert() and take_out()
       if (entry == 0) return nullptr;
       if ((entry & hash_bits) == bits_of(hash) && matches(*series_in(entry))) return series_in(entry);
     }
