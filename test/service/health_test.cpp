@@ -644,8 +644,9 @@ TEST_CASE("a forked child reports nothing known, lets go of its Health, and the 
                  return result;
                }});
   static_cast<void>(component_once_checked(*health, "long"));
+  // The address sanitizer's allocator may stay locked in the child of a process whose other threads allocate.
   const std::jthread reader([&health](const std::stop_token& stop) {
-    while (!stop.stop_requested()) static_cast<void>(health->report());
+    while (!stop.stop_requested() && !is_address_sanitized) static_cast<void>(health->report());
   });
   for (int i = 0; i < 20; ++i) {
     CHECK(status_of_child([&] {
