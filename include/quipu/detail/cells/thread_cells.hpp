@@ -130,11 +130,12 @@ class Guard {
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
   ~Guard() {
-    // Release, both: pair with the loads in quiesce(). All that was done under the guard happens before its return.
+    // Release, both: all that was done under the guard happens before the return of quiesce().
     if (slab_ != &no_slab) [[likely]] {
-      slab_->guards.store((before_ | 1) + (~before_ & 1), std::memory_order_release);
+      slab_->guards.store((before_ | 1) + (~before_ & 1),
+                          std::memory_order_release);  // pairs with the loads in quiesce()
     } else {
-      without_slab.fetch_sub(1, std::memory_order_release);
+      without_slab.fetch_sub(1, std::memory_order_release);  // pairs with the load in quiesce()
     }
   }
 
