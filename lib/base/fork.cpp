@@ -3,7 +3,6 @@
 #include <pthread.h>
 
 #include <atomic>
-#include <new>
 
 namespace quipu::detail {
 namespace {
@@ -12,14 +11,15 @@ namespace {
 /// returns from fork().
 constinit std::atomic<std::uint32_t> forks{0};
 
+/// Registered when the library is loaded: the handlers of the program, which are registered later, already see a new
+/// generation in the child.
+[[gnu::constructor(101)]] void count_forks() noexcept {
+  static_cast<void>(::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); }));
+}
+
 }  // namespace
 
-ProcessGeneration::ProcessGeneration() {
-  static const bool is_counting =
-      ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); }) == 0;
-  if (!is_counting) throw std::bad_alloc();
-  number_ = forks.load(std::memory_order_relaxed);
-}
+ProcessGeneration::ProcessGeneration() noexcept : number_(forks.load(std::memory_order_relaxed)) {}
 
 bool ProcessGeneration::is_current() const noexcept { return forks.load(std::memory_order_relaxed) == number_; }
 

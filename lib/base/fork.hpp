@@ -10,8 +10,8 @@ namespace quipu::detail {
 /// with one more than its parent, and a generation is that count.
 class QUIPU_EXPORT ProcessGeneration {
  public:
-  /// The generation of the calling process. Throws std::bad_alloc if the system does not let it count its forks.
-  ProcessGeneration();
+  /// The generation of the calling process.
+  ProcessGeneration() noexcept;
 
   /// False in a child that was forked after the construction, and in its children. Thread-safe.
   [[nodiscard]] bool is_current() const noexcept;

@@ -1,13 +1,18 @@
-#include "cells/fork_handlers.hpp"
-
 #include <pthread.h>
 
 #include <atomic>
 
+#include "cells/guards.hpp"
 #include "cells/locks.hpp"
 #include "quipu/detail/cells/thread_cells.hpp"
 
 namespace quipu::detail {
+
+// Defined here so that a program that is linked with a static library has the handlers whenever it has the locks.
+constinit std::mutex native_lock;
+constinit std::mutex slabs_lock;
+constinit std::mutex cell_memory_lock;
+
 namespace {
 
 void before_fork() {
@@ -29,16 +34,18 @@ void after_fork_in_child() {
       slab->guards.store(0, std::memory_order_relaxed);
       slab->owner.store(Slab::Owner::lost, std::memory_order_relaxed);
     }
+    slab->has_reader.store(false, std::memory_order_relaxed);
   }
-  Guard::without_slab.store(0, std::memory_order_relaxed);
+  begin_guards_of_child();
   after_fork_in_parent();
 }
 
-}  // namespace
-
-void handle_forks() noexcept {
-  static const bool handles [[maybe_unused]] =
-      pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
+/// Registered when the library is loaded, before any other initialization: handlers run in the reverse order before a
+/// fork. So those of the program run before these take the locks and after these have released them, and may record and
+/// make series. 101 is the first priority that is not reserved.
+[[gnu::constructor(101)]] void handle_forks() noexcept {
+  static_cast<void>(pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child));
 }
 
+}  // namespace
 }  // namespace quipu::detail

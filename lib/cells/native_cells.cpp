@@ -4,11 +4,10 @@
 #include <array>
 #include <new>
 
+#include "cells/guards.hpp"
 #include "cells/locks.hpp"
 
 namespace quipu::detail {
-
-constinit std::mutex native_lock;
 
 namespace {
 
@@ -33,11 +32,15 @@ constexpr std::int32_t coarsest = -4;
 NativeKey native_part(NativeKey key) noexcept { return key & ~native_classic; }
 
 /// Some of the keys may become the same.
-void make_coarser(std::vector<NativeKey>& keys, const NativeResolution& from, const NativeResolution& to) noexcept {
+void make_coarser(NativeKeys& keys, const NativeResolution& from, const NativeResolution& to) noexcept {
   for (NativeKey& key : keys) key = coarser(key, from, to);
   std::erase_if(keys, is_native_zero);
   std::ranges::sort(keys);
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+}
+
+std::size_t bytes_of_generation(std::size_t entries) noexcept {
+  return sizeof(NativeGeneration) + entries * sizeof(std::uint64_t);
 }
 
 /// A generation without buckets. Null if memory ran out.
@@ -45,8 +48,7 @@ NativeGeneration* make_generation(const NativeResolution& resolution, const Buck
                                   std::uint32_t counters, std::uint64_t epoch, WallTime created) noexcept {
   const auto size = std::ranges::lower_bound(sizes, counters) - sizes.begin();
   const std::size_t entries = std::bit_ceil(std::size_t{2} * sizes[static_cast<std::size_t>(size)]);
-  void* memory = ::operator new (sizeof(NativeGeneration) + entries * sizeof(std::uint64_t),
-                                 std::align_val_t{alignof(NativeGeneration)}, std::nothrow);
+  void* memory = acquire_memory(bytes_of_generation(entries));
   if (memory == nullptr) return nullptr;
   auto* made = new (memory) NativeGeneration{
       .layout = native_layout(resolution),
@@ -65,7 +67,7 @@ NativeGeneration* make_generation(const NativeResolution& resolution, const Buck
     made->keys.reserve(made->counters->buckets());
   } catch (...) {
     std::destroy_at(made);
-    ::operator delete (memory, std::align_val_t{alignof(NativeGeneration)});
+    release_memory(memory, bytes_of_generation(entries));
     return nullptr;
   }
   made->cells = begin_series(made->cell, histogram_cells(made->counters->buckets()), 0);
@@ -77,8 +79,9 @@ void recycle(NativeGeneration* generation) noexcept {
   end_series(generation->cell);
   recycle_histogram(generation->cell);
   recycle_series(generation->cells.slot, histogram_cells(generation->counters->buckets()));
+  const std::size_t bytes = bytes_of_generation(std::size_t{generation->mask} + 1);
   std::destroy_at(generation);
-  ::operator delete (generation, std::align_val_t{alignof(NativeGeneration)});
+  release_memory(generation, bytes);
 }
 
 }  // namespace
@@ -124,7 +127,10 @@ bool NativeCells::add(NativeGeneration& seen, NativeKey key) noexcept {
       return false;
     }
     if (populated_.size() > spec_.max_buckets) {
-      if (!reduce()) return false;
+      if (!reduce()) {
+        std::erase(populated_, native);
+        return false;
+      }
       if (&seen != current_.load(std::memory_order_relaxed)) return true;
     }
   }
@@ -146,9 +152,15 @@ bool NativeCells::reduce() noexcept {
   is_reset_due_ = spec_.min_reset_interval.count() > 0;
   const NativeGeneration& old = *current_.load(std::memory_order_relaxed);
   NativeResolution resolution = old.resolution;
-  while (populated_.size() > spec_.max_buckets) {
+  NativeKeys populated;
+  try {
+    populated = populated_;
+  } catch (...) {
+    return false;
+  }
+  while (populated.size() > spec_.max_buckets) {
     const NativeResolution before = resolution;
-    const double closest = native_bound(native_index(populated_.front(), before.schema), before.schema);
+    const double closest = native_bound(native_index(populated.front(), before.schema), before.schema);
     if (closest <= spec_.max_zero_threshold) {
       resolution.zero_threshold = closest;
     } else if (before.schema > coarsest) {
@@ -156,14 +168,19 @@ bool NativeCells::reduce() noexcept {
     } else {
       break;
     }
-    make_coarser(populated_, before, resolution);
+    make_coarser(populated, before, resolution);
   }
   if (resolution == old.resolution) return true;
-  return publish(resolution, static_cast<std::uint32_t>(old.counters->buckets()), old.epoch);
+  if (!publish(resolution, static_cast<std::uint32_t>(old.counters->buckets()), old.epoch)) return false;
+  populated_.swap(populated);
+  return true;
 }
 
+/// Threads may still observe in the epoch that a reset ends. Its last reading shows all of it only after quiesce(), so
+/// there are no resets where that does not work.
 bool NativeCells::can_reset() const noexcept {
-  return spec_.min_reset_interval.count() > 0 && Clock::now() - last_reset_ >= spec_.min_reset_interval;
+  return spec_.min_reset_interval.count() > 0 && Clock::now() - last_reset_ >= spec_.min_reset_interval &&
+         can_quiesce();
 }
 
 bool NativeCells::reset() noexcept {
@@ -242,15 +259,15 @@ void NativeCells::Counts::show(NativeSnapshot& into) const {
 }
 
 /// Adds a final generation to the base, if it is of the epoch that counts.
-void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch) {
+void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch, std::chrono::nanoseconds& patience) {
   if (final_one.epoch != epoch) return;
   HistogramSnapshot counted;
-  read_histogram(final_one.cells, *final_one.counters, counted);
+  read_histogram(final_one.cells, *final_one.counters, counted, patience);
   if (base_.epoch != epoch) base_ = {.epoch = epoch, .resolution = final_one.resolution};
   base_.add(final_one.resolution, final_one.keys, counted);
 }
 
-void NativeCells::read(NativeSnapshot& into) {
+void NativeCells::read(NativeSnapshot& into, std::chrono::nanoseconds& patience) {
   const std::lock_guard reading(reading_);
   // The epoch of `last` is shown. If a reset is due, this reading ends that epoch, and so shows all that was counted
   // before the reset.
@@ -267,7 +284,7 @@ void NativeCells::read(NativeSnapshot& into) {
   into.created = last->created;
   if (oldest_ != in_use && quiesce()) {
     while (oldest_ != in_use) {
-      fold(*oldest_, epoch);
+      fold(*oldest_, epoch, patience);
       recycle(std::exchange(oldest_, oldest_->newer));
     }
   }
@@ -280,7 +297,7 @@ void NativeCells::read(NativeSnapshot& into) {
   for (NativeGeneration* part = oldest_; part->epoch <= epoch; part = part->newer) {
     if (part->epoch == epoch) {
       newest = part;
-      read_histogram(part->cells, *part->counters, counted);
+      read_histogram(part->cells, *part->counters, counted, patience);
       keys.reserve(part->counters->buckets());
       {
         const std::lock_guard held(native_lock);  // after the counts were read, so that no key of theirs is missing
@@ -332,9 +349,9 @@ std::size_t native_place(CellRef series, double value) noexcept {
   return bucket_place(histogram->classic_bucket(value));
 }
 
-void read_native(CellRef from, NativeSnapshot& into) {
+void read_native(CellRef from, NativeSnapshot& into, std::chrono::nanoseconds& patience) {
   const SharedOwnership histogram(from);
-  if (histogram.get() != nullptr) return histogram.get()->read(into);
+  if (histogram.get() != nullptr) return histogram.get()->read(into, patience);
   into = {};
   into.counts.assign(1, 0);
 }

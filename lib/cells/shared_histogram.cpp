@@ -1,6 +1,8 @@
 #include "cells/shared_histogram.hpp"
 
 #include <bit>
+#include <memory>
+#include <new>
 
 #include "base/backoff.hpp"
 #include "cells/cell_access.hpp"
@@ -8,7 +10,24 @@
 namespace quipu::detail {
 
 SharedHistogram::SharedHistogram(std::size_t buckets) {
-  for (Half& half : halves_) half.buckets = std::vector<std::atomic<std::uint64_t>>(buckets);
+  for (Half& half : halves_) half.buckets = decltype(half.buckets)(buckets);
+}
+
+SharedHistogram* SharedHistogram::make(std::size_t buckets) noexcept {
+  void* memory = acquire_memory(sizeof(SharedHistogram));
+  if (memory == nullptr) return nullptr;
+  try {
+    return new (memory) SharedHistogram(buckets);
+  } catch (...) {
+    release_memory(memory, sizeof(SharedHistogram));
+    return nullptr;
+  }
+}
+
+void SharedHistogram::destroy(SharedHistogram* histogram) noexcept {
+  if (histogram == nullptr) return;
+  std::destroy_at(histogram);
+  release_memory(histogram, sizeof(SharedHistogram));
 }
 
 void SharedHistogram::observe(std::size_t bucket, double value) noexcept {

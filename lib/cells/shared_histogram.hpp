@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "quipu/detail/cells/cell_memory.hpp"
 #include "quipu/detail/cells/histogram_cells.hpp"
 
 namespace quipu::detail {
@@ -22,9 +23,14 @@ namespace quipu::detail {
 /// count equals the number of observations started before the flip.
 class SharedHistogram {
  public:
+  /// Throws std::bad_alloc.
   explicit SharedHistogram(std::size_t buckets);
   SharedHistogram(const SharedHistogram&) = delete;
   SharedHistogram& operator=(const SharedHistogram&) = delete;
+
+  /// In memory of acquire_memory(). Null if memory ran out.
+  [[nodiscard]] static SharedHistogram* make(std::size_t buckets) noexcept;
+  static void destroy(SharedHistogram* histogram) noexcept;
 
   /// Thread-safe, lock-free.
   void observe(std::size_t bucket, double value) noexcept;
@@ -35,7 +41,7 @@ class SharedHistogram {
   struct Half {
     std::atomic<std::uint64_t> ended{0};
     std::atomic<std::uint64_t> sum{0};  // the bits of a double
-    std::vector<std::atomic<std::uint64_t>> buckets;
+    std::vector<std::atomic<std::uint64_t>, CellAllocator<std::atomic<std::uint64_t>>> buckets;
   };
 
   std::atomic<std::uint64_t> started_{0};

@@ -1,29 +1,20 @@
 #include "quipu/detail/cells/thread_cells.hpp"
 
-#include <sys/mman.h>
+#include <pthread.h>
 
-#include <cstdlib>
+#include <array>
 #include <mutex>
 #include <utility>
-#include <vector>
 
-#include "base/backoff.hpp"
-#include "cells/fork_handlers.hpp"
 #include "cells/locks.hpp"
+#include "cells/map_memory.hpp"
+#include "quipu/detail/cells/cell_memory.hpp"
 #include "quipu/thread_cell_budget.hpp"
-
-#ifdef __linux__
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 
 namespace quipu::detail {
 
-constinit std::mutex slabs_lock;
 constinit Slab no_slab;
 constinit thread_local Slab* own_slab = &no_slab;
-constinit std::atomic<std::uint64_t> Guard::without_slab{0};
 
 namespace {
 
@@ -52,42 +43,43 @@ bool spend(std::size_t bytes) noexcept {
   return false;
 }
 
-/// Zeroed memory that is not resident until it is touched, or null.
-void* map(std::size_t bytes) noexcept {
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return memory == MAP_FAILED ? nullptr : memory;
+/// Gives the slab back when the thread ends: its destructor is called for each thread that has set a value. A key, and
+/// not a thread-local with a destructor: those are destroyed first, and the destructors of the program's own keys may
+/// record for the first time afterwards. They are called in several rounds, and what is set in one is destroyed in the
+/// next.
+pthread_key_t leases;
+constinit std::atomic<bool> has_leases{false};  // relaxed: set before any thread can look
+
+/// From now on the thread has no slab. Otherwise destructors of keys that record in each round would leave a slab with
+/// a thread that has ended.
+constinit thread_local bool has_given_back = false;
+
+void give_back(void*) noexcept {
+  Slab* slab = std::exchange(own_slab, &no_slab);
+  has_given_back = true;
+  if (slab == &no_slab) return;
+  // If the thread ended in the middle of a guard, the guard ends here.
+  const std::uint64_t guards = slab->guards.load(std::memory_order_relaxed);
+  slab->guards.store(guards + guards % 2, std::memory_order_release);  // pairs with quiesce()
+  // Release: pairs with the reader's acquire. The cells are final until another thread has the slab.
+  slab->owner.store(Slab::Owner::none, std::memory_order_release);
+  const std::lock_guard held(slabs_lock);
+  slab->next_free = free_slabs.load(std::memory_order_relaxed);
+  free_slabs.store(slab, std::memory_order_relaxed);
 }
 
-/// Gives the slab back when the thread ends. Its constructor is trivial, so only a thread that has a slab pays for it.
-class SlabLease {
- public:
-  SlabLease() = default;
-  SlabLease(const SlabLease&) = delete;
-  SlabLease& operator=(const SlabLease&) = delete;
-  ~SlabLease() {
-    Slab* slab = std::exchange(own_slab, &no_slab);
-    has_ended = true;
-    if (slab == &no_slab) return;
-    // If the thread ended in the middle of a guard, the guard ends here.
-    const std::uint64_t guards = slab->guards.load(std::memory_order_relaxed);
-    slab->guards.store(guards + guards % 2, std::memory_order_release);  // pairs with quiesce()
-    slab->owner.store(Slab::Owner::none, std::memory_order_relaxed);
-    const std::lock_guard held(slabs_lock);
-    slab->next_free = free_slabs.load(std::memory_order_relaxed);
-    free_slabs.store(slab, std::memory_order_relaxed);
-  }
-  void begin() noexcept {}
-
-  static constinit thread_local bool has_ended;
-};
-
-constinit thread_local bool SlabLease::has_ended = false;
-thread_local SlabLease lease;
+// 101 is the first priority that is not reserved: before any other initialization, and after any other destruction.
+[[gnu::constructor(101)]] void make_leases() noexcept {
+  has_leases.store(pthread_key_create(&leases, give_back) == 0, std::memory_order_relaxed);
+}
+[[gnu::destructor(101)]] void end_leases() noexcept {
+  if (has_leases.exchange(false, std::memory_order_relaxed)) pthread_key_delete(leases);
+}
 
 Slab* new_slab() noexcept {
   static_assert(std::is_trivially_destructible_v<Slab>);
   if (!spend(slab_bytes)) return nullptr;
-  void* memory = map(sizeof(Slab));
+  void* memory = map_memory(sizeof(Slab));
   if (memory == nullptr) {
     bytes_in_use.fetch_sub(slab_bytes, std::memory_order_relaxed);
     return nullptr;
@@ -105,10 +97,10 @@ Slab* all_slabs() noexcept { return first_slab.load(std::memory_order_acquire); 
 
 bool acquire_slab() noexcept {
   if (has_slab()) return true;
-  if (SlabLease::has_ended) return false;
+  if (has_given_back || !has_leases.load(std::memory_order_relaxed)) return false;
   if (free_slabs.load(std::memory_order_relaxed) == nullptr && !has_room(slab_bytes)) return false;
-  handle_forks();
-  lease.begin();  // makes the thread run the destructor of the lease
+  if (pthread_setspecific(leases, &no_slab) != 0) return false;
+  if (has_slab()) return true;  // given to it meanwhile, if the program counts what pthread_setspecific() allocates
   const std::lock_guard held(slabs_lock);
   Slab* slab = free_slabs.load(std::memory_order_relaxed);
   if (slab != nullptr) {
@@ -130,7 +122,7 @@ ThreadCell* acquire_block() noexcept {
   constexpr std::size_t chunk = 16 * block_bytes;
   const std::lock_guard held(slabs_lock);
   if (left == 0) {
-    rest = static_cast<char*>(map(chunk));
+    rest = static_cast<char*>(map_memory(chunk));
     if (rest == nullptr) {
       bytes_in_use.fetch_sub(block_bytes, std::memory_order_relaxed);
       return nullptr;
@@ -145,16 +137,20 @@ namespace {
 
 /// The slots of one size. A block holds slots of one size only.
 struct SlotClass {
-  std::vector<std::uint32_t> free;
+  std::uint32_t free = 0;  // the first of those that were released, or 0
   std::uint32_t next = 0;
   std::uint32_t end = 0;
 };
 
-constinit std::uint32_t next_block = 1;  // guarded by `slabs_lock`
+// Guarded by `slabs_lock`:
+constinit std::uint32_t next_block = 1;
+constinit std::array<SlotClass, cells_per_block + 1> slot_classes{};
+/// For each slot of a block, in order: the free slot that follows it in the list. Made with the block's first slot, so
+/// that releasing a slot needs no memory.
+constinit std::array<std::uint32_t*, max_blocks> following_slots{};
 
-SlotClass& slot_class(std::size_t cells) {
-  static auto& classes = *new std::vector<SlotClass>(cells_per_block + 1);
-  return classes[cells];
+std::uint32_t& following(std::uint32_t slot, std::size_t cells) noexcept {
+  return following_slots[slot / cells_per_block][slot % cells_per_block / cells];
 }
 
 }  // namespace
@@ -162,14 +158,13 @@ SlotClass& slot_class(std::size_t cells) {
 std::uint32_t acquire_slot(std::size_t cells) noexcept {
   if (cells > cells_per_block) return 0;
   const std::lock_guard held(slabs_lock);
-  SlotClass& slots = slot_class(cells);
-  if (!slots.free.empty()) {
-    const std::uint32_t slot = slots.free.back();
-    slots.free.pop_back();
-    return slot;
-  }
+  SlotClass& slots = slot_classes[cells];
+  if (slots.free != 0) return std::exchange(slots.free, following(slots.free, cells));
   if (slots.next + cells > slots.end) {
     if (next_block == max_blocks) return 0;
+    void* links = acquire_memory(cells_per_block / cells * sizeof(std::uint32_t));
+    if (links == nullptr) return 0;
+    following_slots[next_block] = static_cast<std::uint32_t*>(links);
     slots.next = next_block++ * static_cast<std::uint32_t>(cells_per_block);
     slots.end = slots.next + static_cast<std::uint32_t>(cells_per_block);
   }
@@ -179,37 +174,7 @@ std::uint32_t acquire_slot(std::size_t cells) noexcept {
 void release_slot(std::uint32_t slot, std::size_t cells) noexcept {
   if (slot == 0) return;
   const std::lock_guard held(slabs_lock);
-  slot_class(cells).free.push_back(slot);
-}
-
-namespace {
-
-/// Makes every other running thread of the process execute a full barrier.
-bool barrier_everywhere() noexcept {
-#ifdef __linux__
-  if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return true;
-  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
-         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
-#else
-  return false;
-#endif
-}
-
-}  // namespace
-
-bool quiesce() noexcept {
-  if (!barrier_everywhere()) return false;
-  for (Slab* slab = all_slabs(); slab != nullptr; slab = slab->next) {
-    // Acquire, both: pair with the releases that end this guard and begin the next one.
-    const std::uint64_t held = slab->guards.load(std::memory_order_acquire);
-    if (held % 2 == 0) continue;
-    for (Backoff backoff; slab->guards.load(std::memory_order_acquire) == held; backoff.wait()) {
-    }
-  }
-  // Seq_cst: pairs with the addition, likewise seq_cst, that begins the guard of a thread without a slab.
-  for (Backoff backoff; Guard::without_slab.load(std::memory_order_seq_cst) != 0; backoff.wait()) {
-  }
-  return true;
+  following(slot, cells) = std::exchange(slot_classes[cells].free, slot);
 }
 
 }  // namespace quipu::detail

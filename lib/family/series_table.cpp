@@ -83,14 +83,17 @@ SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const 
       names_need_no_escaping_(std::ranges::all_of(
           columns_, [](const LabelColumn& column) { return std::ranges::all_of(column.names, needs_no_escaping); })) {
   if (closed_size > 0) closed_.reset(new std::atomic<Series*>[closed_size]());
-  tables_.push_back(std::make_unique<HashTable>(first_size));
-  table_.store(tables_.back().get(), std::memory_order_relaxed);
+  in_use_ = std::make_unique<HashTable>(first_size);
+  table_.store(in_use_.get(), std::memory_order_relaxed);
 }
 
 SeriesTable::~SeriesTable() {
-  std::erase(order_, nullptr);
-  const std::vector<Series*> removed(order_.begin(), order_.end());
-  for (Series* series : removed) end_series(*series);
+  Series* removed = nullptr;
+  for (Series* series : order_) {
+    if (series == nullptr) continue;
+    end_series(*series);
+    series->set_next_removed(std::exchange(removed, series));
+  }
   recycle(removed);
 }
 
@@ -103,11 +106,14 @@ Series* SeriesTable::find_key(std::span<const std::uint64_t> key) const noexcept
 }
 
 CellRef SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
+  CellRef series;
   try {
-    return create(key.finish(), index);
+    series = create(key.finish(), index);
   } catch (...) {
-    return {};
+    // Memory ran out.
   }
+  if (has_retired_.load(std::memory_order_relaxed)) free_retired();
+  return series;
 }
 
 CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t index) {
@@ -136,16 +142,15 @@ std::size_t SeriesTable::cells() const noexcept {
 }
 
 Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
-  if (live_ + 1 > (tables_.back()->mask + 1) / 2) grow();
-  const bool takes_free_position = !free_positions_.empty();
-  if (!takes_free_position) order_.push_back(nullptr);
+  if (free_positions_.empty()) make_room();
+  if (live_ + 1 > (in_use_->mask + 1) / 2) grow();
   const auto release = [](NativeCells* unused) { unused->release(); };
   std::unique_ptr<NativeCells, decltype(release)> native;
   if (native_) native.reset(new NativeCells(*native_, layout_->count == 0 ? nullptr : layout_));
 
   auto* series = static_cast<Series*>(&acquire_cell(sizeof(Series) + key.size_bytes()));
   series->hash = hash(key);
-  series->position = takes_free_position ? free_positions_.back() : static_cast<std::uint32_t>(order_.size() - 1);
+  series->position = free_positions_.back();
   series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
   series->needs_no_escaping = names_need_no_escaping_ && (key.empty() || needs_no_escaping_in_text(columns_, key));
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
@@ -153,10 +158,10 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   series->slot = begin_series(*series, cells(), state, first_bits_).slot;
   if (native) begin_native(*series, *native.release());
 
-  if (takes_free_position) free_positions_.pop_back();
+  free_positions_.pop_back();
   order_[series->position] = series;
   ++live_;
-  insert(*tables_.back(), *series);
+  insert(*in_use_, *series);
   // Release: pairs with the acquire in closed().
   if (index != not_closed) closed_[index].store(series, std::memory_order_release);
   return *series;
@@ -169,14 +174,39 @@ void SeriesTable::insert(HashTable& table, Series& series) noexcept {
   table.entries[i].store(entry, std::memory_order_release);  // pairs with the acquire in find_if(): the key is there
 }
 
+/// Adds a position. There is room to give all positions back, so that removing needs no memory.
+void SeriesTable::make_room() {
+  const std::size_t position = order_.size();
+  if (free_positions_.capacity() <= position) free_positions_.reserve(2 * position + first_size);
+  order_.push_back(nullptr);
+  free_positions_.push_back(static_cast<std::uint32_t>(position));
+}
+
 void SeriesTable::grow() {
-  auto larger = std::make_unique<HashTable>(2 * (tables_.back()->mask + 1));
+  auto larger = std::make_unique<HashTable>(2 * (in_use_->mask + 1));
   for (Series* series : order_) {
     if (series != nullptr) insert(*larger, *series);
   }
-  tables_.push_back(std::move(larger));
-  table_.store(tables_.back().get(), std::memory_order_release);  // pairs with the acquire in find_if()
-  if (quiesce()) tables_.erase(tables_.begin(), tables_.end() - 1);
+  table_.store(larger.get(), std::memory_order_release);  // pairs with the acquire in find_if()
+  in_use_->next = std::move(retired_);
+  retired_ = std::exchange(in_use_, std::move(larger));
+  has_retired_.store(true, std::memory_order_relaxed);
+}
+
+/// Frees the tables that have become too small. Called without the lock, because it waits for guards.
+void SeriesTable::free_retired() noexcept {
+  std::unique_ptr<HashTable> retired;
+  {
+    const std::lock_guard lock(mutex_);
+    retired = std::move(retired_);
+    has_retired_.store(false, std::memory_order_relaxed);
+  }
+  if (retired == nullptr || quiesce()) return;
+  HashTable* last = retired.get();
+  while (last->next != nullptr) last = last->next.get();
+  const std::lock_guard lock(mutex_);
+  last->next = std::move(kept_);
+  kept_ = std::move(retired);
 }
 
 bool SeriesTable::remove(LabelKey& key) {
@@ -193,7 +223,8 @@ bool SeriesTable::remove(LabelKey& key) {
     if (series != nullptr) take_out(*series);
   }
   if (series == nullptr) return false;
-  recycle({&series, 1});
+  series->set_next_removed(nullptr);
+  recycle(series);
   return true;
 }
 
@@ -203,22 +234,26 @@ bool SeriesTable::remove(const SeriesRef& removed) {
     if (!removed.ref.is_live()) return false;
     take_out(*removed.series);
   }
-  recycle({&removed.series, 1});
+  removed.series->set_next_removed(nullptr);
+  recycle(removed.series);
   return true;
 }
 
 void SeriesTable::clear() {
-  std::vector<Series*> removed;
+  Series* removed = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    std::ranges::copy_if(order_, std::back_inserter(removed), [](Series* series) { return series != nullptr; });
-    for (Series* series : removed) take_out(*series);
+    for (Series* series : order_) {
+      if (series == nullptr) continue;
+      take_out(*series);
+      series->set_next_removed(std::exchange(removed, series));
+    }
   }
   recycle(removed);
 }
 
 /// Makes the series unfindable. What its handles write goes nowhere.
-void SeriesTable::take_out(Series& series) {
+void SeriesTable::take_out(Series& series) noexcept {
   free_positions_.push_back(series.position);
   end_series(series);
   for (std::size_t i = 0; i < closed_size_; ++i) {
@@ -229,7 +264,7 @@ void SeriesTable::take_out(Series& series) {
   --live_;
 
   // Closes the gap in the probe sequence: entries that had no room in their home slot move up.
-  HashTable& table = *tables_.back();
+  HashTable& table = *in_use_;
   std::size_t gap = series.hash & table.mask;
   while (series_in(table.entries[gap].load(std::memory_order_relaxed)) != &series) gap = (gap + 1) & table.mask;
   for (std::size_t i = (gap + 1) & table.mask;; i = (i + 1) & table.mask) {
@@ -243,11 +278,12 @@ void SeriesTable::take_out(Series& series) {
   table.entries[gap].store(0, std::memory_order_relaxed);
 }
 
-/// Recycles removed series. Called without the lock, because it waits for guards.
-void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
-  if (removed.empty() || !quiesce()) return;
+/// Recycles a list of removed series. Called without the lock, because it waits for guards.
+void SeriesTable::recycle(Series* removed) noexcept {
+  if (removed == nullptr || !quiesce()) return;
   const CellUse use = use_of(kind_);
-  for (Series* series : removed) {
+  while (removed != nullptr) {
+    Series* series = std::exchange(removed, removed->next_removed());
     if (use.has_native) recycle_native(*series);
     if (use.has_histogram) recycle_histogram(*series);
     recycle_series(series->slot, cells());
@@ -267,8 +303,22 @@ std::span<const SeriesTable::Walk::Item> SeriesTable::Walk::next() {
   return std::span(batch_).first(count);
 }
 
-/// Copies the series at the next positions; there may be none.
+/// Copies the series at the next positions; there may be none. Memory for their keys is not acquired under the guard: a
+/// program may count what it allocates, and make series as it does.
 std::size_t SeriesTable::Walk::copy_batch() {
+  const std::size_t begin = position_;
+  for (;;) {
+    std::size_t words = 0;
+    if (const auto copied = try_copy_batch(words)) return *copied;
+    position_ = begin;
+    keys_size_ = 0;
+    keys_ = std::make_unique_for_overwrite<std::uint64_t[]>(2 * words + 1);
+    keys_size_ = 2 * words + 1;
+  }
+}
+
+/// Nullopt if there is no room for the keys, which are so many words.
+std::optional<std::size_t> SeriesTable::Walk::try_copy_batch(std::size_t& words) noexcept {
   std::array<Series*, max_batch> found;
   std::size_t count = 0;
   std::uint32_t newer = 0;  // how many tags are newer than the walk
@@ -282,12 +332,8 @@ std::size_t SeriesTable::Walk::copy_batch() {
   const Guard guard;
   lock.unlock();
 
-  std::size_t words = 0;
   for (Series* series : std::span(found).first(count)) words += series->key_words;
-  if (words >= keys_size_) {
-    keys_size_ = 2 * words + 1;
-    keys_ = std::make_unique_for_overwrite<std::uint64_t[]>(keys_size_);
-  }
+  if (words >= keys_size_) return std::nullopt;
   std::uint64_t* to = keys_.get();
   std::size_t live = 0;
   for (Series* series : std::span(found).first(count)) {

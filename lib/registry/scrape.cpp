@@ -29,10 +29,12 @@ WallTime created(const SeriesTable::Walk::Item& series) noexcept {
 
 }  // namespace
 
-InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag)
+InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag,
+                               std::chrono::nanoseconds& patience)
     : family_(family),
       labels_(labels),
       const_labels_(labels.size()),
+      patience_(patience),
       reader_(family.definition.key_columns()),
       walk_(family.series, family.definition.type == MetricType::info ? std::optional(last_tag) : std::nullopt) {
   begin_labels(family.definition, labels, const_labels_);
@@ -82,7 +84,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
       batch_ = batch_.subspan(1);
       read_exemplars(family_.series.layout()->buckets(),
                      [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
-      read_histogram(next.series.ref, *family_.series.layout(), snapshot_);
+      read_histogram(next.series.ref, *family_.series.layout(), snapshot_, patience_);
       if (!is_shown(next, visitor)) break;
       visitor.histogram({.labels = labels_,
                          .bounds = family_.definition.bounds,
@@ -98,7 +100,7 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
       batch_ = batch_.subspan(1);
       read_exemplars(family_.series.layout()->buckets(),
                      [&](std::size_t i) { return std::pair(next.series.ref, bucket_place(i)); });
-      read_native(next.series.ref, native_);
+      read_native(next.series.ref, native_, patience_);
       if (!is_shown(next, visitor)) break;
       const NativeBuckets buckets = native_.buckets();
       visitor.histogram({.labels = labels_,
@@ -214,7 +216,7 @@ bool Scrape::show_some(Visitor& visitor) {
     const RegistryCore::FamilyEntry& family = families_[next_family_++];
     labels_.resize(registry_->const_labels().size());
     if (family.instruments != nullptr) {
-      instruments_.emplace(*family.instruments, labels_, start_.last_tag);
+      instruments_.emplace(*family.instruments, labels_, start_.last_tag, patience_);
     } else {
       collection_.emplace(family, collected_, labels_, registry_->errors());
     }

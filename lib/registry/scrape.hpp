@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -23,8 +24,9 @@ namespace quipu::detail {
 class InstrumentWalk {
  public:
   /// `labels` holds the const labels. The labels of each series are put behind them. Of infos, those up to `last_tag`
-  /// are shown.
-  InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag);
+  /// are shown. `patience` is that of the scrape; see read_histogram().
+  InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag,
+                 std::chrono::nanoseconds& patience);
 
   /// Shows some more series, so few that a reader with a limit can stop in between. False when there was no more to
   /// show.
@@ -42,6 +44,7 @@ class InstrumentWalk {
   const FamilyCore& family_;
   std::vector<Label>& labels_;
   const std::size_t const_labels_;
+  std::chrono::nanoseconds& patience_;
   bool is_begun_ = false;
   KeyReader reader_;
   SeriesTable::Walk walk_;
@@ -89,6 +92,7 @@ class Scrape {
   std::vector<RegistryCore::FamilyEntry> families_;
   std::size_t next_family_ = 0;
   std::vector<Label> labels_;
+  std::chrono::nanoseconds patience_ = reading_patience;
   std::optional<InstrumentWalk> instruments_;  // of the current family, or
   std::optional<CollectedWalk> collection_;
 };

@@ -68,8 +68,8 @@ inline void add_to(std::atomic<std::uint64_t>& real, double step,
 /// An empty cell, followed by memory: `bytes` in all. The memory behind a reused cell still holds its old contents.
 /// Thread-safe; takes a lock. Throws std::bad_alloc.
 [[nodiscard]] QUIPU_EXPORT Cell& acquire_cell(std::size_t bytes);
-/// Keeps the cell for the next acquire_cell() of the same size. Thread-safe; takes a lock. Throws std::bad_alloc.
-QUIPU_EXPORT void release_cell(Cell& cell, std::size_t bytes);
+/// Keeps the cell for the next acquire_cell() of the same size. Its tag is 0. Thread-safe; takes a lock.
+QUIPU_EXPORT void release_cell(Cell& cell, std::size_t bytes) noexcept;
 
 /// The tag of the newest series in this process. Tags are given in order.
 [[nodiscard]] QUIPU_EXPORT std::uint32_t last_tag() noexcept;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -41,7 +42,7 @@ QUIPU_EXPORT void serve_reader(std::uint32_t slot) noexcept;
 /// A thread that observes without a pause would rarely let a reader load a dozen cells undisturbed. So after a few
 /// attempts the reader asks for a copy, in the `wanted` of the slab. The owner, which is busy with this very histogram,
 /// makes the copy at the end of its next observation. So no writer waits, and a reader waits only as long as a thread
-/// that is inside an observation takes to come out of it.
+/// that is inside an observation takes to come out of it, and not for ever (see read_histogram()).
 inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept {
   ThreadCell* cell = own_cell(to);
   if (cell == nullptr) [[unlikely]] {
@@ -49,7 +50,7 @@ inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, 
   }
   // Relaxed: the release of the sum, which follows, orders it.
   add_to(cell->buckets()[bucket], std::uint64_t{1});
-  // Release, both: pair with the reader's loads in the opposite order, in ThreadHistogramReader::try_cells().
+  // Release, both: pair with the reader's loads in the opposite order, in CellsReading::collect().
   add_to(cell->bits, value, std::memory_order_release);
   cell->count.store(cell->count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   if (static_cast<std::uint32_t>(own_slab->wanted.load(std::memory_order_relaxed)) == to.slot) [[unlikely]] {
@@ -57,8 +58,18 @@ inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, 
   }
 }
 
-/// Zeros for a removed series. Reuses the memory of `into`. Throws std::bad_alloc.
-QUIPU_EXPORT void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into);
+/// How long all readings of one scrape together wait for threads that are inside an observation.
+inline constexpr std::chrono::nanoseconds reading_patience = std::chrono::seconds(1);
+
+/// Zeros for a removed series. Reuses the memory of `into`. Waits at most for `patience`, from which it takes off what
+/// it waited. What threads have not finished by then is read as it is: the sum may lack an observation of a thread that
+/// the buckets have. Not to be called under a guard. Throws std::bad_alloc.
+QUIPU_EXPORT void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into,
+                                 std::chrono::nanoseconds& patience);
+inline void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into) {
+  std::chrono::nanoseconds patience = reading_patience;
+  read_histogram(from, layout, into, patience);
+}
 
 /// Frees what a histogram's cell points to, after the series has ended and quiesce() has returned true.
 QUIPU_EXPORT void recycle_histogram(Cell& cell) noexcept;

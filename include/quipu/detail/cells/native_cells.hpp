@@ -14,6 +14,7 @@
 #include "quipu/detail/base/export.hpp"
 #include "quipu/detail/cells/bucket_layout.hpp"
 #include "quipu/detail/cells/cell.hpp"
+#include "quipu/detail/cells/cell_memory.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/histogram_cells.hpp"
 #include "quipu/detail/cells/native_layout.hpp"
@@ -40,7 +41,8 @@
 ///     generation has ceased to be current and quiesce() has returned true, it is final: nobody adds to it.
 ///  3. Each observation is in one counter of one generation. The histogram is the sum of `base_` and of all generations
 ///     of the epoch in the list, from `oldest_` to the current one. Readers move final generations from the front of
-///     the list into the base, and recycle their cells. Where quiesce() never returns true, the list only grows.
+///     the list into the base, and recycle their cells. Where quiesce() never returns true, the list only grows, and
+///     there are no resets.
 ///  4. Within an epoch, resolutions become coarser along the list. A reset begins a new epoch. Observations of an older
 ///     epoch do not count any more.
 ///  5. `populated_` holds the native buckets of the epoch, those of the base and of all generations, in the current
@@ -83,6 +85,9 @@ struct NativeSnapshot {
   }
 };
 
+/// What observing may make grow is not in memory of operator new, which a program may replace, and observe in.
+using NativeKeys = std::vector<NativeKey, CellAllocator<NativeKey>>;
+
 /// One generation. Members are written before it is published, and do not change unless said otherwise.
 ///
 /// The map is a hash table with open addressing, at most half full, and lies in memory behind this object. An entry is
@@ -103,7 +108,7 @@ struct alignas(64) NativeGeneration {
   std::uint64_t epoch;
   WallTime created;                  // when the epoch began
   NativeGeneration* newer{nullptr};  // in the list; guarded by `native_lock` while this is the last generation
-  std::vector<NativeKey> keys;       // by counter; guarded by `native_lock` while this is the current generation
+  NativeKeys keys;                   // by counter; guarded by `native_lock` while this is the current generation
 
   [[nodiscard]] std::atomic<std::uint64_t>* entries() noexcept {
     return reinterpret_cast<std::atomic<std::uint64_t>*>(this + 1);
@@ -144,8 +149,9 @@ class QUIPU_EXPORT NativeCells {
   }
   /// Observes a value whose bucket has no counter yet. To be called under a guard.
   void observe_slowly(double value) noexcept;
-  /// Not to be called under a guard. Takes a lock, and waits for guards. Throws std::bad_alloc.
-  void read(NativeSnapshot& into);
+  /// Not to be called under a guard. Takes a lock, and waits for guards. `patience` as for read_histogram(). Throws
+  /// std::bad_alloc.
+  void read(NativeSnapshot& into, std::chrono::nanoseconds& patience);
 
   /// The constructor makes the first owner. Relaxed: the caller holds a guard or is an owner, so this object stays.
   void share() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }
@@ -178,7 +184,7 @@ class QUIPU_EXPORT NativeCells {
   [[nodiscard]] bool publish(const NativeResolution& resolution, std::uint32_t counters, std::uint64_t epoch) noexcept;
   [[nodiscard]] bool can_reset() const noexcept;
 
-  void fold(NativeGeneration& final_one, std::uint64_t epoch);
+  void fold(NativeGeneration& final_one, std::uint64_t epoch, std::chrono::nanoseconds& patience);
 
   const NativeSpec spec_;
   const BucketLayout* const classic_;
@@ -186,9 +192,9 @@ class QUIPU_EXPORT NativeCells {
   std::atomic<std::uint32_t> owners_{1};
 
   // Guarded by `native_lock`, which all native histograms share.
-  std::vector<NativeKey> populated_;  // in the order of keys; without classic buckets, and without the zero bucket
-  bool is_reset_due_ = false;         // at the first reading after the minimum interval
-  bool was_read_ = false;             // since the last reset
+  NativeKeys populated_;       // in the order of keys; without classic buckets, and without the zero bucket
+  bool is_reset_due_ = false;  // at the first reading after the minimum interval
+  bool was_read_ = false;      // since the last reset
   Clock::time_point last_reset_;
 
   std::mutex reading_;  // guards the members below; held while quiesce() is called, so never taken under a guard
@@ -214,8 +220,13 @@ inline void observe_native(CellRef to, double value) noexcept {
 /// The place of a value's exemplar. There is one for each classic bucket, or only one if there are no classic bounds.
 QUIPU_EXPORT [[nodiscard]] std::size_t native_place(CellRef series, double value) noexcept;
 
-/// Nothing for a removed series. Not to be called under a guard. Throws std::bad_alloc.
-QUIPU_EXPORT void read_native(CellRef from, NativeSnapshot& into);
+/// Nothing for a removed series. Not to be called under a guard. `patience` as for read_histogram(). Throws
+/// std::bad_alloc.
+QUIPU_EXPORT void read_native(CellRef from, NativeSnapshot& into, std::chrono::nanoseconds& patience);
+inline void read_native(CellRef from, NativeSnapshot& into) {
+  std::chrono::nanoseconds patience = reading_patience;
+  read_native(from, into, patience);
+}
 
 /// Makes a series native. The series has just begun, and cannot be found yet.
 QUIPU_EXPORT void begin_native(Cell& cell, NativeCells& histogram) noexcept;

@@ -21,11 +21,11 @@
 /// lost. Memory is bounded by the largest number of threads that lived at once. Slabs are never freed.
 ///
 /// A thread gets a block for the series that it writes often, as long as the budget lasts. A thread without the block
-/// adds to the cell of the series, which all threads share. So does a thread whose thread-locals were destroyed.
+/// adds to the cell of the series, which all threads share. So does a thread that has given its slab back.
 ///
 /// Memory orders: the owner's stores to a cell are relaxed, because each cell is a value of its own. The cells of a
 /// histogram belong together, and are the exception (see observe()). A reader holds a guard, so a slot does not change
-/// hands while it reads.
+/// hands while it reads, or finds out afterwards that it has not (see read_histogram()).
 namespace quipu::detail {
 
 /// Of a counter, `bits` is a whole number or a double. Of a gauge, it is a whole number in two's complement.
@@ -56,8 +56,21 @@ struct Slab {
   std::atomic<std::uint64_t> wanted{0};
   std::atomic<std::uint64_t> served{0};        // the last request that was served, both halves
   std::atomic<std::uint64_t> wanted_words{0};  // how many words to copy: the sum and the buckets
-  std::uint32_t requests = 0;                  // guarded by the readers' lock
   std::atomic<std::uint64_t> copy[block_bytes / sizeof(std::uint64_t)]{};
+  std::atomic<std::uint32_t> requests{0};  // how many there were
+  /// The lock of readers. It is held by the one whose request this is, and for as long as it waits. A forked child
+  /// frees it: the numbers of requests keep apart those who then believe that they hold it.
+  std::atomic<bool> has_reader{false};
+  /// A histogram's cells that a reader found in the middle of an observation, and when it did; see read_histogram().
+  struct Unfinished {
+    std::uint32_t tag;  // 0 if this is unused
+    std::uint32_t count;
+    std::uint32_t total;  // of the buckets, modulo 2^32
+    std::int64_t since;   // of the steady clock
+  };
+  // Guarded by the lock of readers.
+  Unfinished unfinished[8]{};
+  std::uint32_t next_unfinished = 0;  // the one that is replaced next
 
   enum class Owner : std::uint8_t { thread, none, lost };  // lost: a thread that the parent of a fork kept
   std::atomic<Owner> owner{Owner::none};
@@ -88,7 +101,7 @@ QUIPU_EXPORT extern constinit thread_local Slab* own_slab;
 [[nodiscard]] inline bool has_slab() noexcept { return own_slab != &no_slab; }
 
 /// Gives this thread a slab if it has none. Returns whether it has one now. It has none if memory or the budget is used
-/// up, or its thread-locals were destroyed.
+/// up, or it has given its slab back.
 QUIPU_EXPORT bool acquire_slab() noexcept;
 
 /// The first of all slabs. The others follow by `next`.
@@ -97,7 +110,7 @@ QUIPU_EXPORT bool acquire_slab() noexcept;
 /// A new block for this thread's slab. Null if memory or the budget (see thread_cell_budget.hpp) is used up.
 [[nodiscard]] QUIPU_EXPORT ThreadCell* acquire_block() noexcept;
 
-/// The slot of `cells` adjacent cells in every slab, or 0 if none is left. Thread-safe; takes a lock.
+/// The slot of `cells` adjacent cells in every slab, or 0 if none is left or memory ran out. Thread-safe; takes a lock.
 [[nodiscard]] QUIPU_EXPORT std::uint32_t acquire_slot(std::size_t cells) noexcept;
 QUIPU_EXPORT void release_slot(std::uint32_t slot, std::size_t cells) noexcept;
 
@@ -110,8 +123,8 @@ QUIPU_EXPORT void release_slot(std::uint32_t slot, std::size_t cells) noexcept;
 /// A guard writes only to the thread's own slab, without a fence. A thread that wants to reuse memory first makes it
 /// impossible to find, and then calls quiesce(). That makes every running thread execute a full barrier
 /// (membarrier(2)). After the barrier there are two cases. Either the guard of a thread is seen, and waited for, or
-/// the thread's loads see that the memory cannot be found any more. A thread without a slab counts itself in
-/// `without_slab` instead.
+/// the thread's loads see that the memory cannot be found any more. A thread without a slab counts its guard in one of
+/// two counters instead (lib/cells/guards.cpp).
 ///
 /// A thread that records without a pause is outside a guard only for an instant, which a waiting thread may never see.
 /// So guards are numbered, and a thread that waits for a guard waits until it finds another number.
@@ -124,27 +137,27 @@ class Guard {
       slab_->guards.store(before_ | 1, std::memory_order_release);
       std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the barrier of quiesce()
     } else {
-      without_slab.fetch_add(1, std::memory_order_seq_cst);  // pairs with the load in quiesce(), likewise seq_cst
+      before_ = begin_without_slab();
     }
   }
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
   ~Guard() {
-    // Release, both: all that was done under the guard happens before the return of quiesce().
     if (slab_ != &no_slab) [[likely]] {
-      slab_->guards.store((before_ | 1) + (~before_ & 1),
-                          std::memory_order_release);  // pairs with the loads in quiesce()
+      // Release: pairs with the loads in quiesce(). All that was done under the guard happens before its return.
+      slab_->guards.store((before_ | 1) + (~before_ & 1), std::memory_order_release);
     } else {
-      without_slab.fetch_sub(1, std::memory_order_release);  // pairs with the load in quiesce()
+      end_without_slab(before_);
     }
   }
 
-  /// How many guards are held by threads without a slab.
-  QUIPU_EXPORT static std::atomic<std::uint64_t> without_slab;
-
  private:
+  /// Returns the number of the counter that counts the guard.
+  QUIPU_EXPORT [[nodiscard]] static std::uint64_t begin_without_slab() noexcept;
+  QUIPU_EXPORT static void end_without_slab(std::uint64_t counter) noexcept;
+
   Slab* const slab_;
-  std::uint64_t before_ = 0;
+  std::uint64_t before_ = 0;  // the number before this guard; without a slab, that of the counter
 };
 
 /// Returns true when every guard has ended that another thread held at the call. Returns false at once where the system

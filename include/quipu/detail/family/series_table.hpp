@@ -35,6 +35,16 @@ struct Series : Cell {
   [[nodiscard]] std::span<const std::uint64_t> key() const noexcept {
     return {reinterpret_cast<const std::uint64_t*>(this + 1), key_words};
   }
+  /// The next in a list of series that were taken out of their table. `hash` and `position`, of which they have no more
+  /// use, hold its address: removing needs no memory.
+  [[nodiscard]] Series* next_removed() const noexcept {
+    return reinterpret_cast<Series*>(static_cast<std::uintptr_t>(std::uint64_t{hash} << 32 | position));
+  }
+  void set_next_removed(Series* next) noexcept {
+    const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(next));
+    hash = static_cast<std::uint32_t>(address >> 32);
+    position = static_cast<std::uint32_t>(address);
+  }
   /// A handle to nowhere if the series has just been removed.
   [[nodiscard]] CellRef ref() noexcept {
     const std::uint32_t own = tag.load(std::memory_order_acquire);
@@ -56,7 +66,8 @@ struct SeriesRef {
 /// release, and read with acquire under a guard. Every change is made with the mutex held. A change never gives a
 /// reader a wrong series, because the whole key is compared. A reader may miss a series that is being moved, so a miss
 /// is looked up again under the mutex. A removed series is reused, and a table that has become too small is freed, only
-/// when all guards of that time have ended. On systems that cannot tell when they have, both are kept.
+/// when all guards of that time have ended. That is waited for without the mutex. On systems that cannot tell when they
+/// have, both are kept.
 class QUIPU_EXPORT SeriesTable {
  public:
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
@@ -138,6 +149,7 @@ class QUIPU_EXPORT SeriesTable {
 
    private:
     [[nodiscard]] std::size_t copy_batch();
+    [[nodiscard]] std::optional<std::size_t> try_copy_batch(std::size_t& words) noexcept;
 
     const SeriesTable& table_;
     std::uint32_t last_tag_ = 0;  // of all series made before it began
@@ -160,6 +172,7 @@ class QUIPU_EXPORT SeriesTable {
     explicit HashTable(std::size_t size) : mask(size - 1), entries(new std::atomic<std::uintptr_t>[size]()) {}
     std::size_t mask;
     std::unique_ptr<std::atomic<std::uintptr_t>[]> entries;
+    std::unique_ptr<HashTable> next{};  // in a list of tables that are not in use any more
   };
   static constexpr std::uintptr_t hash_bits = alignof(Series) - 1;
   [[nodiscard]] static std::uintptr_t bits_of(std::uint32_t hash) noexcept { return hash >> 28; }
@@ -183,9 +196,11 @@ class QUIPU_EXPORT SeriesTable {
   CellRef create(std::span<const std::uint64_t> key, std::size_t index);
   Series& publish(std::span<const std::uint64_t> key, std::size_t index);
   void insert(HashTable& table, Series& series) noexcept;
+  void make_room();
   void grow();
-  void take_out(Series& series);
-  void recycle(std::span<Series* const> removed) noexcept;
+  void free_retired() noexcept;
+  void take_out(Series& series) noexcept;
+  void recycle(Series* removed) noexcept;
 
   const CellKind kind_;
   const std::vector<LabelColumn> columns_;
@@ -198,13 +213,17 @@ class QUIPU_EXPORT SeriesTable {
   const bool names_need_no_escaping_;  // of enumerations
 
   std::atomic<HashTable*> table_;
+  std::atomic<bool> has_retired_{
+      false};  // whether `retired_` has tables; relaxed: it is looked at again under the lock
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
   std::atomic<std::uint64_t> overflows_{0};
 
-  mutable std::mutex mutex_;                        // guards what follows, and changes to the table
-  std::vector<std::unique_ptr<HashTable>> tables_;  // the one in use is the last; the others could not be freed
-  std::deque<Series*> order_;                       // null where a series was removed
-  std::vector<std::uint32_t> free_positions_;       // for new series
+  mutable std::mutex mutex_;                   // guards what follows, and changes to the table
+  std::unique_ptr<HashTable> in_use_;          // where `table_` points
+  std::unique_ptr<HashTable> retired_;         // to be freed by a thread that made a series, when all guards have ended
+  std::unique_ptr<HashTable> kept_;            // could not be freed
+  std::deque<Series*> order_;                  // null where a series was removed
+  std::vector<std::uint32_t> free_positions_;  // for new series; has room for all positions
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;
 };
