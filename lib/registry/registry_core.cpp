@@ -45,7 +45,12 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), family};
   if (open != nullptr) entry.batches.push_back(open);
   claim(made);
-  families_.emplace(made.name, std::move(entry));
+  try {
+    families_.emplace(made.name, std::move(entry));
+  } catch (...) {
+    unclaim(made);
+    throw;
+  }
   lock.unlock();
   report_lint(made);
   return family;
@@ -80,15 +85,21 @@ void RegistryCore::claim(const Definition& definition) {
                       describe(*families_.at(taken->second).definition)));
     }
   }
-  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
-    for (const std::string& name : sample_names(definition, escaping_schemes[i].first))
-      claims_[i].emplace(name, definition.name);
+  try {
+    for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+      for (const std::string& name : sample_names(definition, escaping_schemes[i].first))
+        claims_[i].emplace(name, definition.name);
+    }
+  } catch (...) {
+    unclaim(definition);
+    throw;
   }
 }
 
-void RegistryCore::unclaim(const Definition& definition) {
-  for (std::size_t i = 0; i < escapings_in_use(); ++i) {
-    for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) claims_[i].erase(name);
+/// Needs no memory, so that a registration can always end.
+void RegistryCore::unclaim(const Definition& definition) noexcept {
+  for (auto& claims : claims_) {
+    std::erase_if(claims, [&](const auto& claimed) { return claimed.second == definition.name; });
   }
 }
 
@@ -139,8 +150,14 @@ void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& defi
                                    const std::shared_ptr<RegisteredCollector>& registered) {
   const auto known = families_.find(definition->name);
   if (known == families_.end()) {
+    FamilyEntry made{definition, nullptr, {registered}};
     claim(*definition);
-    families_.emplace(definition->name, FamilyEntry{definition, nullptr, {registered}});
+    try {
+      families_.emplace(definition->name, std::move(made));
+    } catch (...) {
+      unclaim(*definition);
+      throw;
+    }
     return;
   }
   FamilyEntry& entry = known->second;

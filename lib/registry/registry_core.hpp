@@ -90,7 +90,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] std::size_t escapings_in_use() const noexcept {
     return name_rules_ == NameRules::utf8 ? escaping_schemes.size() : 1;
   }
-  void unclaim(const Definition& definition);
+  void unclaim(const Definition& definition) noexcept;
   void add_to_families(const std::shared_ptr<const Definition>& definition,
                        const std::shared_ptr<RegisteredCollector>& registered);
   void remove_from_families(const RegisteredCollector& registered, std::size_t families);
