@@ -19,7 +19,7 @@
 #include <memory>
 #include <new>
 #include <optional>
-#include <sstream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -377,7 +377,13 @@ TEST_CASE("an endpoint whose memory runs out says so or closes the connection, a
   is_tester = true;
   const auto subject = with_series();
   const quipu::Exposer exposer(subject->registry, {.listen = http_client::any_port});
-  const auto get = [&] { return http_client::ask(exposer, "GET /metrics"); };
+  const auto get = [&]() -> http_client::Answer {
+    try {
+      return http_client::ask(exposer, "GET /metrics");
+    } catch (const std::runtime_error&) {  // the connection was reset
+      return {};
+    }
+  };
   const std::string body = get().body;
   int failed = 0;
   int wrong = 0;
