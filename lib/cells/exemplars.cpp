@@ -4,14 +4,15 @@
 #include <chrono>
 #include <cstring>
 #include <ctime>
-#include <memory>
 #include <new>
 #include <optional>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "base/utf8.hpp"
+#include "quipu/detail/cells/cell_memory.hpp"
 #include "quipu/name.hpp"
 
 namespace quipu {
@@ -33,7 +34,7 @@ struct Entry {
   std::size_t labels;
   std::array<std::uint16_t, 2 * Exemplar::max_labels> sizes;  // of each name and value, in the order of the text
   std::array<char, usual_bytes> usual_text;
-  std::unique_ptr<char[]> long_text;  // max_bytes, made when it is first needed
+  char* long_text = nullptr;  // max_bytes, made when it is first needed
 };
 
 using Place = std::atomic<Entry*>;
@@ -69,13 +70,16 @@ template <class T>
 T* publish(std::atomic<T*>& pointer) noexcept {
   T* known = pointer.load(std::memory_order_acquire);  // pairs with the release below
   if (known != nullptr) return known;
-  std::unique_ptr<T> made(new (std::nothrow) T);
-  if (made == nullptr) return nullptr;
+  static_assert(std::is_trivially_destructible_v<T>);
+  void* memory = acquire_memory(sizeof(T));
+  if (memory == nullptr) return nullptr;
+  T* made = new (memory) T;
   // Release: pairs with the acquires of threads that find the pointer. Acquire: pairs with it, if another was faster.
-  if (!pointer.compare_exchange_strong(known, made.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+  if (!pointer.compare_exchange_strong(known, made, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    release_memory(memory, sizeof(T));
     return known;
   }
-  return made.release();
+  return made;
 }
 
 /// The entry at the place, made if there is none. Null if there is no room. To be called under a guard, for a live
@@ -125,8 +129,8 @@ bool write(Entry& entry, const Exemplar& exemplar) noexcept {
   for (const auto& [name, value] : exemplar.labels()) size += name.size() + value.size();
   char* to = entry.usual_text.data();
   if (size > usual_bytes) {
-    if (entry.long_text == nullptr) entry.long_text.reset(new (std::nothrow) char[ExemplarCopy::max_bytes]);
-    to = entry.long_text.get();
+    if (entry.long_text == nullptr) entry.long_text = static_cast<char*>(acquire_memory(ExemplarCopy::max_bytes));
+    to = entry.long_text;
     if (to == nullptr) return false;
   }
   std::size_t part = 0;
@@ -186,7 +190,7 @@ bool read_exemplar(CellRef series, std::size_t place, ExemplarCopy& into) noexce
   if (is_own) {
     std::size_t size = 0;
     for (std::size_t i = 0; i < 2 * entry->labels; ++i) size += entry->sizes[i];
-    std::memcpy(into.text.data(), size > usual_bytes ? entry->long_text.get() : entry->usual_text.data(), size);
+    std::memcpy(into.text.data(), size > usual_bytes ? entry->long_text : entry->usual_text.data(), size);
     const char* text = into.text.data();
     for (std::size_t i = 0; i < entry->labels; ++i) {
       const auto next = [&](std::size_t part) { return std::string_view(std::exchange(text, text + part), part); };
