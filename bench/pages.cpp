@@ -37,7 +37,9 @@ class Meter {
 
 }  // namespace
 
-quipu::Registry bare_registry() { return quipu::Registry({.process_metrics = false, .self_metrics = false}); }
+quipu::Registry bare_registry() {
+  return quipu::Registry({.max_series = 2'000'000, .process_metrics = false, .self_metrics = false});
+}
 
 Counters add_counters(const quipu::Registry& registry, std::size_t count) {
   using Text = std::string_view;

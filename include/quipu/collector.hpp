@@ -32,9 +32,9 @@ struct FamilyDescription {
 class QUIPU_EXPORT Samples {
  public:
   /// Adds one series to a family. `family` is the name in its description. There is one label value for each of its
-  /// labels. Throws CollectorError if the family was not described, or the number of label values is wrong. If the
-  /// collector lets this exception pass, the scrape goes on without the collector. If a series is added twice, the
-  /// first value counts.
+  /// labels; it becomes valid UTF-8 and is cut as that of a Family. Throws CollectorError if the family was not
+  /// described, or the number of label values is wrong. If the collector lets this exception pass, the scrape goes on
+  /// without the collector. If a series is added twice, the first value counts.
   void add(std::string_view family, std::initializer_list<std::string_view> label_values, Number value);
   void add(std::string_view family, std::span<const std::string_view> label_values, Number value);
   void add(std::string_view family, Number value) { add(family, std::span<const std::string_view>(), value); }

@@ -25,7 +25,7 @@ namespace quipu {
 namespace detail {
 
 struct QUIPU_EXPORT FamilyCore {
-  FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series);
+  FamilyCore(Definition made, std::size_t closed_size, SeriesLimits limits);
 
   /// The series of a family without labels. Throws std::bad_alloc.
   [[nodiscard]] CellRef the_only_series();
@@ -59,10 +59,13 @@ class BasicFamilyTimer;
 ///
 /// A handle: it keeps the family's memory alive, and may outlive the registry (no page shows what it records then).
 /// Thread-safe. Finding a series takes no lock and does not allocate. Making one takes the family's lock. When the
-/// family has `max_series` series, further label values are counted together in one series whose labels all say
-/// "overflow".
+/// family or its registry has `max_series` series, further label values are counted together in one series whose labels
+/// all say "overflow".
 ///
-/// Label values are any text. What is not valid UTF-8 is replaced by U+FFFD, and is slower to look up.
+/// Label values are any text. What is not valid UTF-8 is replaced by U+FFFD. A value longer than
+/// RegistryOptions::max_label_value_size is cut, where a code point ends. Both are slower to look up, and take the
+/// family's lock. Values that are equal then are one series. How long a look-up takes does not depend on how much is
+/// cut off.
 template <class Instrument, class... LabelTypes>
 class Family {
  public:
@@ -106,7 +109,7 @@ class Family {
   /// Removes the series from the page and forgets its value. Returns whether there was one. What its handles record
   /// afterwards goes nowhere. The same values, used again, make a new series at 0.
   bool remove(detail::LabelArgument<LabelTypes>... values) const {
-    detail::LabelKey key;
+    detail::LabelKey key(core_->series.max_put());
     (key.put(as_stored(values)), ...);
     return core_->series.remove(key);
   }
@@ -145,7 +148,7 @@ class Family {
   /// Not inlined, so that the code of a lookup stays small.
   [[gnu::noinline]] Instrument make(std::size_t index, detail::LabelArgument<LabelTypes>... values) const noexcept {
     try {
-      detail::LabelKey key;
+      detail::LabelKey key(core_->series.max_put());
       (key.put(as_stored(values)), ...);
       return detail::InstrumentTraits<Instrument>::make(core_->series.find_or_create(key, index), core_->series);
     } catch (...) {  // out of memory, for label values too long for the stack

@@ -89,6 +89,13 @@ requires(!HasOwnLabels<Enum>) struct EnumNames<Enum> {
   }();
 };
 
+/// In bytes: how long the text of a label may be unless it is said otherwise, and what may be said.
+inline constexpr std::size_t default_max_label_value = 1'024;
+inline constexpr std::size_t lowest_max_label_value = 16;
+inline constexpr std::size_t highest_max_label_value = 1'048'576;
+/// How many bytes of a text are looked at beyond the maximum, to find out where the last code point ends.
+inline constexpr std::size_t label_value_lookahead = 3;
+
 enum class LabelType : std::uint8_t { text, signed_integer, unsigned_integer };
 
 /// How the values of one label of a family are stored and shown.

@@ -19,7 +19,7 @@ struct MetricOptions {
   std::string_view help = {};
   /// The unit, if the page should also give it apart from the name: "seconds", "bytes". The name ends in it.
   std::string_view unit = {};
-  /// The maximum number of series. Further label values are counted together in one overflow series.
+  /// The maximum number of series, at least 1. Further label values are counted together in one overflow series.
   std::size_t max_series = 100'000;
 };
 

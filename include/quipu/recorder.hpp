@@ -149,7 +149,7 @@ struct RegistryRecorderOptions {
   std::vector<RecordedMetric> metrics = {};
   /// The maximum number of names that are registered, from 1 to 1,000,000. Each takes 16 to 32 bytes from the start.
   std::size_t max_names = 1'000;
-  /// The maximum number of series of each name. Further ones are counted in one overflow series.
+  /// The maximum number of series of each name, at least 1. Further ones are counted in one overflow series.
   std::size_t max_series = 100'000;
   /// Called with the reason why a name is not on the page: once for each such name, and once for all names beyond
   /// `max_names`. The recording thread calls it, and holds no lock.
@@ -176,7 +176,8 @@ struct RegistryRecorderOptions {
 /// the child, and recordings of new names wait there forever.
 class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
  public:
-  /// Throws RegistrationError if `max_names` is out of range or two of `metrics` have one name. Throws std::bad_alloc.
+  /// Throws RegistrationError if `max_names` or `max_series` is out of range or two of `metrics` have one name. Throws
+  /// std::bad_alloc.
   explicit RegistryRecorder(const Scope& scope, RegistryRecorderOptions options = {});
   RegistryRecorder(const RegistryRecorder&) = delete;
   RegistryRecorder& operator=(const RegistryRecorder&) = delete;
@@ -202,13 +203,19 @@ class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
 /// Instead of "step", gauges and histograms have "value", and times have "seconds". NaN and infinities are null, as
 /// JSON does not have them. "time" is in UTC. Bytes that are not UTF-8 are replaced by U+FFFD.
 ///
+/// A label value of more than 1,024 bytes is cut where a code point ends.
+///
+/// If the stream fails, as a file does on a full disk, lines are lost and counted. Every recording tries again, with
+/// the state of the stream cleared. The first line that is written then tells how many lines were lost:
+///
+///     {"time":"2026-01-31T09:31:00.250Z","kind":"dropped","lines":12}
+///
 /// Thread-safe; lines never mix. Recording allocates, and waits for other threads that write to the stream. If the
 /// process forks while another thread writes, the lock stays taken in the child.
 class QUIPU_EXPORT JsonRecorder final : public RecorderBackend {
  public:
   /// Writes to `stream`, which must outlive the recorder. Nothing else may write to it meanwhile, and it must not
-  /// record to this recorder itself, which would wait for its own lock. A line is counted as dropped if the stream
-  /// fails or is in a failed state. The owner of the stream clears that state.
+  /// record to this recorder itself, which would wait for its own lock. The stream is flushed after every 4 KiB or so.
   explicit JsonRecorder(std::ostream& stream);
   /// Calls `write` with each line and its line feed, from several threads at once.
   explicit JsonRecorder(std::function<void(std::string_view line)> write);
@@ -223,7 +230,8 @@ class QUIPU_EXPORT JsonRecorder final : public RecorderBackend {
   /// Flushes the stream.
   void flush() override;
 
-  /// How many lines the stream did not take.
+  /// How many lines were lost in the stream. Lines that it held back when it failed count, although it may have written
+  /// some of them: 4 KiB at most.
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
 
  private:

@@ -15,7 +15,8 @@ namespace quipu {
 /// memory model). The scrape never makes a thread that records wait.
 class QUIPU_EXPORT Registry : public Scope {
  public:
-  /// Throws RegistrationError for a bad run-time prefix or label name, or a label given twice.
+  /// Throws RegistrationError for a bad run-time prefix or label name, a limit out of its range, and a const label that
+  /// is given twice, is one of a family of the registry's own or is `le` or `quantile`.
   explicit Registry(const RegistryOptions& options = {});
 
   /// Shows every series to `visitor`. Thread-safe. Collectors and callbacks are called first, then families are shown

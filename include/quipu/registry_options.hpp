@@ -1,10 +1,12 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <string_view>
 #include <vector>
 
 #include "quipu/build_info.hpp"
+#include "quipu/label.hpp"
 #include "quipu/metric_options.hpp"
 #include "quipu/name.hpp"
 
@@ -25,6 +27,14 @@ struct RegistryOptions {
   bool created_lines = false;
   /// Whether scrapers that ask for OpenMetrics 2.0.0 get it. Experimental: its specification is a release candidate.
   bool open_metrics_2 = false;
+  /// The maximum number of series of all families together, at least 1. When there are so many, new label values are
+  /// counted in the overflow series of their families, as they are in a family that is full by itself. Those series and
+  /// metrics without labels are there in any case, and count too. What collectors show does not count.
+  std::size_t max_series = 1'000'000;
+  /// The maximum length of a label value in bytes, from 16 to 1,048,576. Longer ones are cut where a code point ends:
+  /// also those that collectors show. A const label that is longer is refused. Prometheus has no limit unless told, but
+  /// other servers refuse whole pages with values of more than 2 KiB.
+  std::size_t max_label_value_size = detail::default_max_label_value;
   /// Called for each registered family that does not follow Prometheus' advice on names. `advice` is what promtool
   /// would say about it: no unit, no "_total", no help. It is called without a lock, on the thread that registers. It
   /// must not throw.

@@ -71,8 +71,9 @@ struct StatsdStats {
 /// socket is connected at the first sending, and again after the server was restarted. The server need not be there at
 /// first.
 ///
-/// A line is never split between datagrams, which have no more than `max_datagram` bytes. Characters in names and
-/// labels that would break a line are sent as '_': control characters, blanks, any of `:|@#,`, and dots in a label's
+/// A line is never split between datagrams, which have no more than `max_datagram` bytes. Invalid UTF-8 in names and
+/// labels is replaced by U+FFFD. A label value of more than 1,024 bytes is cut where a code point ends. Characters that
+/// would break a line are sent as '_': control characters, blanks, any of `:|@#,`, and dots in a label's
 /// value that becomes a part of the name. An empty label is left out in dogstatsd, and is '_' in statsd. Numbers have
 /// no exponents and do not depend on the locale. A number that is not finite is dropped and counted.
 ///

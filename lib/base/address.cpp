@@ -1,14 +1,45 @@
 #include "base/address.hpp"
 
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <stdexcept>
 #include <system_error>
 
 #include "base/text.hpp"
 
 namespace quipu::detail {
+namespace {
+
+constexpr std::size_t max_name_size = 253;  // of a name in the DNS
+
+/// Whether it may be a name or an IPv4 address, which a resolver takes in any form that inet_aton(3) takes.
+bool is_host(const std::string& text) {
+  if (text.find_first_not_of("0123456789.") == text.npos) {
+    in_addr address{};
+    return ::inet_aton(text.c_str(), &address) != 0;
+  }
+  bool is_part_empty = true;
+  for (const char c : text) {
+    const bool is_in_name = is_lower(to_lower(c)) || (c >= '0' && c <= '9') || c == '_' || (c == '-' && !is_part_empty);
+    if (!is_in_name && (c != '.' || is_part_empty)) return false;
+    is_part_empty = c == '.';
+  }
+  return text.size() <= max_name_size;
+}
+
+/// Whether it is an IPv6 address, perhaps with a zone: "fe80::1%eth0".
+bool is_ipv6(std::string_view text) {
+  const auto zone = text.find('%');
+  in6_addr address{};
+  return zone + 1 != text.size() && ::inet_pton(AF_INET6, std::string(text.substr(0, zone)).c_str(), &address) == 1;
+}
+
+}  // namespace
 
 Address parse_address(std::string_view text) {
   Address address;
@@ -27,8 +58,22 @@ Address parse_address(std::string_view text) {
   const auto port = to_number<std::uint16_t>(text.substr(colon + 1));
   if (!port) throw std::runtime_error("the port is a number from 0 to 65535");
   address.host = host;
+  if (address.is_ipv6_literal && !is_ipv6(host)) {
+    throw std::runtime_error(fmt::format("\"{}\" is not an IPv6 address", host));
+  }
+  if (!address.is_ipv6_literal && !host.empty() && !is_host(address.host)) {
+    throw std::runtime_error(
+        fmt::format("\"{}\" is not a host: expected a name, an IPv4 address, or an IPv6 address in brackets", host));
+  }
   address.port = *port;
   return address;
+}
+
+Address parse_listen_address(std::string_view text) {
+  if (text.starts_with("*:")) {
+    throw std::runtime_error(fmt::format("'*' is not a host; leave it out for every address: \"{}\"", text.substr(1)));
+  }
+  return parse_address(text);
 }
 
 Resolved::Resolved(const Address& address, int socket_type, int flags) {

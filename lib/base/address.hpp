@@ -17,8 +17,10 @@ struct Address {
   bool is_ipv6_literal = false;
 };
 
-/// Throws std::runtime_error, with what is wrong.
+/// What is refused here would fail later, too. A name need not exist. Throws std::runtime_error, with what is wrong.
 [[nodiscard]] QUIPU_EXPORT Address parse_address(std::string_view text);
+/// The same for an address to listen on.
+[[nodiscard]] QUIPU_EXPORT Address parse_listen_address(std::string_view text);
 
 /// The addresses that the resolver finds for a host. Construction may wait for the network.
 class QUIPU_EXPORT Resolved {

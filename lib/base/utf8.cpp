@@ -14,12 +14,14 @@ std::uint32_t take_code_point(std::string_view& text) noexcept {
   return code_point;
 }
 
-std::string to_utf8(std::string_view text) {
+std::string to_utf8(std::string_view text, std::size_t max_size) {
   std::string result;
-  result.reserve(text.size());
+  result.reserve(std::min(text.size(), max_size));
   while (!text.empty()) {
     const Utf8Part part = first_utf8_part(text);
-    result += part.is_valid ? text.substr(0, part.size) : std::string_view("\xEF\xBF\xBD");
+    const std::string_view valid = part.is_valid ? text.substr(0, part.size) : replacement;
+    if (valid.size() > max_size - result.size()) break;
+    result += valid;
     text.remove_prefix(part.size);
   }
   return result;

@@ -7,6 +7,7 @@
 #include <bit>
 #include <map>
 #include <span>
+#include <utility>
 
 #include "base/utf8.hpp"
 #include "quipu/error.hpp"
@@ -40,6 +41,14 @@ bool is_allowed_metric_name(std::string_view text, NameRules rules) noexcept {
 
 bool is_allowed_label_name(std::string_view text, NameRules rules) noexcept {
   return rules == NameRules::utf8 ? !text.empty() && is_utf8(text) && !text.starts_with("__") : is_label_name(text);
+}
+
+/// Labels that a page adds to samples of some type, so that not every family could have them as const labels.
+constexpr std::pair<std::string_view, std::string_view> names_of_formats[] = {{"le", "bucket bound of a histogram"},
+                                                                              {"quantile", "quantile of a summary"}};
+
+std::string describe(const OwnedLabels::value_type& label) {
+  return fmt::format("{}=\"{}\"", label.first, label.second);
 }
 
 /// Names two labels of one series whose escaped names are equal; "" if there are none.
@@ -159,8 +168,11 @@ void check(const Definition& definition, const OwnedLabels& const_labels, NameRu
     if (std::find(labels.begin(), label, *label) != label) {
       refuse(definition, fmt::format("label \"{}\" is given twice", *label));
     }
-    if (std::ranges::any_of(const_labels, [&](auto& const_label) { return const_label.first == *label; })) {
-      refuse(definition, fmt::format("label \"{}\" is a const label of the registry", *label));
+    const auto same = std::ranges::find(const_labels, *label, &OwnedLabels::value_type::first);
+    if (same != const_labels.end()) {
+      refuse(definition,
+             fmt::format("label \"{}\" is a const label of the registry, {}; choose another name for one of them",
+                         *label, describe(*same)));
     }
   }
   if (rules == NameRules::utf8) {
@@ -171,11 +183,8 @@ void check(const Definition& definition, const OwnedLabels& const_labels, NameRu
   if (definition.type == MetricType::stateset && definition.name.find(':') != std::string::npos) {
     refuse(definition, "a stateset has no ':' in its name, which is also that of a label");
   }
-  if (definition.type == MetricType::histogram) {
-    const bool is_const = std::ranges::any_of(const_labels, [](auto& label) { return label.first == "le"; });
-    if (is_const || std::ranges::find(labels, "le") != labels.end()) {
-      refuse(definition, "label \"le\" is the bucket bound of a histogram; choose another name");
-    }
+  if (definition.type == MetricType::histogram && std::ranges::find(labels, "le") != labels.end()) {
+    refuse(definition, "label \"le\" is the bucket bound of a histogram; choose another name");
   }
   if (definition.type == MetricType::info &&
       (!definition.name.ends_with(info) || definition.name.size() == info.size())) {
@@ -194,8 +203,15 @@ void check(const OwnedLabels& const_labels, NameRules rules) {
     if (!is_allowed_label_name(label->first, rules)) {
       throw RegistrationError(fmt::format("const label \"{}\": {}", label->first, label_rule_for(rules)));
     }
-    if (std::any_of(const_labels.begin(), label, [&](auto& other) { return other.first == label->first; })) {
-      throw RegistrationError(fmt::format("const label \"{}\" is given twice", label->first));
+    const auto other = std::find_if(const_labels.begin(), label, [&](auto& o) { return o.first == label->first; });
+    if (other != label) {
+      throw RegistrationError(fmt::format("const label \"{}\" is given twice, as {} and as {}; leave one of them out",
+                                          label->first, describe(*other), describe(*label)));
+    }
+    for (const auto& [name, use] : names_of_formats) {
+      if (label->first != name) continue;
+      throw RegistrationError(
+          fmt::format("const label {}: \"{}\" is the {}; choose another name", describe(*label), name, use));
     }
   }
   if (rules == NameRules::legacy) return;

@@ -5,11 +5,11 @@
 
 namespace quipu::detail {
 
-FamilyCore::FamilyCore(Definition made, std::size_t closed_size, std::size_t max_series)
+FamilyCore::FamilyCore(Definition made, std::size_t closed_size, SeriesLimits limits)
     : definition(std::move(made)),
       series(definition.cells, {definition.key_columns().begin(), definition.key_columns().end()},
              definition.type == MetricType::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
-             max_series, definition.first_states, definition.native) {}
+             std::move(limits), definition.first_states, definition.native) {}
 
 CellRef FamilyCore::the_only_series() {
   LabelKey key;

@@ -15,10 +15,10 @@ void LabelKey::grow(std::size_t more) {
   capacity_ = capacity;
 }
 
-HashSeed random_seed() {
+HashSeed random_seed(std::size_t max_text) {
   std::random_device device;
   const auto number = [&device] { return (std::uint64_t{device()} << 32) | device(); };
-  return {number(), number()};
+  return {.start = number(), .secret = number(), .max_text = max_text};
 }
 
 std::uint32_t hash_of_key(HashSeed seed, std::span<const LabelColumn> columns,
@@ -30,7 +30,7 @@ std::uint32_t hash_of_key(HashSeed seed, std::span<const LabelColumn> columns,
     hash = column.type == LabelType::text ? hash_value(hash, seed, cursor.text())
                                           : hash_value(hash, seed, cursor.number());
   }
-  return static_cast<std::uint32_t>(hash);
+  return folded(hash);
 }
 
 std::string_view KeyReader::shown(std::uint64_t number, std::size_t column) {

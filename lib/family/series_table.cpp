@@ -16,40 +16,31 @@ namespace {
 
 constexpr std::size_t first_size = 8;
 
-bool has_valid_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
+/// Whether a condition holds for any text of the key.
+template <class Condition>
+bool has_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key, Condition condition) noexcept {
   KeyCursor cursor(key);
-  for (const LabelColumn& column : columns) {
-    if (column.type != LabelType::text) {
-      static_cast<void>(cursor.number());
-    } else if (!is_utf8(cursor.text())) {
-      return false;
-    }
-  }
-  return true;
+  return std::ranges::any_of(columns, [&](const LabelColumn& column) {
+    if (column.type == LabelType::text) return condition(cursor.text());
+    static_cast<void>(cursor.number());
+    return false;
+  });
 }
 
-void copy_as_valid_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key, LabelKey& to) {
+void copy_as_valid_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key, std::size_t max_text,
+                        LabelKey& to) {
   KeyCursor cursor(key);
   for (const LabelColumn& column : columns) {
     if (column.type == LabelType::text) {
-      to.put(to_utf8(cursor.text()));
+      to.put(to_utf8(cursor.text(), max_text));
     } else {
       to.put(cursor.number());
     }
   }
 }
 
-/// Whether no exposition format escapes anything in it.
-bool needs_no_escaping(std::string_view text) noexcept { return text.find_first_of("\\\n\"") == text.npos; }
-
-bool needs_no_escaping_in_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
-  KeyCursor cursor(key);
-  return std::ranges::all_of(columns, [&](const LabelColumn& column) {
-    if (column.type == LabelType::text) return needs_no_escaping(cursor.text());
-    static_cast<void>(cursor.number());
-    return true;
-  });
-}
+/// Whether an exposition format escapes something in it.
+bool needs_escaping(std::string_view text) noexcept { return text.find_first_of("\\\n\"") != text.npos; }
 
 /// Puts label values that are all shown as "overflow". Returns false if that is not possible. Then no other series is
 /// shown like the empty key, which is also shown as "overflow".
@@ -70,18 +61,18 @@ bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
 }  // namespace
 
 SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout,
-                         std::size_t closed_size, std::size_t max_series, std::uint64_t first_bits,
+                         std::size_t closed_size, SeriesLimits limits, std::uint64_t first_bits,
                          std::optional<NativeSpec> native)
     : kind_(kind),
       columns_(std::move(columns)),
       layout_(layout),
       native_(std::move(native)),
       closed_size_(closed_size),
-      max_series_(std::max<std::size_t>(max_series, 1)),
+      limits_(std::move(limits)),
       first_bits_(first_bits),
-      seed_(random_seed()),
+      seed_(random_seed(limits_.label_value)),
       names_need_no_escaping_(std::ranges::all_of(
-          columns_, [](const LabelColumn& column) { return std::ranges::all_of(column.names, needs_no_escaping); })) {
+          columns_, [](const LabelColumn& column) { return std::ranges::none_of(column.names, needs_escaping); })) {
   if (closed_size > 0) closed_.reset(new std::atomic<Series*>[closed_size]());
   in_use_ = std::make_unique<HashTable>(first_size);
   table_.store(in_use_.get(), std::memory_order_relaxed);
@@ -94,6 +85,7 @@ SeriesTable::~SeriesTable() {
     end_series(*series);
     series->set_next_removed(std::exchange(removed, series));
   }
+  limits_.budget->give_back(live_);
   recycle(removed);
 }
 
@@ -116,23 +108,49 @@ CellRef SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
   return series;
 }
 
+std::span<const std::uint64_t> SeriesTable::stored(std::span<const std::uint64_t> key, LabelKey& valid) const {
+  const std::size_t max_text = limits_.label_value;
+  const auto has_other_form = [max_text](std::string_view text) { return text.size() > max_text || !is_utf8(text); };
+  if (!has_text(columns_, key, has_other_form)) return key;
+  copy_as_valid_text(columns_, key, max_text, valid);
+  return valid.finish();
+}
+
+/// Whether there may be one more series. If so, it is counted in the budget. A metric without labels has its series in
+/// any case.
+bool SeriesTable::take_place() noexcept {
+  if (!columns_.empty()) return live_ < limits_.series && limits_.budget->try_take();
+  limits_.budget->take();
+  return true;
+}
+
 CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t index) {
+  const auto is_too_long = [this](std::string_view text) { return text.size() > limits_.label_value; };
+  if (has_text(columns_, key, is_too_long)) truncations_.fetch_add(1, std::memory_order_relaxed);
   LabelKey valid;
-  if (!has_valid_text(columns_, key)) {
-    copy_as_valid_text(columns_, key, valid);
-    key = valid.finish();
-  }
+  key = stored(key, valid);
 
   const std::lock_guard lock(mutex_);
   if (Series* series = find_key(key)) return series->ref();
-  if (live_ < max_series_) return publish(key, index).ref();
+  const auto make = [this](std::span<const std::uint64_t> words, std::size_t at) -> Series& {
+    try {
+      return publish(words, at);
+    } catch (...) {
+      limits_.budget->give_back(1);
+      throw;
+    }
+  };
+  if (take_place()) return make(key, index).ref();
   overflows_.fetch_add(1, std::memory_order_relaxed);
   if (overflow_ == nullptr) {
     LabelKey named;
     const bool is_nameable = put_overflow(columns_, named);
     const auto words = is_nameable ? named.finish() : std::span<const std::uint64_t>();
     overflow_ = find_key(words);
-    if (overflow_ == nullptr) overflow_ = &publish(words, not_closed);
+    if (overflow_ == nullptr) {
+      limits_.budget->take();
+      overflow_ = &make(words, not_closed);
+    }
   }
   return overflow_->ref();
 }
@@ -152,7 +170,7 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   series->hash = hash(key);
   series->position = free_positions_.back();
   series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
-  series->needs_no_escaping = names_need_no_escaping_ && (key.empty() || needs_no_escaping_in_text(columns_, key));
+  series->needs_no_escaping = names_need_no_escaping_ && (key.empty() || !has_text(columns_, key, needs_escaping));
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
   const std::uint32_t state = use_of(kind_).has_gauge_state ? std::uint32_t{GaugeState::counted} : seconds_now();
   series->slot = begin_series(*series, cells(), state, first_bits_).slot;
@@ -210,12 +228,8 @@ void SeriesTable::free_retired() noexcept {
 }
 
 bool SeriesTable::remove(LabelKey& key) {
-  auto words = key.finish();
   LabelKey valid;
-  if (!has_valid_text(columns_, words)) {
-    copy_as_valid_text(columns_, words, valid);
-    words = valid.finish();
-  }
+  const auto words = stored(key.finish(), valid);
   Series* series = nullptr;
   {
     const std::lock_guard lock(mutex_);
@@ -262,6 +276,7 @@ void SeriesTable::take_out(Series& series) noexcept {
   if (&series == overflow_) overflow_ = nullptr;
   order_[series.position] = nullptr;
   --live_;
+  limits_.budget->give_back(1);
 
   // Closes the gap in the probe sequence: entries that had no room in their home slot move up.
   HashTable& table = *in_use_;

@@ -42,6 +42,12 @@ bool is_path(std::string_view path) {
          });
 }
 
+std::size_t checked_max_scrapes(std::size_t max_scrapes) {
+  if (max_scrapes >= 1 && max_scrapes <= http::scrape_limit) return max_scrapes;
+  throw ListenError(fmt::format("ExposerOptions::max_concurrent_scrapes is {}, and must be from 1 to {}", max_scrapes,
+                                http::scrape_limit));
+}
+
 std::string checked_path(std::string_view path) {
   if (!is_path(path) || path == "/") {
     throw ListenError(fmt::format(
@@ -75,7 +81,8 @@ std::vector<Route> checked_routes(std::vector<Route> routes, std::string_view me
 class Exposer::Server {
  public:
   Server(PageSource source, const ExposerOptions& options)
-      : config_{.source = std::move(source),
+      : max_scrapes_(checked_max_scrapes(options.max_concurrent_scrapes)),
+        config_{.source = std::move(source),
                 .path = checked_path(options.path),
                 .gzip = options.gzip && can_gzip(),
                 .routes = checked_routes(options.routes, options.path)},
@@ -83,7 +90,7 @@ class Exposer::Server {
         url_(fmt::format("http://{}:{}{}", listener_.host, listener_.port, config_.path)) {
     try {
       wake_pipe_.open();
-      start_threads(std::clamp<std::size_t>(options.max_concurrent_scrapes, 1, http::scrape_limit));
+      start_threads();
     } catch (const std::system_error& error) {
       stop();
       throw ListenError(fmt::format("cannot listen on \"{}\": {}", options.listen, error.code().message()));
@@ -132,11 +139,11 @@ class Exposer::Server {
     std::thread event_loop_thread;
   };
 
-  void start_threads(std::size_t max_scrapes) {
+  void start_threads() {
     for (int i = 0; i < worker_count; ++i) threads_->workers.emplace_back(config_, threads_->page_queue);
     if (!config_.routes.empty()) threads_->workers.emplace_back(config_, threads_->route_queue);
-    const auto event_loop = std::make_shared<EventLoop>(listener_.socket.get(), config_.routes, max_scrapes, wake_pipe_,
-                                                        threads_->page_queue, threads_->route_queue);
+    const auto event_loop = std::make_shared<EventLoop>(listener_.socket.get(), config_.routes, max_scrapes_,
+                                                        wake_pipe_, threads_->page_queue, threads_->route_queue);
     constexpr const char* thread_name = "quipu-endpoint";
     for (http::Worker& worker : threads_->workers) {
       threads_->worker_threads.push_back(detail::start_thread(thread_name, [&worker] { worker.run(); }));
@@ -144,6 +151,7 @@ class Exposer::Server {
     threads_->event_loop_thread = detail::start_thread(thread_name, [event_loop] { event_loop->run(); });
   }
 
+  const std::size_t max_scrapes_;
   const http::ServerConfig config_;
   const pid_t owner_ = ::getpid();
 

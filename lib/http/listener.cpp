@@ -27,7 +27,7 @@ using detail::Address;
 
 Address parse(std::string_view text) {
   try {
-    return detail::parse_address(text);
+    return detail::parse_listen_address(text);
   } catch (const std::runtime_error& error) {
     throw ListenError(fmt::format("listen address \"{}\": {}", text, error.what()));
   }

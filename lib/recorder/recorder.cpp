@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "quipu/detail/cells/rejection.hpp"
+#include "quipu/label.hpp"
 
 namespace quipu {
 
@@ -60,10 +61,19 @@ std::uint64_t Recorder::failures() const noexcept {
   return core_ == nullptr ? 0 : core_->failures.load(std::memory_order_relaxed);
 }
 
+namespace {
+
+/// As much of a label value as any backend looks at.
+std::string_view kept(std::string_view value) noexcept {
+  return value.substr(0, detail::highest_max_label_value + detail::label_value_lookahead);
+}
+
+}  // namespace
+
 RecorderTimer::RecorderTimer(Recorder recorder, std::string_view name, RecordedLabels labels)
     : recorder_(std::move(recorder)), name_(name), views_(labels.size()) {
   labels_.reserve(labels.size());
-  for (const Label& label : labels) labels_.emplace_back(label.name, label.value);
+  for (const Label& label : labels) labels_.emplace_back(label.name, kept(label.value));
   start_ = Clock::now();
 }
 
@@ -90,11 +100,11 @@ RecorderTimer& RecorderTimer::operator=(RecorderTimer&& other) noexcept {
 void RecorderTimer::label(std::string_view name, std::string_view value) {
   const auto known = std::ranges::find(labels_, name, &std::pair<std::string, std::string>::first);
   if (known != labels_.end()) {
-    known->second = value;
+    known->second = kept(value);
     return;
   }
   views_.reserve(labels_.size() + 1);
-  labels_.emplace_back(name, value);
+  labels_.emplace_back(name, kept(value));
   views_.resize(labels_.size());
 }
 

@@ -122,6 +122,9 @@ class RegistryRecorder::NameTable {
  public:
   NameTable(const Scope& scope, RegistryRecorderOptions options)
       : scope_(scope), options_(std::move(options)), mask_(std::bit_ceil(2 * checked_max_names()) - 1) {
+    if (options_.max_series == 0) {
+      throw RegistrationError("RegistryRecorderOptions::max_series is 0, and must be at least 1");
+    }
     for (const RecordedMetric& metric : options_.metrics) {
       if (described_.emplace(metric.name, metric).second) continue;
       throw RegistrationError(
@@ -146,8 +149,7 @@ class RegistryRecorder::NameTable {
 
   template <class Instrument, class Record>
   void record(Recording kind, std::string_view name, Labels labels, Record record) {
-    const auto hash =
-        static_cast<std::uint32_t>(detail::hash_value(seed_.start + static_cast<std::uint64_t>(kind), seed_, name));
+    const auto hash = detail::folded(detail::hash_value(seed_.start + static_cast<std::uint64_t>(kind), seed_, name));
     const KnownName* known = find(hash, kind, name);
     if (known == nullptr) [[unlikely]] {
       known = learn(hash, kind, name, labels);
@@ -218,7 +220,7 @@ class RegistryRecorder::NameTable {
     detail::SeriesTable& table = known.family->series;
     const CellRef found = table.find_texts(names.size(), [&](std::size_t i) { return value_of(labels, names[i]); });
     if (found != CellRef{}) return found;
-    detail::LabelKey key;
+    detail::LabelKey key(table.max_put());
     for (const std::string_view label : names) key.put(value_of(labels, label));
     return table.find_or_create(key);
   }

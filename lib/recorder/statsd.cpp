@@ -62,7 +62,7 @@ class StatsdRecorder::Sender {
         socket_(options.address),
         max_datagram_(options.max_datagram > 0 ? options.max_datagram
                                                : (socket_.is_unix() ? unix_datagram : udp_datagram)),
-        names_(options) {
+        names_(options, max_datagram_) {
     try {
       thread_ = detail::start_thread("quipu-statsd", [this] { run(); });
     } catch (const std::system_error& error) {
@@ -90,14 +90,18 @@ class StatsdRecorder::Sender {
   void increment(std::string_view name, std::uint64_t step, Labels labels) {
     if (is_forked()) return stats_->count(Drop::forked);
     const std::lock_guard lock(mutex_);
-    if (std::uint64_t* sum = find_or_add(pending_.counts, names_.of(name, labels))) add(*sum, step);
+    const auto series = names_.of(name, labels);
+    if (!series) return stats_->count(Drop::too_long);
+    if (std::uint64_t* sum = find_or_add(pending_.counts, *series)) add(*sum, step);
   }
 
   void gauge(std::string_view name, double value, Labels labels) {
     if (is_forked()) return stats_->count(Drop::forked);
     if (!std::isfinite(value)) return stats_->count(Drop::not_finite);
     const std::lock_guard lock(mutex_);
-    if (double* last = find_or_add(pending_.gauges, names_.of(name, labels))) *last = value;
+    const auto series = names_.of(name, labels);
+    if (!series) return stats_->count(Drop::too_long);
+    if (double* last = find_or_add(pending_.gauges, *series)) *last = value;
   }
 
   void value(std::string_view name, double value, Labels labels, std::string_view type) {
@@ -107,7 +111,9 @@ class StatsdRecorder::Sender {
     {
       const std::lock_guard lock(mutex_);
       if (pending_.value_count >= limits_.max_pending) return stats_->count(Drop::too_many);
-      statsd::append_value(pending_.values, names_.of(name, labels), value, type);
+      const auto series = names_.of(name, labels);
+      if (!series) return stats_->count(Drop::too_long);
+      statsd::append_value(pending_.values, *series, value, type);
       pending_.values += '\n';
       ++pending_.value_count;
       is_time_to_send = pending_.value_count == many_values();

@@ -3,15 +3,31 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/utf8.hpp"
+#include "quipu/label.hpp"
+
 namespace quipu::statsd {
 namespace {
 
-/// Appends `text` with '_' for what would break a line, and for the characters `also`.
-void append_clean(std::string& out, std::string_view text, std::string_view also = "") {
-  for (const char c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    const bool breaks = code <= ' ' || code == 0x7F || std::string_view(":|@#,").find(c) != std::string_view::npos;
-    out += breaks || also.find(c) != also.npos ? '_' : c;
+bool breaks_line(char c) noexcept {
+  const auto code = static_cast<unsigned char>(c);
+  return code <= ' ' || code == 0x7F || std::string_view(":|@#,").find(c) != std::string_view::npos;
+}
+
+/// Appends `text` as valid UTF-8, with '_' for what would break a line, and for the characters `also`. Only the code
+/// points that fit into `max_size` bytes are appended.
+void append_clean(std::string& out, std::string_view text, std::size_t max_size, std::string_view also = "") {
+  const std::size_t begin = out.size();
+  while (!text.empty()) {
+    const detail::Utf8Part part = detail::first_utf8_part(text);
+    const std::string_view shown = part.is_valid ? text.substr(0, part.size) : detail::replacement;
+    if (out.size() - begin + shown.size() > max_size) return;
+    if (breaks_line(shown.front()) || also.find(shown.front()) != also.npos) {
+      out += '_';
+    } else {
+      out += shown;
+    }
+    text.remove_prefix(part.size);
   }
 }
 
@@ -38,30 +54,33 @@ void append_line(std::string& out, std::string_view series, Value value, std::st
 
 }  // namespace
 
-SeriesNames::SeriesNames(const StatsdOptions& options) : dialect_(options.dialect) {
-  append_clean(prefix_, options.prefix);
+SeriesNames::SeriesNames(const StatsdOptions& options, std::size_t max_size)
+    : dialect_(options.dialect), max_size_(max_size) {
+  append_clean(prefix_, options.prefix, options.prefix.npos);
   if (!prefix_.empty() && !prefix_.ends_with('.')) prefix_ += '.';
   for (const Label& label : options.labels) constants_.emplace_back(label.name, label.value);
 }
 
-std::string_view SeriesNames::of(std::string_view name, Labels labels) {
+std::optional<std::string_view> SeriesNames::of(std::string_view name, Labels labels) {
   series_ = prefix_;
-  append_clean(series_, name.empty() ? "_" : name);
+  const std::size_t max_name = max_size_ + 1;  // one byte more is too much in any case
+  append_clean(series_, name.empty() ? "_" : name, max_name);
   if (dialect_ == StatsdDialect::dogstatsd) {
     std::string_view separator = "|#";
     for (const Label& label : sorted(labels)) {
       if (label.value.empty()) continue;
       series_ += std::exchange(separator, ",");
-      append_clean(series_, label.name.empty() ? "_" : label.name);
+      append_clean(series_, label.name.empty() ? "_" : label.name, max_name);
       series_ += ':';
-      append_clean(series_, label.value);
+      append_clean(series_, label.value, detail::default_max_label_value);
     }
   } else {
     for (const Label& label : sorted(labels)) {
       series_ += '.';
-      append_clean(series_, label.value.empty() ? "_" : label.value, ".");
+      append_clean(series_, label.value.empty() ? "_" : label.value, detail::default_max_label_value, ".");
     }
   }
+  if (series_.size() > max_size_) return std::nullopt;
   return series_;
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,15 +21,18 @@ namespace quipu::statsd {
 /// Names series. Thread-compatible.
 class SeriesNames {
  public:
-  explicit SeriesNames(const StatsdOptions& options);
+  /// Names have no more than `max_size` bytes.
+  SeriesNames(const StatsdOptions& options, std::size_t max_size);
 
-  /// The name of a series. Valid until the next call. Allocates only for names and labels longer than before.
-  [[nodiscard]] std::string_view of(std::string_view name, Labels labels);
+  /// The name of a series; nothing if it would be too long. Valid until the next call. Allocates only for names and
+  /// labels longer than before. The time it takes is bounded by the number of labels, however long they are.
+  [[nodiscard]] std::optional<std::string_view> of(std::string_view name, Labels labels);
 
  private:
   [[nodiscard]] Labels sorted(Labels labels);
 
   const StatsdDialect dialect_;
+  const std::size_t max_size_;
   std::string prefix_;
   std::vector<std::pair<std::string, std::string>> constants_;
   std::string series_;         // reused

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,7 +19,8 @@ struct CollectedSeries {
 /// What a collector showed of one family in one scrape.
 struct CollectedFamily {
   std::shared_ptr<const Definition> definition;
-  std::string local_name;  // without the prefix
+  std::string local_name;       // without the prefix
+  std::size_t max_label_value;  // in bytes
   std::vector<CollectedSeries> series{};
 };
 

@@ -1,11 +1,15 @@
 #include "quipu/registry.hpp"
 
+#include <fmt/format.h>
+
+#include <cstddef>
 #include <memory>
 #include <utility>
 
 #include "collectors/process_collector.hpp"
 #include "collectors/runtime_collector.hpp"
 #include "family/definition.hpp"
+#include "quipu/error.hpp"
 #include "registry/registry_core.hpp"
 #include "registry/scope_access.hpp"
 #include "registry/scrape.hpp"
@@ -18,7 +22,24 @@ detail::NameRules name_rules(const RegistryOptions& options) noexcept {
   return options.utf8_names ? detail::NameRules::utf8 : detail::NameRules::legacy;
 }
 
+void check_limits(const RegistryOptions& options) {
+  if (options.max_series == 0) throw RegistrationError("RegistryOptions::max_series is 0, and must be at least 1");
+  const std::size_t max_value = options.max_label_value_size;
+  if (max_value < detail::lowest_max_label_value || max_value > detail::highest_max_label_value) {
+    throw RegistrationError(fmt::format("RegistryOptions::max_label_value_size is {}, and must be from {} to {} bytes",
+                                        max_value, detail::lowest_max_label_value, detail::highest_max_label_value));
+  }
+  for (const ConstLabel& label : options.const_labels) {
+    if (label.value.size() <= max_value) continue;
+    throw RegistrationError(
+        fmt::format("const label \"{}\": its value has {} bytes, and may have {}; shorten it, or raise "
+                    "RegistryOptions::max_label_value_size",
+                    label.name.text(), label.value.size(), max_value));
+  }
+}
+
 std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) {
+  check_limits(options);
   auto const_labels = detail::owned(options.const_labels);
   detail::check(const_labels, name_rules(options));
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), name_rules(options), options);

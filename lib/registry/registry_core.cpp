@@ -23,11 +23,17 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const Regi
     : const_labels_(std::move(const_labels)),
       name_rules_(rules),
       formats_{.open_metrics_2 = options.open_metrics_2, .created_lines = options.created_lines},
+      max_label_value_(options.max_label_value_size),
+      series_budget_(std::make_shared<SeriesBudget>(options.max_series)),
       on_lint_(options.on_lint) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
                                                      std::size_t max_series, Batch* batch) {
   check(definition, const_labels_, name_rules_);
+  if (max_series == 0) {
+    throw RegistrationError(
+        fmt::format("cannot register {}: max_series is 0, and must be at least 1", describe(definition)));
+  }
   std::unique_lock lock(mutex_);
   const Batch* const open = nearest_open(batch);
   if (const auto known = families_.find(definition.name); known != families_.end()) {
@@ -40,7 +46,8 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
     }
     return entry.instruments;
   }
-  auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, max_series);
+  SeriesLimits limits{.series = max_series, .label_value = max_label_value_, .budget = series_budget_};
+  auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, std::move(limits));
   const Definition& made = family->definition;
   FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), family};
   if (open != nullptr) entry.batches.push_back(open);
@@ -120,7 +127,7 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
           fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
     }
     check(*definition, const_labels_, name_rules_);
-    families.push_back({std::move(definition), std::move(described.name)});
+    families.push_back({std::move(definition), std::move(described.name), max_label_value_});
   }
   const auto on_end = [registry = weak_from_this()](const RegisteredCollector& ended) {
     if (const auto core = registry.lock()) core->remove_collector(ended);
@@ -271,13 +278,14 @@ std::vector<RegistryCore::FamilyEntry> RegistryCore::families_of(std::span<const
   return wanted;
 }
 
-std::vector<std::pair<std::string, std::uint64_t>> RegistryCore::overflows() const {
-  std::vector<std::pair<std::string, std::uint64_t>> result;
+std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {
+  std::vector<FamilyLosses> result;
   const std::lock_guard lock(mutex_);
   for (const auto& [name, entry] : families_) {
     if (entry.instruments == nullptr || !entry.batches.empty()) continue;
-    const std::uint64_t overflows = entry.instruments->series.overflows();
-    if (overflows > 0) result.emplace_back(name, overflows);
+    const SeriesTable& series = entry.instruments->series;
+    FamilyLosses family{.family = name, .overflows = series.overflows(), .truncations = series.truncations()};
+    if (family.overflows > 0 || family.truncations > 0) result.push_back(std::move(family));
   }
   return result;
 }

@@ -76,8 +76,14 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
   [[nodiscard]] Executor& collector_threads() noexcept { return collector_threads_; }
 
-  /// The families in which lookups went to the overflow series, and how many did.
-  [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> overflows() const;
+  /// What a family could not keep apart.
+  struct FamilyLosses {
+    std::string family;
+    std::uint64_t overflows;
+    std::uint64_t truncations;
+  };
+  /// Of the families that could not keep apart everything.
+  [[nodiscard]] std::vector<FamilyLosses> losses() const;
 
  private:
   struct CollectorEntry {
@@ -100,6 +106,8 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   const OwnedLabels const_labels_;
   const NameRules name_rules_;
   const FormatOptions formats_;
+  const std::size_t max_label_value_;
+  const std::shared_ptr<SeriesBudget> series_budget_;
   const std::function<void(std::string_view, std::string_view)> on_lint_;
   CollectorErrors errors_;
   Executor collector_threads_{"quipu-collect", 3};  // the endpoint makes three pages at a time

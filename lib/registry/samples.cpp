@@ -26,7 +26,9 @@ void Samples::add(std::string_view family, std::span<const std::string_view> lab
         fmt::format("collector: family \"{}\" has {} labels, not {}", family, labels, label_values.size()));
   }
   detail::CollectedSeries series{{}, value};
-  for (const std::string_view label : label_values) series.label_values.push_back(detail::to_utf8(label));
+  for (const std::string_view label : label_values) {
+    series.label_values.push_back(detail::to_utf8(label, found->max_label_value));
+  }
   found->series.push_back(std::move(series));
 }
 

@@ -30,7 +30,11 @@ class SelfCollector final : public Collector {
          .labels = {"reason"}},
         {.name = "quipu_thread_cell_bytes", .help = "Memory of this process in which threads count, out of a budget."},
         {.name = "quipu_overflowed_lookups_total",
-         .help = "Lookups of new label values in a family that was full.",
+         .help = "Lookups of new label values in a family that had no room for them.",
+         .type = MetricType::counter,
+         .labels = {"family"}},
+        {.name = "quipu_truncated_lookups_total",
+         .help = "Lookups with label values that were too long, and were cut.",
          .type = MetricType::counter,
          .labels = {"family"}},
         {.name = "quipu_collector_errors_total",
@@ -61,8 +65,9 @@ class SelfCollector final : public Collector {
     errors("exception", registry_.errors().exceptions);
     errors("timeout", registry_.errors().timeouts);
     samples.add("quipu_thread_cell_bytes", static_cast<std::uint64_t>(thread_cell_bytes()));
-    for (const auto& [family, count] : registry_.overflows()) {
-      samples.add("quipu_overflowed_lookups_total", {family}, count);
+    for (const auto& [family, overflows, truncations] : registry_.losses()) {
+      if (overflows > 0) samples.add("quipu_overflowed_lookups_total", {family}, overflows);
+      if (truncations > 0) samples.add("quipu_truncated_lookups_total", {family}, truncations);
     }
   }
 

@@ -66,7 +66,7 @@ class Variables {
 
 void check_address(std::string_view text) {
   try {
-    static_cast<void>(detail::parse_address(text));
+    static_cast<void>(detail::parse_listen_address(text));
   } catch (const std::runtime_error& error) {
     throw EnvironmentError(fmt::format("\"{}\": {}", text, error.what()));
   }

@@ -1,18 +1,23 @@
 #include "quipu/family.hpp"
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <random>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "catch.hpp"
+#include "quipu/batch.hpp"
 #include "quipu/registry.hpp"
 #include "support/page.hpp"
 #include "support/shown.hpp"
@@ -311,7 +316,7 @@ TEST_CASE("label values are shown as they are, escaped") {
 }
 
 TEST_CASE("label values of 10 kB and of every shorter size are told apart") {
-  const auto registry = page::empty_registry();
+  const auto registry = page::empty_registry({.max_label_value_size = 10'000});
   const auto family = registry.counter({.name = "x_total"}, "a", "b");
   const std::string long_one(10'000, 'x');
   const std::string long_other = long_one.substr(1) + 'y';
@@ -338,6 +343,65 @@ TEST_CASE("label values of 10 kB and of every shorter size are told apart") {
   CHECK(all.values().at({"x_total", std::string(255, 'a'), "z"}) == 255);
   CHECK(all.values().at({"x_total", std::string(254, 'a'), "z"}) == 254);
   CHECK(all.values().at({"x_total", std::string(600, 'a'), "z"}) == 600);
+}
+
+TEST_CASE("a long label value is cut where a code point ends, and is one series with what is equal then") {
+  const quipu::Registry registry({.process_metrics = false});
+  const auto family = registry.counter({.name = "x_total"}, "a");
+  const std::string whole(1024, 'x');
+  for (int i = 0; i < 2; ++i) {
+    family(whole).inc(1);
+    family(whole + "1").inc(10);
+    family(whole + "\xFF").inc(100);
+    family(std::string(10'000'000, 'x')).inc(1000);
+  }
+  CHECK(page::value(registry, "x_total{a=\"" + whole + "\"}") == "2222");
+  CHECK(family.size() == 1);
+  CHECK(family(whole + "2") == family(whole));
+  CHECK(page::value(registry, R"(quipu_truncated_lookups_total{family="x_total"})") == "7");
+  CHECK(family.remove(whole + "3"));
+  CHECK(family.size() == 0);
+
+  // The last code point that fits is whole: of one, two, three and four bytes, of U+FFFD, and of what is cut off.
+  const auto stored = [&](const std::string& value) {
+    const quipu::Registry another = page::empty_registry();
+    another.gauge({.name = "g"}, "a")(value).set(1);
+    const std::string line = page::samples(another).at(0);
+    return line.substr(5, line.size() - 9);
+  };
+  const std::string bad = "\xEF\xBF\xBD";
+  for (const std::string& tail : {std::string("y"), std::string("\xC3\xA9"), std::string("\xE2\x82\xAC"),
+                                  std::string("\xF0\x9F\xAA\xA2"), std::string("\xFF"), std::string("\xF0\x9F\xAA")}) {
+    const std::string shown = tail == "\xFF" || tail == "\xF0\x9F\xAA" ? bad : tail;
+    for (std::size_t before = 1018; before <= 1030; ++before) {
+      INFO(before << " " << shown);
+      const std::string kept = std::string(std::min<std::size_t>(before, 1024), 'x');
+      const std::string expected = before + shown.size() <= 1024 ? kept + shown : kept;
+      CHECK(stored(std::string(before, 'x') + tail) == expected);
+      const std::string more =
+          before + shown.size() + 1 <= 1024 ? expected + std::string(1024 - expected.size(), 'z') : expected;
+      CHECK(stored(std::string(before, 'x') + tail + std::string(2000, 'z')) == more);
+    }
+  }
+  // U+FFFD is longer than what it stands for.
+  std::string many;
+  for (int i = 0; i < 341; ++i) many += bad;
+  CHECK(stored(std::string(1000, '\xFF')) == many);
+}
+
+TEST_CASE("a label value of 10 MB costs no more than one of the longest that is kept") {
+  const auto registry = page::empty_registry();
+  const auto family = registry.counter({.name = "x_total"}, "a", "b");
+  const std::string huge(10'000'000, 'x');
+  const std::string broken(10'000'000, '\xFF');
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 500; ++i) {
+    family(huge, broken).inc();
+    family(broken, "").inc();
+    CHECK(family.remove(broken, ""));
+  }
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));  // a minute, if all of it was read
+  CHECK(family(huge, broken).value() == 500);
 }
 
 TEST_CASE("valid UTF-8 is left alone") {
@@ -563,12 +627,96 @@ TEST_CASE("a full family of numbers has an overflow series too") {
   CHECK(page::value(registry, R"(h_count{method="overflow"})") == "2");
 }
 
-TEST_CASE("max_series is at least 1") {
+TEST_CASE("a family for no series at all is refused") {
   const auto registry = page::empty_registry();
-  const auto family = registry.counter({.name = "x_total", .max_series = 0}, "a");
+  CHECK(page::refusal([&] { static_cast<void>(registry.counter({.name = "x_total", .max_series = 0}, "a")); }) ==
+        "cannot register counter x_total{a text} \"\": max_series is 0, and must be at least 1");
+  const auto family = registry.counter({.name = "x_total", .max_series = 1}, "a");
   family("x").inc();
   family("y").inc();
   CHECK(page::samples(registry) == Lines{R"(x_total{a="x"} 1)", R"(x_total{a="overflow"} 1)"});
+}
+
+TEST_CASE("all families of a registry together have no more series than it may have") {
+  const quipu::Registry registry({.max_series = 5, .process_metrics = false});
+  auto a = std::make_unique<quipu::CounterFamily<Text>>(registry.counter({.name = "a_total"}, "v"));
+  const auto b = registry.histogram<int>({.name = "b", .buckets = {1.0}}, "n");
+  registry.gauge({.name = "c"}).set(1);  // counts
+  for (const char* value : {"1", "2", "3"}) (*a)(value).inc();
+  b(1).observe(1);
+  b(2).observe(2);
+  b(3).observe(3);
+  (*a)("4").inc(4);
+  (*a)("1").inc();
+  CHECK(page::value(registry, R"(a_total{v="1"})") == "2");
+  CHECK(page::value(registry, R"(a_total{v="overflow"})") == "4");
+  CHECK(page::value(registry, R"(b_count{n="1"})") == "1");
+  CHECK(page::value(registry, R"(b_sum{n="overflow"})") == "5");
+  CHECK(page::value(registry, R"(quipu_overflowed_lookups_total{family="a_total"})") == "1");
+  CHECK(page::value(registry, R"(quipu_overflowed_lookups_total{family="b"})") == "2");
+
+  // Metrics without labels and one overflow series of each family are there in any case.
+  const auto another = registry.counter({.name = "d_total"});
+  another.inc(7);
+  CHECK(page::value(registry, "d_total") == "7");
+  CHECK(page::value(registry, R"(quipu_overflowed_lookups_total{family="d_total"})") == page::absent);
+  registry.info({.name = "e_info"}, {{"k", "v"}});
+  CHECK(page::value(registry, R"(e_info{k="overflow"})") == "1");
+
+  // What is removed makes room again, also for another family.
+  a->clear();
+  b.clear();
+  for (int n = 0; n < 3; ++n) b(n).observe(1);
+  CHECK(b.size() == 3);  // with its overflow series
+  CHECK(page::value(registry, R"(b_count{n="overflow"})") == "1");
+  b.clear();
+  for (const char* value : {"1", "2", "3"}) (*a)(value).inc();
+  CHECK(a->size() == 3);
+  CHECK(page::value(registry, R"(a_total{v="overflow"})") == "1");
+}
+
+TEST_CASE("a family that is gone gives its series back to the registry") {
+  const auto registry = page::empty_registry({.max_series = 3});
+  struct Refused : quipu::Error {
+    using Error::Error;
+  };
+  struct Metrics {
+    explicit Metrics(const quipu::Scope& scope) : family(scope.counter<int>({.name = "x_total"}, "n")) {
+      for (int n = 0; n < 5; ++n) family(n).inc();
+      throw Refused("no");
+    }
+    quipu::CounterFamily<int> family;
+  };
+  CHECK_THROWS_AS(static_cast<void>(quipu::batch<Metrics>(registry, "")), Refused);
+  const auto family = registry.counter<int>({.name = "x_total"}, "n");
+  for (int n = 0; n < 5; ++n) family(n).inc();
+  CHECK(page::samples(registry) ==
+        Lines{R"(x_total{n="0"} 1)", R"(x_total{n="1"} 1)", R"(x_total{n="2"} 1)", R"(x_total{n="overflow"} 2)"});
+}
+
+TEST_CASE("threads that fill a registry together make no series too many, and lose no count") {
+  constexpr int threads = 4;
+  constexpr int values = 2'000;
+  constexpr std::size_t most = 1'500;
+  const auto registry = page::empty_registry({.max_series = most});
+  std::vector<quipu::CounterFamily<int>> families;
+  for (int t = 0; t < threads; ++t) {
+    families.push_back(registry.counter<int>({.name = quipu::runtime("x" + std::to_string(t) + "_total")}, "n"));
+  }
+  std::vector<std::thread> crowd;
+  for (int t = 0; t < threads; ++t) {
+    crowd.emplace_back([&, t] {
+      for (int n = 0; n < values; ++n) families[static_cast<std::size_t>(t)](n).inc();
+    });
+  }
+  for (std::thread& thread : crowd) thread.join();
+  std::size_t series = 0;
+  for (const auto& family : families) series += family.size();
+  CHECK(series >= most);
+  CHECK(series <= most + threads);  // with their overflow series
+  double sum = 0;
+  for (const std::string& line : page::samples(registry)) sum += std::stod(line.substr(line.rfind(' ')));
+  CHECK(sum == threads * values);
 }
 
 TEST_CASE("removing a series of a full family makes room") {

@@ -68,6 +68,14 @@ bool has_ipv6() {
 
 // Answers.
 
+TEST_CASE("a number of concurrent scrapes that makes no sense is refused") {
+  for (const std::size_t number : {std::size_t{0}, std::size_t{1001}}) {
+    CHECK(listen_error({.listen = any_port, .max_concurrent_scrapes = number}) ==
+          "ExposerOptions::max_concurrent_scrapes is " + std::to_string(number) + ", and must be from 1 to 1000");
+  }
+  CHECK(listen_error({.listen = any_port, .max_concurrent_scrapes = 1000}) == "no error");
+}
+
 TEST_CASE("a GET of the path gets the page, with exact bytes", "[exposer]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   const Answer answer = ask(exposer, "GET /metrics");

@@ -1,10 +1,13 @@
 #include "quipu/recorder.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <ctime>
+#include <filesystem>
+#include <fstream>
 #include <iomanip>
 #include <limits>
 #include <memory>
@@ -340,6 +343,7 @@ TEST_CASE("help and buckets of recorded names may be given beforehand") {
 }
 
 TEST_CASE("options of a registry recorder that make no sense are refused with their name") {
+  CHECK_THROWS_WITH(RegistryRecorder(bare(), {.max_series = 0}), Catch::Matchers::ContainsSubstring("max_series is 0"));
   const auto registry = bare();
   using Catch::Matchers::ContainsSubstring;
   CHECK_THROWS_WITH(RegistryRecorder(registry, {.metrics = {{.name = "a"}, {.name = "a"}}}),
@@ -487,7 +491,7 @@ TEST_CASE("recorders of one registry share their names and what they dropped") {
 }
 
 TEST_CASE("label values that are not UTF-8, long names and long values are recorded") {
-  const Recording to;
+  const Recording to(quipu::Registry({.max_label_value_size = 2000, .process_metrics = false, .self_metrics = false}));
   const std::string name(300, 'n');
   const std::string label(300, 'l');
   const std::string value(2000, 'v');
@@ -721,4 +725,87 @@ TEST_CASE("lines that a stream does not take are counted") {
   recorder.flush();
   CHECK(backend->dropped() == 3);
   CHECK(recorder.failures() == 0);
+}
+
+TEST_CASE("a full disk costs a JSON recorder lines, which are counted, and nothing else") {
+  if (!std::filesystem::exists("/dev/full")) return;
+  const bool throws = GENERATE(false, true);
+  std::ofstream disk("/dev/full");
+  if (throws) disk.exceptions(std::ios::badbit | std::ios::failbit);
+  const auto backend = std::make_shared<quipu::JsonRecorder>(disk);
+  const Recorder recorder(backend);
+  // A few lines fit into the buffer of the stream, and are lost when it is flushed.
+  for (int i = 0; i < 3; ++i) recorder.gauge("g", 1);
+  recorder.flush();
+  CHECK(backend->dropped() == 3);
+  for (int i = 0; i < 1'000; ++i) recorder.increment("x", 1, {{"a", "some value"}});
+  recorder.flush();
+  CHECK(backend->dropped() == 1'003);
+  CHECK(recorder.failures() == 0);
+  disk.exceptions(std::ios::goodbit);
+}
+
+TEST_CASE("lines that were lost are told by the first line that is written again") {
+  /// Takes bytes while there is room, as a disk does.
+  struct Disk : std::streambuf {
+    int overflow(int c) override {
+      if (room == 0) return traits_type::eof();
+      --room;
+      text += static_cast<char>(c);
+      return c;
+    }
+    std::size_t room = 1'000'000;
+    std::string text;
+  } disk;
+  std::ostream out(&disk);
+  const auto backend = std::make_shared<quipu::JsonRecorder>(out);
+  const Recorder recorder(backend);
+  recorder.gauge("g", 1);
+  recorder.flush();
+  disk.room = 0;
+  for (int i = 0; i < 5; ++i) recorder.gauge("g", 2);
+  disk.room = 1'000'000;
+  recorder.gauge("g", 3);
+  recorder.gauge("g", 4);
+  CHECK(backend->dropped() == 5);
+  recorder.flush();
+  disk.room = 7;
+  recorder.gauge("g", 5);
+  disk.room = 5;
+  recorder.gauge("g", 5);
+  disk.room = 1'000'000;
+  recorder.gauge("g", 6);
+  CHECK(backend->dropped() == 7);
+  const std::string lines = std::regex_replace(disk.text, std::regex(R"("time":"[^"]*")"), "TIME");
+  CHECK(lines ==
+        "{TIME,\"kind\":\"gauge\",\"name\":\"g\",\"value\":1,\"labels\":{}}\n"
+        "{TIME,\"kind\":\"dropped\",\"lines\":5}\n"
+        "{TIME,\"kind\":\"gauge\",\"name\":\"g\",\"value\":3,\"labels\":{}}\n"
+        "{TIME,\"kind\":\"gauge\",\"name\":\"g\",\"value\":4,\"labels\":{}}\n"
+        "{\"time\"\n{\"ti\n"  // what there was room for
+        "{TIME,\"kind\":\"dropped\",\"lines\":2}\n"
+        "{TIME,\"kind\":\"gauge\",\"name\":\"g\",\"value\":6,\"labels\":{}}\n");
+}
+
+TEST_CASE("a long label value is cut in a line of JSON, in a registry and in a timer, at no cost for the rest of it") {
+  std::size_t longest = 0;
+  std::string last;
+  const auto json = std::make_shared<quipu::JsonRecorder>([&](std::string_view line) {
+    longest = std::max(longest, line.size());
+    last = line;
+  });
+  const auto registry = bare();
+  const Recorder recorder({json, std::make_shared<RegistryRecorder>(registry)});
+  const std::string huge(10'000'000, 'y');
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 300; ++i) {
+    recorder.increment("x", 1, {{"a", huge}});
+    recorder.increment("x", 1, {{"b", "unknown"}, {"a", huge}});
+    auto timer = recorder.time("t", {{"a", huge}, {"b", ""}});
+    timer.label("b", huge);
+  }
+  CHECK(std::chrono::steady_clock::now() - begin < 10s);  // minutes, if all of it was read
+  CHECK(longest < 3'000);
+  CHECK(last.find("\"" + std::string(1024, 'y') + "\"}") != last.npos);
+  CHECK(value_of(registry, "x_total", {{"a", std::string(1024, 'y')}}) == 600);
 }

@@ -226,6 +226,43 @@ TEST_CASE("what would break a line of StatsD becomes an underscore") {
   CHECK(tagged.lines() == Lines{"_:1|c|#_:x", clean + ":1|c|#" + clean + ":" + clean});
 }
 
+TEST_CASE("what is not UTF-8 is U+FFFD for StatsD, in names and labels") {
+  const std::string broken =
+      "a\xFF\xE2\x82.\xC0\xAF"
+      "b\xC3\xA4\xF0\x9F";
+  const std::string valid =
+      "a\xEF\xBF\xBD\xEF\xBF\xBD.\xEF\xBF\xBD\xEF\xBF\xBD"
+      "b\xC3\xA4\xEF\xBF\xBD";
+  Sent plain({.prefix = broken});
+  Sent tagged({.prefix = broken, .dialect = StatsdDialect::dogstatsd, .labels = {{"env", "\xFF"}}});
+  for (const Sent* sent : {&plain, &tagged}) sent->recorder.gauge(broken, 1, {{broken, "x\xFF|"}});
+  CHECK(plain.lines() == Lines{valid + "." + valid + ".x\xEF\xBF\xBD_:1|g"});
+  CHECK(tagged.lines() == Lines{valid + "." + valid + ":1|g|#" + valid + ":x\xEF\xBF\xBD_,env:\xEF\xBF\xBD"});
+}
+
+TEST_CASE("a long label value is cut for StatsD where a code point ends, at no cost for the rest of it") {
+  const StatsdDialect dialect = GENERATE(StatsdDialect::statsd, StatsdDialect::dogstatsd);
+  Sent sent(dialect);
+  const std::string begin = dialect == StatsdDialect::statsd ? "x." : "x:3|c|#a:";
+  const std::string end = dialect == StatsdDialect::statsd ? ":3|c" : "";
+  sent.recorder.increment("x", 1, {{"a", std::string(1022, 'y') + "\xE2\x82\xAC"}});
+  sent.recorder.increment("x", 1, {{"a", std::string(1022, 'y') + "\xFF"}});
+  sent.recorder.increment("x", 1, {{"a", std::string(1022, 'y')}});
+  CHECK(sent.lines() == Lines{begin + std::string(1022, 'y') + end});
+
+  const std::string huge(10'000'000, 'y');
+  const auto before = Clock::now();
+  for (int i = 0; i < 500; ++i) {
+    sent.recorder.increment("x", 1, {{"a", huge}});
+    sent.recorder.increment(huge, 1);
+    sent.recorder.histogram(huge, 1, {{huge, "a"}});
+  }
+  CHECK(Clock::now() - before < 10s);  // a minute, if all of it was read
+  CHECK(sent.backend->stats().dropped_lines == 1000);
+  CHECK(sent.lines().size() == 1);
+  CHECK(sent.backend->stats().dropped_lines == 1000);
+}
+
 TEST_CASE("numbers for StatsD have no exponent, and depend on no locale") {
   Sent sent;
   struct Punctuation : std::numpunct<char> {

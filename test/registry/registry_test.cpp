@@ -95,10 +95,53 @@ TEST_CASE("bad const labels are refused") {
   const auto refused = [](std::vector<quipu::ConstLabel> labels) {
     return refusal([&] { static_cast<void>(page::empty_registry({.const_labels = std::move(labels)})); });
   };
-  CHECK(refused({{"env", "a"}, {"env", "b"}}) == "const label \"env\" is given twice");
+  CHECK(refused({{"env", "a"}, {"zone", "1"}, {"env", "b"}}) ==
+        "const label \"env\" is given twice, as env=\"a\" and as env=\"b\"; leave one of them out");
   CHECK(missing(refused({{quipu::runtime("a-b"), "x"}}), {"const label \"a-b\"", "[a-zA-Z_][a-zA-Z0-9_]*"}) == "");
   CHECK(missing(refused({{quipu::runtime("__a"), "x"}}), {"const label \"__a\"", "__"}) == "");
-  CHECK(refused({{"le", "x"}}) == accepted);
+  CHECK(refused({{"le", "x"}}) ==
+        "const label le=\"x\": \"le\" is the bucket bound of a histogram; choose another name");
+  CHECK(refused({{"quantile", "0.5"}}) ==
+        "const label quantile=\"0.5\": \"quantile\" is the quantile of a summary; choose another name");
+  CHECK(refused({{"lee", "x"}}) == accepted);
+  // What the registry shows of itself has labels too, and so have the options.
+  CHECK(missing(refusal([] {
+                  quipu::Registry({.const_labels = {{"reason", "x"}}});
+                }),
+                {"const label", "reason=\"x\"", "quipu_", "choose another name"}) == "");
+}
+
+TEST_CASE("limits of a registry that make no sense are refused with their names") {
+  const auto refused = [](const quipu::RegistryOptions& options) {
+    return refusal([&] { static_cast<void>(page::empty_registry(options)); });
+  };
+  CHECK(refused({.max_series = 0}) == "RegistryOptions::max_series is 0, and must be at least 1");
+  for (const std::size_t size : {std::size_t{0}, std::size_t{15}, std::size_t{1'048'577}}) {
+    CHECK(refused({.max_label_value_size = size}) == "RegistryOptions::max_label_value_size is " +
+                                                         std::to_string(size) +
+                                                         ", and must be from 16 to 1048576 bytes");
+  }
+  CHECK(refused({.max_series = 1, .max_label_value_size = 16}) == accepted);
+  CHECK(refused({.max_label_value_size = 1'048'576}) == accepted);
+  const std::string value(1025, 'x');
+  CHECK(missing(refused({.const_labels = {{"env", value}}}), {"const label \"env\"", "1025 bytes", "may have 1024"}) ==
+        "");
+  CHECK(refused({.const_labels = {{"env", value}}, .max_label_value_size = 1025}) == accepted);
+}
+
+TEST_CASE("label values of callbacks, collectors and infos are cut as those of families") {
+  const auto registry = page::empty_registry({.max_label_value_size = 16});
+  const std::string value = "123456789012345\xC3\xA9";
+  const auto callback = registry.gauge_callback({.name = "a"}, {{"k", value}}, [] { return 1; });
+  registry.info({.name = "b_info"}, {{"k", value}});
+  struct : quipu::Collector {
+    std::vector<quipu::FamilyDescription> describe() const override { return {{.name = "c", .labels = {"k"}}}; }
+    void collect(quipu::Samples& samples) override { samples.add("c", {std::string(10'000'000, '\xFF')}, 1.0); }
+  } collector;
+  const auto registration = registry.add(collector);
+  const std::string bad = "\xEF\xBF\xBD";
+  CHECK(page::samples(registry) == Lines{R"(a{k="123456789012345"} 1)", R"(b_info{k="123456789012345"} 1)",
+                                         "c{k=\"" + bad + bad + bad + bad + bad + "\"} 1"});
 }
 
 TEST_CASE("registries know nothing of each other") {
@@ -258,18 +301,13 @@ TEST_CASE("bad labels are refused with the definition") {
   CHECK(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, "a", "b", "a")); }) ==
         "cannot register gauge x{a text, b text, a text} \"\": label \"a\" is given twice");
   CHECK(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, "a", "env")); }) ==
-        "cannot register gauge x{a text, env text} \"\": label \"env\" is a const label of the registry");
+        "cannot register gauge x{a text, env text} \"\": label \"env\" is a const label of the registry, env=\"test\"; "
+        "choose another name for one of them");
   CHECK(missing(refusal([&] { static_cast<void>(registry.histogram({.name = "x"}, "le")); }),
                 {"cannot register histogram x{le text}", "label \"le\" is the bucket bound of a histogram"}) == "");
   CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, quipu::runtime("__a"))); }),
                 {"label \"__a\"", "begins neither with a digit nor with \"__\""}) == "");
   CHECK(page::body(registry).empty());
-
-  const auto with_le = page::empty_registry({.const_labels = {{"le", "1"}}});
-  CHECK(missing(refusal([&] { static_cast<void>(with_le.histogram({.name = "x"})); }),
-                {"cannot register histogram x", "label \"le\""}) == "");
-  with_le.gauge({.name = "x"}).set(1);
-  CHECK(page::samples(with_le) == Lines{R"(x{le="1"} 1)"});
 }
 
 TEST_CASE("a name ends in its unit") {
@@ -398,5 +436,5 @@ TEST_CASE("build info is an info under the prefix, if there is a version") {
   const auto message = refusal([] {
     page::empty_registry({.const_labels = {{"version", "2"}}, .build_info = {.version = "1"}});
   });
-  CHECK(missing(message, {"build_info", "\"version\" is a const label"}).empty());
+  CHECK(missing(message, {"build_info", "\"version\" is a const label of the registry, version=\"2\""}).empty());
 }

@@ -151,7 +151,9 @@ TEST_CASE("wrong const labels are refused with the place and what was expected t
   expect("\"a\"=b", "at character 1:", "expected a label's name");
   expect("a-b=c", "const label \"a-b\"", "[a-zA-Z_]");
   expect("__a=c", "const label \"__a\"", "[a-zA-Z_]");
-  expect("a=b,a=c", "const label \"a\"", "given twice");
+  expect("a=b,a=c", "const label \"a\"", "given twice, as a=\"b\" and as a=\"c\"");
+  expect("le=5", "const label le=\"5\"", "bucket bound");
+  expect("quantile=1", "const label quantile=\"1\"", "choose another name");
 }
 
 TEST_CASE("names in the environment follow the rules of the registry") {
@@ -208,8 +210,40 @@ TEST_CASE("the endpoint's options may come from the environment") {
 }
 
 TEST_CASE("wrong options of the endpoint are refused when they are read") {
-  for (const char* const wrong : {"nonsense", "127.0.0.1:x", "127.0.0.1:65536", "::1:80", "[]:80"}) {
-    CHECK(missing(complaint({{"QUIPU_LISTEN", wrong}}), {"QUIPU_LISTEN: ", wrong}).empty());
+  for (const char* const wrong : {"nonsense",
+                                  "127.0.0.1:x",
+                                  "127.0.0.1:65536",
+                                  "::1:80",
+                                  "[]:80",
+                                  "*:9464",
+                                  "a b:80",
+                                  " :80",
+                                  "a,b:80",
+                                  "-:80",
+                                  "http://localhost:80",
+                                  "\xC3\xA9:80",
+                                  ".:80",
+                                  "a..b:80",
+                                  "999.0.0.1:80",
+                                  "1.2.3.4.5:80",
+                                  "[::g]:80",
+                                  "[localhost]:80",
+                                  "[127.0.0.1]:80",
+                                  "[::1]x:80",
+                                  "127.0.0.1:80 "}) {
+    INFO(wrong);
+    CHECK(missing(complaint({{"QUIPU_LISTEN", wrong}}), {"QUIPU_LISTEN: ", wrong}) == "");
+    // The same rule holds for a program.
+    CHECK_THROWS_AS(quipu::Exposer(page::empty_registry(), {.listen = wrong}), quipu::ListenError);
+  }
+  CHECK(complaint({{"QUIPU_LISTEN", "*:9464"}}) ==
+        "QUIPU_LISTEN: \"*:9464\": '*' is not a host; leave it out for every address: \":9464\"");
+  CHECK(missing(complaint({{"QUIPU_LISTEN", "a b:80"}}),
+                {"QUIPU_LISTEN: \"a b:80\": \"a b\" is not a host: expected a name", "an IPv4 address"}) == "");
+  for (const char* const right :
+       {":9464", "0.0.0.0:9464", "127.1:0", "[::]:9464", "[fe80::1%lo]:9464", "localhost:0", "my_service:80",
+        "a-b.example.org.:80", "xn--bcher-kva.example:80", "1st.example:80"}) {
+    CHECK(complaint({{"QUIPU_LISTEN", right}}) == "(nothing)");
   }
   for (const char* const wrong : {"metrics", "/", "/a%20b", "/a b", "/a?b"}) {
     CHECK(missing(complaint({{"QUIPU_PATH", wrong}}), {"QUIPU_PATH: ", wrong, "expected '/'"}).empty());

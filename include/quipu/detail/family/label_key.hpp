@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -32,10 +34,13 @@ template <class Word>
 class QUIPU_EXPORT LabelKey {
  public:
   LabelKey() noexcept {}
+  /// Of longer texts, only the first `max_put` bytes are put.
+  explicit LabelKey(std::size_t max_put) noexcept : max_put_(max_put) {}
   LabelKey(const LabelKey&) = delete;
   LabelKey& operator=(const LabelKey&) = delete;
 
   void put(std::string_view text) {
+    text = text.substr(0, max_put_);
     unsigned char* to = reserve(text.size() + long_header);
     if (text.size() < long_mark) {
       *to++ = static_cast<unsigned char>(text.size());
@@ -76,6 +81,7 @@ class QUIPU_EXPORT LabelKey {
 
   alignas(word) unsigned char inline_[512];
   std::unique_ptr<std::uint64_t[]> heap_;
+  const std::size_t max_put_ = std::string_view::npos;
   unsigned char* data_ = inline_;
   std::size_t size_ = 0;
   std::size_t capacity_ = sizeof inline_;
@@ -139,14 +145,19 @@ class QUIPU_EXPORT KeyReader {
 // A lookup does not build a key. It hashes the label values where they are, and compares them with the keys that it
 // finds. Texts are read in words. The last word overlaps the one before it. Short texts are copied, hashed and compared
 // in the same way, without a call.
+//
+// Label values can come from outside, and nobody must be able to choose them so that they collide. So each word is
+// combined with a secret before it is multiplied, and so is the size of a text. Without a secret in it, a difference of
+// sizes could be made up for by a word of the text, and such texts would collide in every table. A text that is longer
+// than any that is stored is hashed no further than that, because no key is equal to it.
 
-/// Random numbers that make hashes unpredictable. Label values can come from outside, and nobody must be able to choose
-/// them so that they collide.
+/// Random numbers that make hashes unpredictable.
 struct HashSeed {
   std::uint64_t start;
   std::uint64_t secret;
+  std::size_t max_text = std::string_view::npos;  // texts are hashed up to here
 };
-[[nodiscard]] QUIPU_EXPORT HashSeed random_seed();
+[[nodiscard]] QUIPU_EXPORT HashSeed random_seed(std::size_t max_text = std::string_view::npos);
 
 /// Multiplies to 128 bits and folds.
 [[nodiscard]] inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) noexcept {
@@ -156,15 +167,19 @@ struct HashSeed {
 }
 
 [[nodiscard]] inline std::uint64_t hash_value(std::uint64_t hash, HashSeed seed, std::uint64_t number) noexcept {
-  return mix(number ^ seed.secret, hash);
+  // Both factors depend on the number, because a single one would turn a row of numbers into evenly spaced products.
+  return mix(number ^ seed.secret, std::rotl(number, 32) ^ hash);
 }
 
 [[nodiscard]] inline std::uint64_t hash_value(std::uint64_t hash, HashSeed seed, std::string_view text) noexcept {
   const char* from = text.data();
   std::size_t left = text.size();
-  hash ^= left * 0x9E3779B97F4A7C15u;
-  for (; left > 2 * word; from += 2 * word, left -= 2 * word) {
-    hash = mix(load<std::uint64_t>(from) ^ seed.secret, load<std::uint64_t>(from + word) ^ hash);
+  hash ^= left * seed.secret;
+  if (left > 2 * word) {
+    left = std::min(left, seed.max_text);
+    for (; left > 2 * word; from += 2 * word, left -= 2 * word) {
+      hash = mix(load<std::uint64_t>(from) ^ seed.secret, load<std::uint64_t>(from + word) ^ hash);
+    }
   }
   std::uint64_t first = 0;
   std::uint64_t last = 0;
@@ -181,12 +196,18 @@ struct HashSeed {
   return mix(first ^ seed.secret, last ^ hash);
 }
 
+/// The 32 bits of a hash that are used. They are of both halves, because texts that differ in one place only can have
+/// low halves that are evenly spaced.
+[[nodiscard]] inline std::uint32_t folded(std::uint64_t hash) noexcept {
+  return static_cast<std::uint32_t>(hash ^ (hash >> 32));
+}
+
 /// The hash of the values of all labels, in order.
 template <class... Values>
 [[nodiscard]] inline std::uint32_t hash_of(HashSeed seed, const Values&... values) noexcept {
   std::uint64_t hash = seed.start;
   ((hash = hash_value(hash, seed, values)), ...);
-  return static_cast<std::uint32_t>(hash);
+  return folded(hash);
 }
 
 /// The same for the values in a key.

@@ -60,7 +60,40 @@ struct SeriesRef {
   CellRef ref;
 };
 
+/// Counts the series of all families of a registry. The families share it, and may outlive the registry. Thread-safe.
+/// Relaxed, because it is only a count: what is counted is published by other means.
+class SeriesBudget {
+ public:
+  explicit SeriesBudget(std::size_t max) noexcept : max_(max) {}
+
+  /// Counts one more, unless there are `max` already.
+  [[nodiscard]] bool try_take() noexcept {
+    std::size_t taken = taken_.load(std::memory_order_relaxed);
+    while (taken < max_) {
+      if (taken_.compare_exchange_weak(taken, taken + 1, std::memory_order_relaxed)) return true;
+    }
+    return false;
+  }
+  /// Counts one more in any case.
+  void take() noexcept { taken_.fetch_add(1, std::memory_order_relaxed); }
+  void give_back(std::size_t count) noexcept { taken_.fetch_sub(count, std::memory_order_relaxed); }
+
+ private:
+  const std::size_t max_;
+  std::atomic<std::size_t> taken_{0};
+};
+
+/// What a family may hold.
+struct SeriesLimits {
+  std::size_t series;                    // of the family, at least 1
+  std::size_t label_value;               // the length of a text, in bytes
+  std::shared_ptr<SeriesBudget> budget;  // of the registry
+};
+
 /// The series of one family, found by their label values.
+///
+/// A label value that is not valid UTF-8, or too long, is stored in another form. It is looked up as it is, which
+/// fails, and then, under the mutex, in the form in which it is stored.
 ///
 /// Lookups take no lock. The hash table is open-addressing (linear probing, at most half full). It is published with
 /// release, and read with acquire under a guard. Every change is made with the mutex held. A change never gives a
@@ -73,10 +106,11 @@ class QUIPU_EXPORT SeriesTable {
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
 
   /// `layout` is given for histograms, `native` for native ones. `closed_size` is the number of combinations if every
-  /// label is a closed set, otherwise 0. When there are `max_series` series, new label values are counted in one
-  /// overflow series. `first_bits` is the first value of each series' cell.
+  /// label is a closed set, otherwise 0. When the family or the registry has as many series as it may, new label values
+  /// are counted in one overflow series, which is there in any case. `first_bits` is the first value of each series'
+  /// cell.
   SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout, std::size_t closed_size,
-              std::size_t max_series, std::uint64_t first_bits, std::optional<NativeSpec> native = {});
+              SeriesLimits limits, std::uint64_t first_bits, std::optional<NativeSpec> native = {});
   SeriesTable(const SeriesTable&) = delete;
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
@@ -96,7 +130,7 @@ class QUIPU_EXPORT SeriesTable {
     std::uint64_t hash = seed_.start;
     for (std::size_t i = 0; i < labels; ++i) hash = hash_value(hash, seed_, std::string_view(value(i)));
     const Guard guard;
-    Series* series = find_if(static_cast<std::uint32_t>(hash), [&](const Series& met) {
+    Series* series = find_if(folded(hash), [&](const Series& met) {
       const auto key = met.key();
       const char* next = reinterpret_cast<const char*>(key.data());
       for (std::size_t i = 0; i < labels; ++i) {
@@ -160,10 +194,15 @@ class QUIPU_EXPORT SeriesTable {
     std::size_t keys_size_ = 0;
   };
 
+  /// How much of a text to put into a key for find_or_create() or remove(). This bounds their work.
+  [[nodiscard]] std::size_t max_put() const noexcept { return limits_.label_value + label_value_lookahead; }
+
   [[nodiscard]] const BucketLayout* layout() const noexcept { return layout_; }
   [[nodiscard]] std::size_t size() const;
-  /// Lookups that went to the overflow series because the table was full.
+  /// Lookups that went to the overflow series because there was no room for another one.
   [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }
+  /// Lookups with a text that was too long.
+  [[nodiscard]] std::uint64_t truncations() const noexcept { return truncations_.load(std::memory_order_relaxed); }
 
  private:
   /// An entry is 0, or the address of a series. The four low bits of an address are 0, and hold four bits of the
@@ -193,6 +232,9 @@ class QUIPU_EXPORT SeriesTable {
   [[nodiscard]] std::uint32_t hash(std::span<const std::uint64_t> key) const noexcept;
   [[nodiscard]] Series* find_key(std::span<const std::uint64_t> key) const noexcept;
   [[nodiscard]] std::size_t cells() const noexcept;
+  /// The key as it is stored. If that is another one than `key`, it is made in `valid`.
+  [[nodiscard]] std::span<const std::uint64_t> stored(std::span<const std::uint64_t> key, LabelKey& valid) const;
+  [[nodiscard]] bool take_place() noexcept;
   CellRef create(std::span<const std::uint64_t> key, std::size_t index);
   Series& publish(std::span<const std::uint64_t> key, std::size_t index);
   void insert(HashTable& table, Series& series) noexcept;
@@ -207,7 +249,7 @@ class QUIPU_EXPORT SeriesTable {
   const BucketLayout* const layout_;
   const std::optional<NativeSpec> native_;
   const std::size_t closed_size_;
-  const std::size_t max_series_;
+  const SeriesLimits limits_;
   const std::uint64_t first_bits_;
   const HashSeed seed_;
   const bool names_need_no_escaping_;  // of enumerations
@@ -217,6 +259,7 @@ class QUIPU_EXPORT SeriesTable {
       false};  // whether `retired_` has tables; relaxed: it is looked at again under the lock
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
   std::atomic<std::uint64_t> overflows_{0};
+  std::atomic<std::uint64_t> truncations_{0};
 
   mutable std::mutex mutex_;                   // guards what follows, and changes to the table
   std::unique_ptr<HashTable> in_use_;          // where `table_` points
