@@ -143,8 +143,9 @@ class Steps {
   }
 
  private:
+  /// No longer than what a series keeps of it, in UTF-8.
   static std::string with_line_feeds(std::string_view text) {
-    std::string result(text);
+    std::string result(text.substr(0, 300));
     for (auto at = result.find("\\n"); at != result.npos; at = result.find("\\n", at + 1)) result.replace(at, 2, "\n");
     return result;
   }
