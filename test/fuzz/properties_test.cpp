@@ -10,6 +10,7 @@
 #include "fuzz/json_line_properties.hpp"
 #include "fuzz/page_properties.hpp"
 #include "fuzz/series_properties.hpp"
+#include "fuzz/statsd_properties.hpp"
 
 #if QUIPU_HAS_HTTP
 #include "fuzz/accept_encoding_properties.hpp"
@@ -125,6 +126,13 @@ TEST_CASE(
                                                               "{\"a.b\"}",
                                                               "; escaping=allow-utf-8"};
   check_all("page", pieces, 4000, page_properties::check);
+}
+
+TEST_CASE("whatever is recorded for StatsD, its datagrams are whole lines in UTF-8, of the size that is allowed") {
+  static constexpr std::array<std::string_view, 18> pieces = {
+      "\n", "|", "=", "\\n", "c 1 ", "g -1 ", "h 1 ",     "t 1 ",         ":",
+      "|#", "@", ",", ".",   "\x01", "\x80",  "\xC3\xA9", "\xED\xA0\x80", "18446744073709551615"};
+  check_all("statsd", pieces, 300, statsd_properties::check);
 }
 
 TEST_CASE("whatever is recorded as JSON lines, each line is one object that has all of it") {
