@@ -170,7 +170,7 @@ using FamilyNames = std::initializer_list<std::string_view>;
 /// line: `-` marks what is expected and missing, `+` marks what is there instead or is not expected.
 ///
 /// `expected` is a page of the text format. It may be indented, hold blank lines, and cover only a part:
-/// - for a family with a TYPE or HELP line, all samples are compared, and each of these lines that is given;
+/// - for a family with a TYPE, HELP or UNIT line, all samples are compared, and each of these lines that is given;
 /// - without such a line, a sample stands for its sample name (`latency_seconds_count 3`), and all samples of that name
 ///   are compared;
 /// - a timestamp is compared if one is given;

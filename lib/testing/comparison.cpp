@@ -147,6 +147,9 @@ bool is_as_expected(const ParsedSample& actual, const ParsedSample& expected) {
 
 using Samples = std::vector<const ParsedSample*>;
 
+/// Whether the family has a line that names it. Without one, it is samples of one name.
+bool has_metadata(const ParsedFamily& family) { return family.type || family.help || family.unit; }
+
 Samples all_of(const ParsedFamily* family) {
   Samples result;
   if (family == nullptr) return result;
@@ -171,7 +174,7 @@ class Comparison {
 
   std::string all() {
     for (const ParsedFamily& family : expected_.families) {
-      const bool is_whole = family.type || family.help;
+      const bool is_whole = has_metadata(family);
       if (is_whole) compare_metadata(family);
       compare(is_whole ? all_of(actual_.family(family.name)) : find_all(actual_, family.name), all_of(&family));
       if (is_whole ? actual_.family(family.name) == nullptr : find_all(actual_, family.name).empty()) {
@@ -190,7 +193,7 @@ class Comparison {
       // Lines of this family that are expected without its TYPE.
       for (const ParsedFamily& other : expected_.families) {
         const auto is_its = [&](const ParsedSample* sample) { return sample->name == other.name; };
-        if (other.name != name && !other.type && !other.help && std::ranges::any_of(actual, is_its)) {
+        if (other.name != name && !has_metadata(other) && std::ranges::any_of(actual, is_its)) {
           for (const ParsedSample& sample : other.samples) expected.push_back(&sample);
         }
       }

@@ -54,12 +54,12 @@ Dialect dialect_of(std::string_view content_type) {
   for (const std::string_view part : std::span(parts).subspan(1)) {
     const std::size_t equals = part.find('=');
     if (equals == 0 || equals == std::string_view::npos) {
-      throw refuse(fmt::format("\"{}\" is no parameter: name=value", part));
+      throw refuse(fmt::format("\"{}\" is no parameter: name=value", printable(part)));
     }
     std::string_view value = part.substr(equals + 1);
     if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
     if (!parameters.emplace(to_lower(part.substr(0, equals)), value).second) {
-      throw refuse(fmt::format("the parameter \"{}\" comes twice", part.substr(0, equals)));
+      throw refuse(fmt::format("the parameter \"{}\" comes twice", printable(part.substr(0, equals))));
     }
   }
   const std::string version = parameters["version"];

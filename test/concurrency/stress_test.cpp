@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <span>
 #include <string>
@@ -26,7 +27,11 @@ enum class Method { get, post, other };
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto some_time = 1s;
+/// How long each test goes on that counts no rounds.
+const std::chrono::seconds some_time = [] {
+  const char* const given = std::getenv("QUIPU_STRESS_SECONDS");
+  return given == nullptr ? 1s : std::chrono::seconds(std::max(1, std::atoi(given)));
+}();
 
 /// Runs threads until the end of the scope.
 class Threads {

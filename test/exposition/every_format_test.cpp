@@ -1,9 +1,11 @@
 #include <cstdint>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "catch.hpp"
-#include "support/random_program.hpp"
+#include "fuzz/inputs.hpp"
+#include "fuzz/program_properties.hpp"
 
 TEST_CASE("what a random program counted comes back from every format") {
   std::mt19937_64 random(1);
@@ -13,4 +15,10 @@ TEST_CASE("what a random program counted comes back from every format") {
     INFO(i);
     REQUIRE(random_program::Program(bytes).check() == "");
   }
+}
+
+TEST_CASE("what a program of the corpus counted comes back from every format") {
+  const auto programs = fuzz::corpus("program");
+  REQUIRE(programs.size() >= 5);
+  for (const std::string& program : programs) CHECK(program_properties::check(program) == "");
 }

@@ -261,5 +261,6 @@ TEST_CASE("any bytes are an Accept header, and are read quickly") {
     static_cast<void>(negotiate(accept, everything));
     static_cast<void>(negotiate("text/plain;q=\"" + accept, everything));
   }
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
+  // In a time that is not linear these would take hours.
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::minutes(2));
 }

@@ -12,7 +12,7 @@
 
 // What holds for the request head at the beginning of any bytes.
 
-namespace request_head {
+namespace request_head_properties {
 
 using quipu::http::ParsedHead;
 using quipu::http::Request;
@@ -121,4 +121,4 @@ inline std::string check(std::string_view data) {
   return "";
 }
 
-}  // namespace request_head
+}  // namespace request_head_properties

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -6,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -47,6 +49,23 @@ TEST_CASE("a route answers with its status, content type and body", "[exposer][r
   CHECK(odd.raw.rfind("HTTP/1.1 299 \r\n", 0) == 0);
   CHECK(odd.is_whole);
   CHECK(ask(exposer, "GET /metrics").body == "up 1\n");
+}
+
+TEST_CASE("the status of a route has its reason in the status line", "[exposer][route]") {
+  const std::array<std::pair<int, std::string>, 5> reasons = {{{404, "Not Found"},
+                                                               {429, "Too Many Requests"},
+                                                               {500, "Internal Server Error"},
+                                                               {501, "Not Implemented"},
+                                                               {503, "Service Unavailable"}}};
+  quipu::ExposerOptions options{.listen = any_port};
+  for (const auto& [status, reason] : reasons) {
+    options.routes.push_back(constant('/' + std::to_string(status), {.status = status}));
+  }
+  const Exposer exposer(pages(small_page), options);
+  for (const auto& [status, reason] : reasons) {
+    const std::string line = std::to_string(status) + ' ' + reason;
+    CHECK(ask(exposer, "GET /" + std::to_string(status)).raw.rfind("HTTP/1.1 " + line + "\r\n", 0) == 0);
+  }
 }
 
 TEST_CASE("a route is found by its exact path, and a query is ignored", "[exposer][route]") {

@@ -218,6 +218,9 @@ TEST_CASE("a parse error names the line, shows it, and says what is wrong") {
   CHECK(refusal("x 1\ny 2\nx{a=\"1\"} 3\n", text_type) ==
         "line 3: x again, whose lines ended at line 1: all lines of a family stand together: x{a=\"1\"} 3");
   CHECK(refusal("x{a=\"caf\xE9\"} 1\n", text_type) == "line 1: not UTF-8: x{a=\"caf\\xE9\"} 1");
+  CHECK(refusal("x 1\n", "text/plain;\xE9") ==
+        "\"\\xE9\" is no parameter: name=value: Content-Type: text/plain;\\xE9");
+  CHECK(refusal("x 1\n", "text/plain;\n=1;\n=2").find('\n') == std::string::npos);
   CHECK(refusal(histogram("h_bucket{le=\"1\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 1\nh_count 5\n"), text_type) ==
         "line 5: the bucket le=\"+Inf\" says 4: h_count 5");
   CHECK(refusal(std::string(10'000, 'x') + "\n", text_type).size() < 700);
@@ -942,6 +945,9 @@ TEST_CASE("pages of OpenMetrics are compared with units and exemplars") {
 + x_seconds_total{a="1"} 1.0 # {b="1"} 0.5 at 5 s
 )");
   CHECK(difference(read("", "seconds"), "x_seconds_total{a=\"1\"} 1") == "");
+  // A unit alone, of a family without samples.
+  const auto unit = read_page("# UNIT x_seconds seconds\n# EOF\n", open_metrics_type);
+  CHECK(difference(unit, unit) == "");
 }
 
 TEST_CASE("a mistake in what is expected is an error that says so") {
