@@ -1,6 +1,7 @@
 #pragma once
 
 #include <netdb.h>
+#include <sys/socket.h>
 
 #include <cstdint>
 #include <string>
@@ -19,6 +20,10 @@ struct Address {
 
 /// Throws std::runtime_error, with what is wrong.
 [[nodiscard]] QUIPU_EXPORT Address parse_address(std::string_view text);
+
+/// Whether it is an address that only this machine has, and only for itself: 127.0.0.0/8, also as an
+/// IPv6 address, or ::1.
+[[nodiscard]] QUIPU_EXPORT bool is_loopback(const sockaddr_storage& address) noexcept;
 
 /// The addresses that the resolver finds for a host. Construction may wait for the network.
 class QUIPU_EXPORT Resolved {
