@@ -42,12 +42,14 @@ TEST_CASE("answers of every kind and length go over one connection", "[exposer][
   Client client(exposer.port());
   for (int i = 0; i < 3; ++i) {
     CHECK(client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status == 200);
-    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: long\r\n\r\n").answer().body.size() == 40 * 65536);
+    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: long\r\n\r\n").answer().body.size() ==
+          40 * 65536);
     CHECK(client.send("GET /missing HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status == 404);
     CHECK(client.send("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").answer(true).status == 200);
     CHECK(client.send("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: long\r\n\r\n").answer(true).status == 200);
     CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: fail\r\n\r\n").answer().status == 500);
-    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").answer().body == "up 1\n");
+    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").answer().body ==
+          "up 1\n");
   }
 }
 

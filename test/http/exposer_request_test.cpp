@@ -75,8 +75,7 @@ TEST_CASE("the source is told by when the page is of no use any more", "[exposer
   CHECK(is_about(time_with(scrape_timeout("2.5")), 2.25));
   CHECK(is_about(time_with("x-prometheus-scrape-timeout-seconds:60\r\n"), 59.5));
   CHECK(is_about(time_with(scrape_timeout("1e1")), 9.5));
-  for (const auto* const odd :
-       {"", "abc", "-1", "0", "nan", "-inf", "1e999", "5s", "5 5", "+5", "5,5"}) {
+  for (const auto* const odd : {"", "abc", "-1", "0", "nan", "-inf", "1e999", "5s", "5 5", "+5", "5,5"}) {
     CAPTURE(odd);
     CHECK(is_about(time_with(scrape_timeout(odd)), 9.5));
   }
@@ -141,7 +140,8 @@ TEST_CASE("requests for the same page that wait together get one", "[exposer][re
   const Exposer exposer(source.source(), {.listen = any_port});
   source.occupy(exposer);
   std::vector<Client> clients;
-  for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  for (int i = 0; i < 10; ++i)
+    clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   std::this_thread::sleep_for(100ms);
   const auto before = Clock::now();
@@ -185,7 +185,8 @@ TEST_CASE("a long page is made for each who asks", "[exposer][request]") {
   const Exposer exposer(source.source(), {.listen = any_port});
   source.occupy(exposer);
   std::vector<Client> clients;
-  for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  for (int i = 0; i < 10; ++i)
+    clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   std::this_thread::sleep_for(100ms);
   source.let_go();
   for (Client& client : clients) CHECK(client.answer().body.size() == size);

@@ -171,7 +171,8 @@ TEST_CASE("each request for a route has an answer of its own", "[exposer][route]
                                          return RouteResponse{.body = std::to_string(++calls)};
                                        }}}});
   std::vector<Client> clients;
-  for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /count HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  for (int i = 0; i < 10; ++i)
+    clients.emplace_back(exposer.port()).send("GET /count HTTP/1.1\r\nHost: localhost\r\n\r\n");
   std::vector<std::string> bodies;
   for (Client& client : clients) bodies.push_back(client.answer().body);
   std::sort(bodies.begin(), bodies.end());
@@ -275,7 +276,8 @@ TEST_CASE("pages are made while a route hangs, and requests for routes beyond it
                                                                               return RouteResponse{.body = "at last"};
                                                                             }}}});
   std::vector<Client> probes;
-  for (int i = 0; i < 16; ++i) probes.emplace_back(exposer.port()).send("GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  for (int i = 0; i < 16; ++i)
+    probes.emplace_back(exposer.port()).send("GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n");
   CHECK(soon([&] { return gate.waiting() == 1; }));
   const Answer refused = ask(exposer, "GET /hangs");
   CHECK(refused.status == 503);

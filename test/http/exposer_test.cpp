@@ -418,7 +418,8 @@ TEST_CASE("clients that do not read their answers do not delay a scrape", "[expo
 TEST_CASE("clients that do not close do not delay a scrape", "[exposer]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   Crowd crowd(exposer, 60);
-  crowd.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");  // and holds its side of the connections
+  crowd.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");  // and holds its side of the
+                                                                                        // connections
   CHECK(time_to_scrape(exposer) < 1s);
 }
 
@@ -432,7 +433,9 @@ TEST_CASE("one request more than may be seen to is told to come again", "[expose
                         }),
                         {.listen = any_port, .max_concurrent_scrapes = 5});
   std::vector<Client> clients;
-  const auto one_more = [&] { clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"); };
+  const auto one_more = [&] {
+    clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  };
   for (int i = 1; i <= 3; ++i) {
     one_more();
     CHECK(soon([&] { return inside == i; }));
