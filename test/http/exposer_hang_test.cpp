@@ -9,10 +9,11 @@
 #include <chrono>
 #include <cstddef>
 #include <fstream>
-#include <memory>
-#include <stdexcept>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -33,6 +34,7 @@ using http_client::Client;
 using http_client::pages;
 using http_client::small_page;
 using quipu::Exposer;
+using quipu::ExposerOptions;
 using quipu::Route;
 using quipu::RouteResponse;
 using namespace std::chrono_literals;
@@ -77,11 +79,12 @@ Route hanging_route(Gate& gate) {
           }};
 }
 
-/// Whether stop() returns while the gate is closed. Opens the gate.
-bool stops_before(Exposer& exposer, Gate& gate) {
+/// Whether stop() returns while the gate is closed. The exposer is gone then, before the gate is opened.
+bool stops_before(std::optional<Exposer>& exposer, Gate& gate) {
   std::atomic<bool> has_stopped = false;
   std::thread stopping([&] {
-    exposer.stop();
+    exposer->stop();
+    exposer.reset();
     has_stopped = true;
   });
   for (int i = 0; i < 5000 && !has_stopped; ++i) std::this_thread::sleep_for(1ms);
@@ -151,8 +154,8 @@ TEST_CASE("scrapes whose clients have gone do not wait for collectors", "[expose
 
 TEST_CASE("stop ends although a collector hangs", "[exposer][hang]") {
   HangingRegistry hanging;
-  Exposer exposer(hanging.registry(), {.listen = any_port});
-  Client client(exposer.port());
+  std::optional<Exposer> exposer(std::in_place, hanging.registry(), ExposerOptions{.listen = any_port});
+  Client client(exposer->port());
   client.send(patient_scrape);
   CHECK(soon([&] { return hanging.gate().entered() == 1; }));
   CHECK(stops_before(exposer, hanging.gate()));
@@ -160,10 +163,11 @@ TEST_CASE("stop ends although a collector hangs", "[exposer][hang]") {
 
 TEST_CASE("stop ends although a route hangs", "[exposer][hang]") {
   Gate gate;
-  Exposer exposer(pages(small_page), {.listen = any_port, .routes = {hanging_route(gate)}});
+  std::optional<Exposer> exposer(std::in_place, pages(small_page),
+                                 ExposerOptions{.listen = any_port, .routes = {hanging_route(gate)}});
   std::vector<Client> clients;
   for (int i = 0; i < 3; ++i)
-    clients.emplace_back(exposer.port()).send("GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    clients.emplace_back(exposer->port()).send("GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n");
   CHECK(soon([&] { return gate.entered() == 1; }));
   CHECK(stops_before(exposer, gate));
   CHECK(soon([&] { return gate.passed() == 1; }));
@@ -171,12 +175,12 @@ TEST_CASE("stop ends although a route hangs", "[exposer][hang]") {
 
 TEST_CASE("stop ends although a page source hangs", "[exposer][hang]") {
   Gate gate;
-  Exposer exposer(pages([&gate](std::string_view) {
-                    gate.pass();
-                    return small_page();
-                  }),
-                  {.listen = any_port});
-  Client client(exposer.port());
+  std::optional<Exposer> exposer(std::in_place, pages([&gate](std::string_view) {
+                                   gate.pass();
+                                   return small_page();
+                                 }),
+                                 ExposerOptions{.listen = any_port});
+  Client client(exposer->port());
   client.send(patient_scrape);
   CHECK(soon([&] { return gate.entered() == 1; }));
   CHECK(stops_before(exposer, gate));
