@@ -91,8 +91,8 @@ class QUIPU_EXPORT Exposer {
 
   /// Closes the listening socket and ends the threads. Returns in less than a second, whatever clients, collectors and
   /// routes do. Responses that are just being made have a moment to be finished and taken. A page source or a route
-  /// that does not return by then is left to its thread: what it uses must live until it returns. Calling it again does
-  /// nothing. Neither the page source nor a route may call it.
+  /// that does not return by then is left to its thread: what it uses must live until it returns. So these may call it
+  /// themselves, and even destroy this object. Calling it again does nothing.
   void stop() noexcept;
 
  private:

@@ -191,12 +191,15 @@ class Exposer::Server {
     has_event_loop_ = true;
   }
 
-  /// Waits for the threads, but not for those that do not come back from a function of the program's.
+  /// Waits for the threads, but not for those that do not come back from a function of the program's: that function may
+  /// even be the one that stops the server.
   void join_or_leave() noexcept {
+    std::size_t others = threads_->size();
+    for (const std::thread& thread : *threads_) others -= thread.get_id() == std::this_thread::get_id() ? 1 : 0;
     std::unique_lock lock(state_->mutex);
-    state_->has_ended.wait_for(lock, joining_time, [this] { return state_->ended.size() == threads_->size(); });
     // A thread that has ended needs the lock no more.
     const std::vector<std::thread::id>& ended = state_->ended;
+    state_->has_ended.wait_for(lock, joining_time, [&] { return ended.size() == others; });
     for (std::thread& thread : *threads_) {
       if (std::ranges::find(ended, thread.get_id()) != ended.end()) {
         thread.join();

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <fstream>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -185,6 +186,31 @@ TEST_CASE("stop ends although a page source hangs", "[exposer][hang]") {
   CHECK(soon([&] { return gate.entered() == 1; }));
   CHECK(stops_before(exposer, gate));
   CHECK(soon([&] { return gate.passed() == 1; }));
+}
+
+TEST_CASE("a route and a page source may end the endpoint that called them", "[exposer][hang]") {
+  std::optional<Exposer> exposer;
+  std::atomic<bool> has_ended = false;
+  const auto end = [&] {
+    exposer.reset();
+    has_ended = true;
+  };
+  exposer.emplace(pages([&end](std::string_view) {
+                    end();
+                    return small_page();
+                  }),
+                  ExposerOptions{.listen = any_port, .routes = {{"/end", [&end] {
+                                                                   end();
+                                                                   return RouteResponse{};
+                                                                 }}}});
+  const std::string path = GENERATE("/metrics", "/end");
+  Client client(exposer->port());
+  client.send("GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  CHECK(soon([&] { return has_ended.load(); }));
+  try {
+    static_cast<void>(client.receive());  // to the end, which may be a reset
+  } catch (const std::runtime_error&) {
+  }
 }
 
 /// The most memory that the process had, in bytes.
