@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/exposition/scrape_time.hpp"
 #include "quipu/error.hpp"
 #include "quipu/exposition.hpp"
 #include "quipu/route.hpp"
@@ -26,13 +28,28 @@ struct ExposerOptions {
   /// the memory. Another request waits 150 ms for a permit, and then gets 503 with `Retry-After: 1`. A client that has
   /// taken none of its response for 100 ms loses its permit to a waiting request. From 1 to 1,000.
   std::size_t max_concurrent_scrapes = 32;
+  /// The most that a scraper may wait for a page, whatever it says in X-Prometheus-Scrape-Timeout-Seconds: a request
+  /// may take a thread for so long if a collector hangs. One minute if nothing else is said. Positive; more than a day
+  /// counts as a day.
+  std::chrono::milliseconds max_scrape_time = detail::default_max_scrape_time;
   /// Compresses pages of 1 KiB and more, to about a ninth, for clients that accept gzip and prefer it. This takes about
   /// 5 ms for a page of 1 MB, many times as long as making it. A scraper on the same machine gains nothing by it. No
   /// effect when quipu was built without zlib.
   bool gzip = true;
   /// The program's own responses, each at a path of its own, which may be "/". Requests for routes have a thread and 16
-  /// permits of their own, so that they are served while every scrape hangs.
+  /// permits of their own, so that they are served while every scrape hangs. Requests for prompt routes, the landing
+  /// page and errors have another thread and 16 permits, so that they are served while every route hangs, too.
   std::vector<Route> routes = {};
+  /// Names of hosts by which clients may ask for the endpoint, such as "metrics.example.com": a request whose Host is
+  /// another name gets 421. IP addresses, "localhost", names that end in ".localhost", the name of this machine and
+  /// that in `listen` are always right, as is a request of HTTP/1.0 without a Host. The port in a Host does not matter.
+  /// "*" stands for every name.
+  ///
+  /// When this is empty, only an endpoint that listens on a loopback address looks at names; it then knows no others.
+  /// So no page in a browser of this machine can read the metrics by giving its own name the address 127.0.0.1 (DNS
+  /// rebinding). An endpoint that listens elsewhere may have any name in the network, and answers by each of them
+  /// unless it is told its names here.
+  std::vector<std::string> allowed_hosts = {};
 };
 
 /// A small HTTP server for one page of metrics: GET and HEAD of the path and of routes, a landing page at "/", 404 and
@@ -45,13 +62,14 @@ struct ExposerOptions {
 /// a long page is sent only after it was made as a whole. `?name[]=FAMILY`, any number of times up to 256, asks for
 /// these families only. The deadline of a scrape is the time in X-Prometheus-Scrape-Timeout-Seconds, or 10 seconds
 /// without it, less up to half a second. The page source gets this deadline, and a request that has to wait until then
-/// gets 503. Requests for the same page that wait at the same time may share one page.
+/// gets 503. It is also asked to stop when the client has gone: when this has reset the connection, or ended its side
+/// of it a second ago. Requests for the same page that wait at the same time may share one page.
 ///
-/// It has four threads, five with routes. No signal of the program is delivered on them, and the program's handling of
-/// signals is left alone. A connection answers any number of requests. It is closed in four cases: a request that has
-/// begun is not whole after two seconds; the client takes none of its response for five seconds; a response has not
-/// ended after thirty seconds; no request comes for five minutes. The number of connections in each of these states is
-/// limited, so clients cannot hold up the server, however many there are.
+/// It has five threads, six with routes that are not prompt. No signal of the program is delivered on them, and the
+/// program's handling of signals is left alone. A connection answers any number of requests. It is closed in four
+/// cases: a request that has begun is not whole after two seconds; the client takes none of its response for five
+/// seconds; a response has not ended after thirty seconds; no request comes for five minutes. The number of connections
+/// in each of these states is limited, so clients cannot hold up the server, however many there are.
 ///
 /// Thread-safe, except for moving and destruction.
 class QUIPU_EXPORT Exposer {
@@ -71,9 +89,10 @@ class QUIPU_EXPORT Exposer {
   /// itself reaches it.
   [[nodiscard]] const std::string& url() const noexcept;
 
-  /// Closes the listening socket and ends the threads. Returns in well under a second, whatever clients do, with one
-  /// exception: if a page, or a piece of a long one, is just being made, it waits for that, and gives the client a
-  /// moment to take it. Calling it again does nothing. Neither the page source nor a route may call it.
+  /// Closes the listening socket and ends the threads. Returns in less than a second, whatever clients, collectors and
+  /// routes do. Responses that are just being made have a moment to be finished and taken. A page source or a route
+  /// that does not return by then is left to its thread: what it uses must live until it returns. So these may call it
+  /// themselves, and even destroy this object. Calling it again does nothing.
   void stop() noexcept;
 
  private:

@@ -114,11 +114,20 @@ struct HealthReport {
   std::vector<ComponentHealth> components = {};          // in the order in which they were added
 };
 
+/// Whom the report at /health shows messages and details of components. They may hold what an exception says, such as
+/// addresses, paths and names of users.
+enum class HealthDetails : std::uint8_t {
+  to_loopback,  // clients with a loopback address; behind a reverse proxy on this machine that is everybody
+  to_everybody,
+  to_nobody
+};
+
 struct HealthOptions {
   /// Of the program, for the report: any text.
   std::string version = {};
   /// Whether the metrics have it as well, as the label `version`.
   bool version_label = false;
+  HealthDetails show_details = HealthDetails::to_loopback;
 };
 
 /// Whether a program works, as its own checks find, for probes and for Prometheus.
@@ -158,11 +167,12 @@ class QUIPU_EXPORT Health {
   [[nodiscard]] HealthReport report() const;
 
   /// For an endpoint, in JSON:
-  /// - GET /health: the report; 200 if the program is healthy or degraded, otherwise 503;
+  /// - GET /health: the report; 200 if the program is healthy or degraded, otherwise 503. Where
+  ///   HealthOptions::show_details says so, messages are empty and there are no details;
   /// - GET /health/ready and /-/ready: its status alone, with the same numbers;
   /// - GET /health/live and /-/healthy: 200, as an endpoint that answers is alive.
   ///
-  /// They may outlive this object; then the status is unknown.
+  /// They are prompt, and may outlive this object; then the status is unknown.
   [[nodiscard]] std::vector<Route> routes() const;
 
   /// Shows `health_status` and `component_health{component}`: 1 for healthy, 0.5 for degraded, 0 for unhealthy and

@@ -99,7 +99,8 @@ inline void answer_with_page(const PageSource& source, const httplib::Request& r
   }
 
   const std::string accept = joined_fields(request, "Accept");
-  const auto time = scrape_time(request.get_header_value("X-Prometheus-Scrape-Timeout-Seconds"));
+  const auto time =
+      scrape_time(request.get_header_value("X-Prometheus-Scrape-Timeout-Seconds"), default_max_scrape_time);
   auto page = source({.accept = accept, .families = families, .deadline = std::chrono::steady_clock::now() + time});
   if (!page) throw std::runtime_error("no page");
   const std::string content_type(page->content_type());
@@ -134,7 +135,8 @@ inline std::string pattern_of(std::string_view path) {
 ///
 /// The response is what `Exposer` would send. It has the format that the Accept fields of the request prefer among all
 /// formats. `?name[]=FAMILY`, any number of times up to 256, asks for these families only. The deadline of the scrape
-/// is the time in X-Prometheus-Scrape-Timeout-Seconds, or 10 seconds without it, less up to half a second. A page of
+/// is the time in X-Prometheus-Scrape-Timeout-Seconds, or 10 seconds without it, and no more than a minute, less up to
+/// half a second. A page of
 /// more than one piece is sent in chunks while it is made, so it takes little memory, however long it is. (HTTP/1.0 has
 /// no chunks, and gets the page as a whole.) If `source` throws before the second piece is made, the response is a 500
 /// without details. If it throws later, the connection is broken off, so that no client takes the page for a whole one.

@@ -76,6 +76,16 @@ Address parse_listen_address(std::string_view text) {
   return parse_address(text);
 }
 
+bool is_loopback(const sockaddr_storage& address) noexcept {
+  constexpr std::uint32_t network = 127;  // the first byte
+  if (address.ss_family == AF_INET) {
+    return ntohl(reinterpret_cast<const sockaddr_in&>(address).sin_addr.s_addr) >> 24 == network;
+  }
+  if (address.ss_family != AF_INET6) return false;
+  const in6_addr& ipv6 = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+  return IN6_IS_ADDR_LOOPBACK(&ipv6) != 0 || (IN6_IS_ADDR_V4MAPPED(&ipv6) != 0 && ipv6.s6_addr[12] == network);
+}
+
 Resolved::Resolved(const Address& address, int socket_type, int flags) {
   addrinfo hints{};
   hints.ai_family = address.is_ipv6_literal ? AF_INET6 : AF_UNSPEC;

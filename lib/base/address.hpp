@@ -1,6 +1,7 @@
 #pragma once
 
 #include <netdb.h>
+#include <sys/socket.h>
 
 #include <cstdint>
 #include <string>
@@ -21,6 +22,10 @@ struct Address {
 [[nodiscard]] QUIPU_EXPORT Address parse_address(std::string_view text);
 /// The same for an address to listen on.
 [[nodiscard]] QUIPU_EXPORT Address parse_listen_address(std::string_view text);
+
+/// Whether it is an address that only this machine has, and only for itself: 127.0.0.0/8, also as an
+/// IPv6 address, or ::1.
+[[nodiscard]] QUIPU_EXPORT bool is_loopback(const sockaddr_storage& address) noexcept;
 
 /// The addresses that the resolver finds for a host. Construction may wait for the network.
 class QUIPU_EXPORT Resolved {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/address.hpp"
+
 namespace quipu::http {
 namespace {
 
@@ -28,6 +30,13 @@ void abort_connection(Connection& connection) noexcept {
   connection.socket.reset();
   connection.outgoing = {};
   connection.rest.reset();
+}
+
+bool is_loopback_peer(const Connection& connection) noexcept {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  return ::getpeername(connection.socket.get(), reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
+         detail::is_loopback(peer);
 }
 
 Clock::time_point response_deadline(Clock::time_point started_at, std::optional<Clock::time_point> stopped_at) {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <list>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "base/descriptor.hpp"
@@ -23,10 +25,11 @@ struct Connection {
 
   // From the complete head of a request to the last byte of its response.
   Request request{};
-  bool has_started = false;           // the response has been put into `outgoing`
-  bool is_sent = false;               // the response has been sent to the last byte
-  Clock::time_point started_at{};     // when the response started
-  Clock::time_point last_progress{};  // when the client last took bytes, or could first have taken some
+  std::stop_source client_gone{std::nostopstate};  // asked to stop when nobody waits for the response any more
+  bool has_started = false;                        // the response has been put into `outgoing`
+  bool is_sent = false;                            // the response has been sent to the last byte
+  Clock::time_point started_at{};                  // when the response started
+  Clock::time_point last_progress{};               // when the client last took bytes, or could first have taken some
   Outgoing outgoing{};
   std::unique_ptr<PageStream> rest{};  // the pieces of the page that are still to be made
 };
@@ -39,6 +42,14 @@ using ConnectionIterator = Connections::iterator;
 /// Resets the connection, so that the client sees that its response is incomplete. Bytes in the kernel's send buffer
 /// are discarded.
 void abort_connection(Connection& connection) noexcept;
+
+/// Whether the client has a loopback address.
+[[nodiscard]] bool is_loopback_peer(const Connection& connection) noexcept;
+
+/// What happens this long after stop(): the responses that have not begun by then are given up, and then whatever the
+/// program's own functions still hold.
+inline constexpr auto giving_up_time = std::chrono::milliseconds(200);
+inline constexpr auto leaving_time = std::chrono::milliseconds(600);
 
 /// The time by which a response that started at `started_at` must have been sent. stop() leaves it a short time.
 [[nodiscard]] Clock::time_point response_deadline(Clock::time_point started_at,

@@ -10,8 +10,12 @@
 #include <chrono>
 #include <iterator>
 #include <new>
+#include <span>
+#include <stop_token>
 #include <string_view>
 #include <utility>
+
+#include "quipu/detail/exposition/scrape_time.hpp"
 
 namespace quipu::http {
 namespace {
@@ -24,8 +28,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t max_reading = 256;
 constexpr std::size_t max_idle = 256;
 constexpr std::size_t max_lingering = 64;
-// Responses of routes are short, and one worker makes them one after another.
+// Responses beside pages are short, and one worker makes those of a class one after another.
 constexpr std::size_t max_routed = 16;
+constexpr std::size_t max_prompt = 16;
 // When this is full, the newest request is rejected.
 constexpr std::size_t max_waiting = 64;
 constexpr int accepted_at_once = 64;  // before other connections are served
@@ -48,19 +53,21 @@ bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || 
 
 }  // namespace
 
-EventLoop::EventLoop(int listener, std::span<const Route> routes, std::size_t max_scrapes, const WakePipe& wake_pipe,
-                     WorkQueue& page_queue, WorkQueue& route_queue)
+EventLoop::EventLoop(int listener, const ServerConfig& config, std::size_t max_scrapes, const WakePipe& wake_pipe,
+                     const Queues& queues)
     : listener_(listener),
-      routes_(routes),
+      config_(config),
       wake_pipe_(wake_pipe),
-      pages_{.queue = page_queue, .permits = max_scrapes},
-      routed_{.queue = route_queue, .permits = max_routed} {
-  polled_.reserve(2 + max_reading + max_idle + max_scrapes + max_routed + max_lingering);
+      pages_{.queue = queues.pages, .permits = max_scrapes},
+      routed_{.queue = queues.routes, .permits = max_routed},
+      prompt_{.queue = queues.prompt, .permits = max_prompt},
+      client_watch_(max_scrapes + max_routed) {
+  polled_.reserve(2 + max_reading + max_idle + max_scrapes + max_routed + max_prompt + max_lingering);
 }
 
 void EventLoop::run() noexcept {
   while (collect_completions()) {
-    for (RequestClass* const request_class : {&pages_, &routed_}) grant_permits(*request_class);
+    for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) grant_permits(*request_class);
     close_oldest_beyond(max_reading, reading_);
     close_oldest_beyond(max_idle, idle_);
     close_oldest_beyond(max_lingering, lingering_);
@@ -70,12 +77,13 @@ void EventLoop::run() noexcept {
     for_each_ready(reading_, &EventLoop::read_some);
     for_each_ready(pages_.sending, &EventLoop::continue_sending);
     for_each_ready(routed_.sending, &EventLoop::continue_sending);
+    for_each_ready(prompt_.sending, &EventLoop::continue_sending);
     for_each_ready(lingering_, &EventLoop::linger_some);
     if (can_accept_) accept_some();
     close_expired(reading_);
     close_expired(idle_);
     close_expired(lingering_);
-    for (RequestClass* const request_class : {&pages_, &routed_}) {
+    for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) {
       for (auto next = request_class->sending.begin(); next != request_class->sending.end();) {
         const auto connection = next++;
         if (connection->deadline <= Clock::now()) drop(connection);
@@ -84,6 +92,7 @@ void EventLoop::run() noexcept {
   }
   pages_.queue.close();
   routed_.queue.close();
+  prompt_.queue.close();
 }
 
 void EventLoop::close_oldest_beyond(std::size_t limit, Connections& connections) noexcept {
@@ -103,7 +112,10 @@ void EventLoop::for_each_ready(Connections& connections, void (EventLoop::*step)
 }
 
 EventLoop::RequestClass& EventLoop::class_of(const Connection& connection) noexcept {
-  return connection.request.route == nullptr ? pages_ : routed_;
+  const Request& request = connection.request;
+  if (request.error_status != 0) return prompt_;
+  if (request.route != nullptr) return request.route->is_prompt ? prompt_ : routed_;
+  return request.path == config_.path ? pages_ : prompt_;
 }
 
 /// Takes back the connections that the workers have completed. False when the loop is to end.
@@ -111,14 +123,19 @@ bool EventLoop::collect_completions() noexcept {
   queue_deadline_ = Clock::time_point::max();
   collect_completions(pages_);
   collect_completions(routed_);
+  collect_completions(prompt_);
   if (is_stopping()) {
     reading_.clear();
     idle_.clear();
     pages_.waiting.clear();
     routed_.waiting.clear();
+    prompt_.waiting.clear();
     lingering_.clear();
+    if (Clock::now() >= *stopped_at_ + giving_up_time) client_watch_.stop_all();
+    return pages_.in_progress + routed_.in_progress + prompt_.in_progress > 0 &&
+           Clock::now() < *stopped_at_ + leaving_time;
   }
-  return !is_stopping() || pages_.in_progress + routed_.in_progress > 0;
+  return true;
 }
 
 void EventLoop::collect_completions(RequestClass& request_class) noexcept {
@@ -127,10 +144,12 @@ void EventLoop::collect_completions(RequestClass& request_class) noexcept {
   queue_deadline_ = std::min(queue_deadline_, completions.next_deadline);
   while (!completions.expired.empty()) {
     --request_class.in_progress;
+    client_watch_.remove(completions.expired.front().client_gone);
     reject_busy(completions.expired, completions.expired.begin());
   }
   while (!completions.returned.empty()) {
     const auto connection = completions.returned.begin();
+    client_watch_.remove(connection->client_gone);
     if (!connection->socket) {
       --request_class.in_progress;
       completions.returned.erase(connection);
@@ -153,6 +172,7 @@ void EventLoop::grant_permits(RequestClass& request_class) noexcept {
   while (!waiting.empty() && has_permit(request_class)) {
     ++request_class.in_progress;
     queue_deadline_ = std::min(queue_deadline_, waiting.front().request.deadline);
+    if (&request_class != &prompt_) client_watch_.add(waiting.front().socket.get(), waiting.front().client_gone);
     request_class.queue.submit(waiting, waiting.begin());
   }
   while (!waiting.empty() && (waiting.size() > max_waiting || waiting.front().deadline <= Clock::now())) {
@@ -179,11 +199,14 @@ void EventLoop::wait() noexcept {
   auto until = std::min(now + 1min, queue_deadline_);
   const bool is_accepting = !is_stopping() && accept_again_ <= now;
   if (!is_stopping() && !is_accepting) until = std::min(until, accept_again_);
-  for (RequestClass* const request_class : {&pages_, &routed_}) {
+  for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) {
     if (request_class->waiting.empty()) continue;
     until = std::min(until, request_class->waiting.front().deadline);
     const auto stalled = longest_stalled(*request_class);
     if (stalled != request_class->sending.end()) until = std::min(until, stalled->last_progress + preemption_time);
+  }
+  if (is_stopping()) {
+    until = std::min(until, *stopped_at_ + (now < *stopped_at_ + giving_up_time ? giving_up_time : leaving_time));
   }
   polled_.clear();
   polled_.push_back({wake_pipe_.reader(), POLLIN, 0});
@@ -198,16 +221,21 @@ void EventLoop::wait() noexcept {
   poll_all(reading_, POLLIN);
   poll_all(pages_.sending, POLLOUT);
   poll_all(routed_.sending, POLLOUT);
+  poll_all(prompt_.sending, POLLOUT);
   poll_all(lingering_, POLLIN);
+  const std::size_t watched = polled_.size();
+  until = std::min(until, client_watch_.poll_into(polled_));
   // When poll() fails, nothing is ready.
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
   ::poll(polled_.data(), static_cast<nfds_t>(polled_.size()), static_cast<int>(std::max<long long>(left, 0)));
 
   auto result = polled_.begin() + 1;
   can_accept_ = (result++)->revents != 0;
-  for (Connections* const connections : {&idle_, &reading_, &pages_.sending, &routed_.sending, &lingering_}) {
+  for (Connections* const connections :
+       {&idle_, &reading_, &pages_.sending, &routed_.sending, &prompt_.sending, &lingering_}) {
     for (Connection& connection : *connections) connection.is_ready = (result++)->revents != 0;
   }
+  client_watch_.take(std::span(polled_).subspan(watched));
 }
 
 void EventLoop::accept_some() noexcept {
@@ -270,14 +298,20 @@ void EventLoop::try_parse_head(ConnectionIterator connection, std::size_t search
   if (!head) return;
   connection->received.erase(0, head->size);
   connection->request = std::move(head->request);
-  if (connection->request.error_status == 0) connection->request.route = find_route(routes_, connection->request.path);
+  Request& request = connection->request;
+  if (request.error_status == 0 && !config_.allowed_hosts.allows(request.host)) {
+    request.error_status = 421;
+    request.closes = true;
+  }
+  if (request.error_status == 0) request.route = find_route(config_.routes, request.path);
   // A route's function may respond differently each time.
-  if (connection->request.route != nullptr) connection->request.may_share = false;
+  if (request.route != nullptr) request.may_share = false;
   const auto now = Clock::now();
-  connection->request.deadline = now + connection->request.time;
+  request.deadline = now + std::min(request.time, detail::page_time(config_.max_scrape_time));
   connection->deadline = now + permit_time;
-  Connections& waiting = class_of(*connection).waiting;
-  waiting.splice(waiting.end(), reading_, connection);
+  RequestClass& request_class = class_of(*connection);
+  if (&request_class != &prompt_) connection->client_gone = std::stop_source();
+  request_class.waiting.splice(request_class.waiting.end(), reading_, connection);
 }
 
 void EventLoop::reject_busy(Connections& from, ConnectionIterator connection) noexcept {
@@ -323,6 +357,7 @@ void EventLoop::drop(ConnectionIterator sending) noexcept {
 void EventLoop::finish(Connections& from, ConnectionIterator connection) noexcept try {
   if (connection->request.closes || is_stopping()) return start_lingering(from, connection);
   connection->request = {};
+  connection->client_gone = std::stop_source(std::nostopstate);
   connection->has_started = false;
   connection->is_sent = false;
   if (connection->received.empty()) {

@@ -4,14 +4,14 @@
 
 #include <cstddef>
 #include <optional>
-#include <span>
 #include <vector>
 
+#include "http/client_watch.hpp"
 #include "http/connection.hpp"
 #include "http/request.hpp"
+#include "http/server_config.hpp"
 #include "http/wake_pipe.hpp"
 #include "http/work_queue.hpp"
-#include "quipu/route.hpp"
 
 namespace quipu::http {
 
@@ -20,15 +20,23 @@ namespace quipu::http {
 /// Each list except `sending` is in the order in which connections were added.
 class EventLoop {
  public:
-  EventLoop(int listener, std::span<const Route> routes, std::size_t max_scrapes, const WakePipe& wake_pipe,
-            WorkQueue& page_queue, WorkQueue& route_queue);
+  struct Queues {
+    WorkQueue& pages;
+    WorkQueue& routes;
+    WorkQueue& prompt;
+  };
 
-  /// Returns after stop() of the work queues, when the responses that had started by then are sent or aborted.
+  EventLoop(int listener, const ServerConfig& config, std::size_t max_scrapes, const WakePipe& wake_pipe,
+            const Queues& queues);
+
+  /// Returns after stop() of the work queues, when the responses that had started by then are sent or aborted. What the
+  /// workers do not give back in time is left to them.
   void run() noexcept;
 
  private:
-  /// Requests for pages, or requests for routes, from their complete head to the end of their response. Each class has
-  /// its own permits, so one never waits for the other.
+  /// Requests from their complete head to the end of their response: those for pages, those for routes that may wait,
+  /// or prompt ones, whose responses wait for nothing. Each class has its own permits and workers, so one never waits
+  /// for another.
   struct RequestClass {
     WorkQueue& queue;
     const std::size_t permits;
@@ -63,7 +71,7 @@ class EventLoop {
   void linger_some(ConnectionIterator connection) noexcept;
 
   const int listener_;
-  const std::span<const Route> routes_;
+  const ServerConfig& config_;
   const WakePipe& wake_pipe_;
   std::optional<Clock::time_point> stopped_at_;
   bool can_accept_ = false;
@@ -75,6 +83,8 @@ class EventLoop {
   Connections lingering_;  // the last response is sent
   RequestClass pages_;
   RequestClass routed_;
+  RequestClass prompt_;
+  ClientWatch client_watch_;  // of the requests in the queues for pages and routes
   std::vector<pollfd> polled_;
 };
 

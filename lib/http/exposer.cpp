@@ -5,24 +5,32 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
-#include <list>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/threads.hpp"
+#include "http/allowed_hosts.hpp"
 #include "http/compression.hpp"
 #include "http/event_loop.hpp"
 #include "http/exposer.hpp"
 #include "http/listener.hpp"
+#include "http/server_config.hpp"
 #include "http/work_queue.hpp"
 #include "http/worker.hpp"
+#include "quipu/detail/exposition/scrape_time.hpp"
 
 // The event loop, one thread, waits for all sockets at once. The workers make responses, and send them while the
-// sockets take them. So no client, however slow, delays another one. Work queues connect the threads. Routes have a
-// queue and a worker of their own, because the workers for pages may all be waiting for collectors.
+// sockets take them. So no client, however slow, delays another one. Work queues connect the threads. There are three,
+// each with workers of its own: the workers for pages may all be waiting for collectors, and the one for routes for a
+// function of the program's. What waits for nothing, such as a probe, has the third.
 
 namespace quipu {
 namespace {
@@ -30,9 +38,12 @@ namespace {
 using http::EventLoop;
 using http::WorkQueue;
 
-// Scrapes are few, and a page of thousands of series takes milliseconds. There are four threads with the event loop,
-// five with routes.
-constexpr int worker_count = 3;
+// Scrapes are few, and a page of thousands of series takes milliseconds. There are five threads with the event loop and
+// the worker for prompt responses, six with routes that are not prompt.
+constexpr std::size_t worker_count = 3;
+
+// A little more than the event loop takes to end.
+constexpr auto joining_time = http::leaving_time + std::chrono::milliseconds(200);
 
 bool is_path(std::string_view path) {
   static constexpr std::string_view punctuation = "-._~!$&'()*+,;=:@/";
@@ -75,22 +86,25 @@ std::vector<Route> checked_routes(std::vector<Route> routes, std::string_view me
   return routes;
 }
 
+std::chrono::milliseconds checked_scrape_time(std::chrono::milliseconds time) {
+  if (time.count() <= 0) {
+    throw ListenError(fmt::format("max_scrape_time {} ms: expected a positive time", time.count()));
+  }
+  return std::min(time, detail::longest_scrape_time);
+}
+
 }  // namespace
 
 /// Starts and ends the event loop and the workers.
 class Exposer::Server {
  public:
   Server(PageSource source, const ExposerOptions& options)
-      : max_scrapes_(checked_max_scrapes(options.max_concurrent_scrapes)),
-        config_{.source = std::move(source),
-                .path = checked_path(options.path),
-                .gzip = options.gzip && can_gzip(),
-                .routes = checked_routes(options.routes, options.path)},
-        listener_(http::listen_at(options.listen)),
-        url_(fmt::format("http://{}:{}{}", listener_.host, listener_.port, config_.path)) {
+      : state_(std::make_shared<State>(std::move(source), options)),
+        port_(state_->listener.port),
+        url_(fmt::format("http://{}:{}{}", state_->listener.host, port_, state_->config.path)) {
     try {
-      wake_pipe_.open();
-      start_threads();
+      state_->wake_pipe.open();
+      start_threads(max_scrapes);
     } catch (const std::system_error& error) {
       stop();
       throw ListenError(fmt::format("cannot listen on \"{}\": {}", options.listen, error.code().message()));
@@ -105,61 +119,110 @@ class Exposer::Server {
 
   void stop() noexcept {
     const std::lock_guard lock(stopping_);
-    if (!listener_.socket) return;
+    if (!state_->listener.socket) return;
     if (::getpid() != owner_) {
-      // A forked child has none of the threads, and its parent goes on using the sockets.
-      listener_.socket.reset();
+      // A forked child has none of the threads, which keep the state there for ever. Its parent goes on using the
+      // sockets.
+      state_->listener.socket.reset();
       static_cast<void>(threads_.release());
       return;
     }
-    threads_->page_queue.stop();
-    threads_->route_queue.stop();
-    ::shutdown(listener_.socket.get(), SHUT_RDWR);  // refuses clients while the last responses are sent
-    if (threads_->event_loop_thread.joinable()) {
-      threads_->event_loop_thread.join();
-    } else {
-      threads_->page_queue.close();
-      threads_->route_queue.close();
+    for (WorkQueue* const queue : state_->queues()) queue->stop();
+    ::shutdown(state_->listener.socket.get(), SHUT_RDWR);  // refuses clients while the last responses are sent
+    // Without the event loop nobody else closes them.
+    if (!has_event_loop_) {
+      for (WorkQueue* const queue : state_->queues()) queue->close();
     }
-    for (std::thread& thread : threads_->worker_threads) thread.join();
-    listener_.socket.reset();
+    join_or_leave();
+    state_->listener.socket.reset();
   }
 
-  [[nodiscard]] std::uint16_t port() const noexcept { return listener_.port; }
+  [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
   [[nodiscard]] const std::string& url() const noexcept { return url_; }
 
  private:
-  /// A forked child must not destroy this: it has none of the threads that wait for the condition variables.
-  struct Threads {
-    explicit Threads(const http::WakePipe& wake_pipe) : page_queue(wake_pipe), route_queue(wake_pipe) {}
-    WorkQueue page_queue;
-    WorkQueue route_queue;
-    std::list<http::Worker> workers;
-    std::list<std::thread> worker_threads;
-    std::thread event_loop_thread;
+  /// What the threads use. Each of them has a share in it, because one that is inside a function of the program's when
+  /// the server stops is left alone, and comes back later or never.
+  struct State {
+    State(PageSource source, const ExposerOptions& options)
+        : State(std::move(source), options, http::listen_at(options.listen)) {}
+    State(PageSource source, const ExposerOptions& options, http::Listener listening)
+        : config{.source = std::move(source),
+                 .path = checked_path(options.path),
+                 .gzip = options.gzip && can_gzip(),
+                 .routes = checked_routes(options.routes, options.path),
+                 .max_scrape_time = checked_scrape_time(options.max_scrape_time),
+                 .allowed_hosts = http::AllowedHosts(listening, options.allowed_hosts)},
+          listener(std::move(listening)) {}
+
+    [[nodiscard]] std::array<WorkQueue*, 3> queues() noexcept { return {&page_queue, &route_queue, &prompt_queue}; }
+
+    const http::ServerConfig config;
+    http::Listener listener;
+    http::WakePipe wake_pipe;
+    WorkQueue page_queue{wake_pipe};
+    WorkQueue route_queue{wake_pipe};
+    WorkQueue prompt_queue{wake_pipe};
+
+    std::mutex mutex;  // guards what follows
+    std::condition_variable has_ended;
+    std::vector<std::thread::id> ended;
   };
 
-  void start_threads() {
-    for (int i = 0; i < worker_count; ++i) threads_->workers.emplace_back(config_, threads_->page_queue);
-    if (!config_.routes.empty()) threads_->workers.emplace_back(config_, threads_->route_queue);
-    const auto event_loop = std::make_shared<EventLoop>(listener_.socket.get(), config_.routes, max_scrapes_,
-                                                        wake_pipe_, threads_->page_queue, threads_->route_queue);
-    constexpr const char* thread_name = "quipu-endpoint";
-    for (http::Worker& worker : threads_->workers) {
-      threads_->worker_threads.push_back(detail::start_thread(thread_name, [&worker] { worker.run(); }));
-    }
-    threads_->event_loop_thread = detail::start_thread(thread_name, [event_loop] { event_loop->run(); });
+  template <class Run>
+  void start_thread(Run run) {
+    threads_->push_back(detail::start_thread("quipu-endpoint", [state = state_, run] {
+      run(*state);
+      const std::lock_guard lock(state->mutex);
+      state->ended.push_back(std::this_thread::get_id());
+      state->has_ended.notify_all();
+    }));
   }
 
-  const std::size_t max_scrapes_;
-  const http::ServerConfig config_;
-  const pid_t owner_ = ::getpid();
+  void start_worker(WorkQueue& queue) {
+    start_thread([&queue](State& state) { http::Worker(state.config, queue).run(); });
+  }
 
-  std::mutex stopping_;
-  http::Listener listener_;
+  void start_threads(std::size_t max_scrapes) {
+    const std::vector<Route>& routes = state_->config.routes;
+    threads_->reserve(worker_count + 3);
+    state_->ended.reserve(threads_->capacity());
+    const auto event_loop =
+        std::make_shared<EventLoop>(state_->listener.socket.get(), state_->config, max_scrapes, state_->wake_pipe,
+                                    EventLoop::Queues{state_->page_queue, state_->route_queue, state_->prompt_queue});
+    for (std::size_t i = 0; i < worker_count; ++i) start_worker(state_->page_queue);
+    start_worker(state_->prompt_queue);
+    if (!std::ranges::all_of(routes, &Route::is_prompt)) start_worker(state_->route_queue);
+    start_thread([event_loop](State&) { event_loop->run(); });
+    has_event_loop_ = true;
+  }
+
+  /// Waits for the threads, but not for those that do not come back from a function of the program's: that function may
+  /// even be the one that stops the server.
+  void join_or_leave() noexcept {
+    std::size_t others = threads_->size();
+    for (const std::thread& thread : *threads_) others -= thread.get_id() == std::this_thread::get_id() ? 1 : 0;
+    std::unique_lock lock(state_->mutex);
+    // A thread that has ended needs the lock no more.
+    const std::vector<std::thread::id>& ended = state_->ended;
+    state_->has_ended.wait_for(lock, joining_time, [&] { return ended.size() == others; });
+    for (std::thread& thread : *threads_) {
+      if (std::ranges::find(ended, thread.get_id()) != ended.end()) {
+        thread.join();
+      } else {
+        thread.detach();
+      }
+    }
+  }
+
+  const pid_t owner_ = ::getpid();
+  const std::shared_ptr<State> state_;
+  const std::uint16_t port_;
   const std::string url_;
-  http::WakePipe wake_pipe_;
-  std::unique_ptr<Threads> threads_ = std::make_unique<Threads>(wake_pipe_);
+
+  std::mutex stopping_;  // guards what follows, and the listening socket
+  std::unique_ptr<std::vector<std::thread>> threads_ = std::make_unique<std::vector<std::thread>>();
+  bool has_event_loop_ = false;
 };
 
 Exposer::Exposer(PageSource source, ExposerOptions options)

@@ -104,6 +104,7 @@ detail::Descriptor bound_socket(const Address& address, std::string_view text) {
 struct LocalAddress {
   std::uint16_t port = 0;
   bool is_wildcard = false;
+  bool is_loopback = false;
 };
 
 LocalAddress local_address(int socket) {
@@ -112,10 +113,10 @@ LocalAddress local_address(int socket) {
   if (::getsockname(socket, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return {};
   if (storage.ss_family == AF_INET6) {
     const auto& ipv6 = reinterpret_cast<const sockaddr_in6&>(storage);
-    return {ntohs(ipv6.sin6_port), IN6_IS_ADDR_UNSPECIFIED(&ipv6.sin6_addr) != 0};
+    return {ntohs(ipv6.sin6_port), IN6_IS_ADDR_UNSPECIFIED(&ipv6.sin6_addr) != 0, detail::is_loopback(storage)};
   }
   const auto& ipv4 = reinterpret_cast<const sockaddr_in&>(storage);
-  return {ntohs(ipv4.sin_port), ipv4.sin_addr.s_addr == htonl(INADDR_ANY)};
+  return {ntohs(ipv4.sin_port), ipv4.sin_addr.s_addr == htonl(INADDR_ANY), detail::is_loopback(storage)};
 }
 
 std::string host_in_url(const Address& address, const LocalAddress& local) {
@@ -129,7 +130,10 @@ Listener listen_at(std::string_view text) {
   const Address address = parse(text);
   detail::Descriptor socket = bound_socket(address, text);
   const LocalAddress local = local_address(socket.get());
-  return {.socket = std::move(socket), .port = local.port, .host = host_in_url(address, local)};
+  return {.socket = std::move(socket),
+          .port = local.port,
+          .host = host_in_url(address, local),
+          .is_loopback = local.is_loopback};
 }
 
 }  // namespace quipu::http

@@ -12,7 +12,8 @@ namespace quipu::http {
 struct Listener {
   detail::Descriptor socket;
   std::uint16_t port = 0;
-  std::string host;  // as in a URL; 127.0.0.1 when listening on every address
+  std::string host;          // as in a URL; 127.0.0.1 when listening on every address
+  bool is_loopback = false;  // only this machine can connect
 };
 
 /// Listens at HOST:PORT, as ExposerOptions::listen says. Throws ListenError.

@@ -113,7 +113,7 @@ bool parse_query(std::string_view query, std::vector<std::string>& families) {
 }
 
 /// Origin-form, "/path?query", or absolute-form, "http://host/path?query" (RFC 9112, 3.2.1 and 3.2.2). The host in it
-/// does not matter, because the endpoint is the same for every host.
+/// replaces that of the Host field.
 bool parse_target(std::string_view target, Request& request) {
   // A fragment is never sent (RFC 9110, 7.1).
   if (target.find('#') != target.npos) return false;
@@ -125,6 +125,7 @@ bool parse_target(std::string_view target, Request& request) {
     const auto authority = target.substr(0, target.find_first_of("/?"));
     // RFC 9110, 4.2.1 and 4.2.2: a URI with an empty host is invalid.
     if (authority.empty() || !is_host(authority)) return false;
+    request.host = authority;
     target.remove_prefix(authority.size());
     break;
   }
@@ -245,15 +246,19 @@ bool parse_fields(std::string_view lines, Request& request) {
   const bool has_body = has_transfer_encoding || content_length.value_or("0") != "0";
   // RFC 9112, 9.3.
   request.closes = has_body || asks_to_close || !(request.accepts_chunks || asks_to_keep);
+  request.host = host.value_or("");
   request.prefers_gzip = prefers_gzip(accept_encoding);
-  request.time = detail::scrape_time(scrape_timeout);
+  request.time = detail::scrape_time(scrape_timeout, detail::longest_scrape_time);
   return true;
 }
 
 /// A request that is answered with this status, after which the connection is closed.
 Request error_request(int status, bool is_head) {
-  return {
-      .time = detail::scrape_time(""), .error_status = status, .is_head = is_head, .closes = true, .may_share = false};
+  return {.time = detail::scrape_time("", detail::longest_scrape_time),
+          .error_status = status,
+          .is_head = is_head,
+          .closes = true,
+          .may_share = false};
 }
 
 /// `head` begins with the request line and ends with the empty line. Every line ends in CRLF.

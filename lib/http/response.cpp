@@ -27,6 +27,10 @@ Status describe(int status) {
       return {"Method Not Allowed", "Only GET and HEAD are allowed here.\n"};
     case 414:
       return {"URI Too Long", "The address is too long.\n"};
+    case 421:
+      return {"Misdirected Request",
+              "Nothing is answered here under this name. Ask for the IP address or for localhost, or name the host in "
+              "ExposerOptions::allowed_hosts or in QUIPU_ALLOWED_HOSTS.\n"};
     case 431:
       return {"Request Header Fields Too Large", "The header is too long.\n"};
     case 500:
@@ -60,11 +64,17 @@ std::string_view reason_of(int status) {
 
 std::string_view connection(bool closes) { return closes ? "close" : "keep-alive"; }
 
+std::string response_head(std::string_view status, std::string_view content_type, std::string_view more_fields,
+                          std::size_t length, const Request& request) {
+  return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: {}\r\n\r\n", status,
+                     content_type, more_fields, length, connection(request.closes));
+}
+
 std::string short_response(std::string_view status, std::string_view content_type, std::string_view more_fields,
                            std::string_view body, const Request& request) {
-  return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: {}\r\n\r\n{}", status,
-                     content_type, more_fields, body.size(), connection(request.closes),
-                     request.is_head ? std::string_view() : body);
+  std::string response = response_head(status, content_type, more_fields, body.size(), request);
+  if (!request.is_head) response += body;
+  return response;
 }
 
 /// Paths have no other characters that are special in HTML.
@@ -106,15 +116,15 @@ std::string landing_response(std::string_view path, std::span<const Route> route
 
 bool has_line_break(std::string_view text) { return text.find_first_of("\r\n") != text.npos; }
 
-std::string route_response(const RouteResponse& response, const Request& request) {
+std::string route_response_head(const RouteResponse& response, const Request& request) {
   const auto& [status, content_type, body] = response;
   const bool has_no_text = status == 204 || status == 205 || status == 304;
   if (status < 200 || status > 599 || has_no_text || has_line_break(content_type)) {
     throw std::runtime_error("not a response");
   }
   // The response is of this moment, so no cache may keep it.
-  return short_response(fmt::format("{} {}", status, reason_of(status)), content_type, "Cache-Control: no-store\r\n",
-                        body, request);
+  return response_head(fmt::format("{} {}", status, reason_of(status)), content_type, "Cache-Control: no-store\r\n",
+                       body.size(), request);
 }
 
 std::string error_response(int status, const Request& request) {

@@ -22,8 +22,8 @@ inline constexpr std::string_view busy_response =
                                              std::optional<std::size_t> length, bool closes);
 [[nodiscard]] std::string landing_response(std::string_view path, std::span<const Route> routes,
                                            const Request& request);
-/// Throws std::runtime_error for a response that cannot be sent.
-[[nodiscard]] std::string route_response(const RouteResponse& response, const Request& request);
+/// The head of a route's response. Throws std::runtime_error for a response that cannot be sent.
+[[nodiscard]] std::string route_response_head(const RouteResponse& response, const Request& request);
 /// The response to a request that gets no page.
 [[nodiscard]] std::string error_response(int status, const Request& request);
 

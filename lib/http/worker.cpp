@@ -1,10 +1,13 @@
 #include "http/worker.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
+#include <list>
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <utility>
 
 #include "http/compression.hpp"
@@ -29,13 +32,47 @@ struct PageStart {
   std::string_view piece{};  // follows `bytes`; valid until the next call of page->next()
 };
 
-PageStart open(const ServerConfig& config, const Request& request) {
-  PageStart start;
-  start.page = config.source({.accept = request.accept, .families = request.families, .deadline = request.deadline});
+/// Asks for the page of a batch to stop when all clients of the batch have gone.
+class BatchStop {
+ public:
+  explicit BatchStop(const Connections& batch) : waiting_(batch.size()) {
+    for (const Connection& connection : batch)
+      clients_.emplace_back(connection.client_gone.get_token(), OneGone{*this});
+  }
+  BatchStop(const BatchStop&) = delete;
+  BatchStop& operator=(const BatchStop&) = delete;
+
+  [[nodiscard]] std::stop_token token() const noexcept { return stop_.get_token(); }
+
+ private:
+  struct OneGone {
+    BatchStop& batch;
+    void operator()() const noexcept {
+      // Relaxed, because each client counts once and the last one orders nothing else.
+      if (batch.waiting_.fetch_sub(1, std::memory_order_relaxed) == 1) batch.stop_.request_stop();
+    }
+  };
+
+  std::stop_source stop_;
+  std::atomic<std::size_t> waiting_;
+  std::list<std::stop_callback<OneGone>> clients_;  // goes first, so that none of them is called later
+};
+
+/// Nothing if all clients of the batch have gone.
+std::optional<PageStart> open(const ServerConfig& config, const Connections& batch) {
+  const Request& request = batch.front().request;
+  const BatchStop stop(batch);
+  const std::stop_token token = stop.token();
+  if (token.stop_requested()) return std::nullopt;
+  std::optional<PageStart> started(std::in_place);
+  PageStart& start = *started;
+  start.page = config.source(
+      {.accept = request.accept, .families = request.families, .deadline = request.deadline, .stop = token});
+  if (token.stop_requested()) return std::nullopt;
   if (!start.page) throw std::runtime_error("no page");
   start.content_type = start.page->content_type();
   if (has_line_break(start.content_type)) throw std::runtime_error("not a content type");
-  if (!config.gzip || !request.prefers_gzip) return start;
+  if (!config.gzip || !request.prefers_gzip) return started;
 
   std::string bytes;
   std::string_view piece = start.page->next();
@@ -48,7 +85,7 @@ PageStart open(const ServerConfig& config, const Request& request) {
     start.is_gzip = true;
     start.page = gzip(std::move(start.page), std::move(bytes), piece);
   }
-  return start;
+  return started;
 }
 
 /// Makes the page up to its end, or until it is too long to be sent with its length.
@@ -97,9 +134,7 @@ void Worker::respond(Connections& batch) noexcept {
   const Request& request = batch.front().request;
   if (request.error_status != 0) return fail(request.error_status);
   try {
-    if (request.route != nullptr) {
-      return start_response(batch.front(), {.front = route_response(request.route->respond(), request)});
-    }
+    if (request.route != nullptr) return respond_by_route(batch.front());
     if (request.path == config_.path) {
       respond_with_page(batch);
     } else if (request.path == "/") {
@@ -114,10 +149,24 @@ void Worker::respond(Connections& batch) noexcept {
   }
 }
 
+void Worker::respond_by_route(Connection& connection) {
+  const Request& request = connection.request;
+  if (connection.client_gone.stop_requested()) return abort_connection(connection);
+  RouteResponse response = request.route->respond({.is_loopback_peer = is_loopback_peer(connection)});
+  std::string head = route_response_head(response, request);
+  auto body = request.is_head ? nullptr : std::make_shared<const std::string>(std::move(response.body));
+  start_response(connection, {.front = std::move(head), .whole = std::move(body)});
+}
+
 void Worker::respond_with_page(Connections& batch) {
   Connection& first = batch.front();
   const Request& request = first.request;
-  PageStart start = open(config_, request);
+  std::optional<PageStart> started = open(config_, batch);
+  if (!started) {
+    for (Connection& connection : batch) abort_connection(connection);
+    return;
+  }
+  PageStart& start = *started;
   collect(start, request);
   const auto head = [&](const Connection& connection) {
     const auto length = start.is_whole ? std::optional(start.size) : std::nullopt;

@@ -1,25 +1,15 @@
 #pragma once
 
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "http/connection.hpp"
 #include "http/request.hpp"
 #include "http/response.hpp"
+#include "http/server_config.hpp"
 #include "http/work_queue.hpp"
 #include "quipu/exposition.hpp"
-#include "quipu/route.hpp"
 
 namespace quipu::http {
-
-/// What the server serves. The workers share it.
-struct ServerConfig {
-  PageSource source;
-  std::string path;
-  bool gzip = false;
-  std::vector<Route> routes;
-};
 
 /// Makes responses, and sends them while the clients take them. It never waits for a client: when a socket would block,
 /// the connection returns to the event loop with the rest of its response. So a page is sent while it is made and takes
@@ -33,6 +23,7 @@ class Worker {
 
  private:
   void respond(Connections& batch) noexcept;
+  void respond_by_route(Connection& connection);
   void respond_with_page(Connections& batch);
   void start_response(Connection& connection, Outgoing::Parts parts,
                       std::unique_ptr<PageStream> rest = nullptr) noexcept;

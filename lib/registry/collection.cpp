@@ -39,10 +39,10 @@ Outcome call(RegisteredCollector& collector, const CollectionRequest& request) n
 /// The calls that one scrape makes on other threads, in a task sequence. The scraping thread has to wait anyway, so it
 /// is the thread that calls hand_on().
 ///
-/// At the deadline the scraping thread takes all calls out of the collection, with the outcomes that exist by then. A
-/// thread that comes back later finds the request abandoned, and drops its outcome. The threads share the collection,
-/// which may outlive the scrape and the registry. Its calls do not outlive them. A thread that is inside a collector
-/// keeps only that collector alive.
+/// At the deadline, or when it is asked to stop, the scraping thread takes all calls out of the collection, with the
+/// outcomes that exist by then. A thread that comes back later finds the request abandoned, and drops its outcome. The
+/// threads share the collection, which may outlive the scrape and the registry. Its calls do not outlive them. A thread
+/// that is inside a collector keeps only that collector alive.
 class Collection : public std::enable_shared_from_this<Collection> {
  public:
   Collection(std::vector<CollectorCall> calls, Clock::time_point deadline, pid_t process, Executor& threads)
@@ -52,7 +52,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
 
   /// Throws std::bad_alloc; then nothing has begun.
   void begin();
-  [[nodiscard]] std::vector<CollectorCall> finish() noexcept;
+  [[nodiscard]] std::vector<CollectorCall> finish(const std::stop_token& stop) noexcept;
 
  private:
   void make_call(std::size_t index) noexcept;
@@ -62,7 +62,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
 
   // The mutex guards what follows, and is not held during a call.
   std::mutex mutex_;
-  std::condition_variable all_done_;
+  std::condition_variable changed_;  // all calls are done, or nobody waits for them any more
   std::vector<CollectorCall> calls_;
   std::size_t done_ = 0;
 
@@ -89,16 +89,23 @@ void Collection::make_call(std::size_t index) noexcept {
     return;
   }
   calls_[index].outcome = std::move(outcome);
-  if (++done_ == calls_.size()) all_done_.notify_one();
+  if (++done_ == calls_.size()) changed_.notify_one();
 }
 
-std::vector<CollectorCall> Collection::finish() noexcept {
+std::vector<CollectorCall> Collection::finish(const std::stop_token& stop) noexcept {
+  // The lock makes sure that the scraping thread is waiting, or has not looked yet. It is not held when the callback
+  // ends, because that waits for a call of it.
+  const std::stop_callback wake(stop, [this] {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_one();
+  });
   std::unique_lock lock(mutex_);
-  while (done_ < calls_.size() && Clock::now() < deadline_) {
+  const auto is_over = [&] { return done_ == calls_.size() || stop.stop_requested(); };
+  while (!is_over() && Clock::now() < deadline_) {
     lock.unlock();
     const auto again = tasks_.hand_on(shared_from_this());
     lock.lock();
-    all_done_.wait_until(lock, std::min(again, deadline_), [this] { return done_ == calls_.size(); });
+    changed_.wait_until(lock, std::min(again, deadline_), is_over);
   }
   request_.is_abandoned.store(true, std::memory_order_relaxed);
   auto calls = std::exchange(calls_, {});
@@ -110,13 +117,14 @@ std::vector<CollectorCall> Collection::finish() noexcept {
 }  // namespace
 
 Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
-                  std::chrono::steady_clock::time_point deadline, CollectorErrors& errors, Executor& threads) {
-  const bool has_deadline = deadline != Clock::time_point::max();
+                  std::chrono::steady_clock::time_point deadline, const std::stop_token& stop, CollectorErrors& errors,
+                  Executor& threads) {
+  const bool may_leave = deadline != Clock::time_point::max() || stop.stop_possible();
   const pid_t process = ::getpid();
   std::vector<CollectorCall> here;
   std::vector<CollectorCall> elsewhere;
   for (const auto& collector : collectors) {
-    (has_deadline && !collector->is_prompt() ? elsewhere : here).push_back({collector});
+    (may_leave && !collector->is_prompt() ? elsewhere : here).push_back({collector});
   }
   std::shared_ptr<Collection> collection;
   if (!elsewhere.empty()) {
@@ -126,7 +134,7 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
   // Nothing may be thrown until the collection is finished.
   const CollectionRequest request{process, false};
   for (CollectorCall& made : here) made.outcome = call(*made.collector, request);
-  if (collection != nullptr) elsewhere = collection->finish();
+  if (collection != nullptr) elsewhere = collection->finish(stop);
 
   // Failures are counted at the end, so that a page shows the errors of the pages before it.
   Collected collected;
@@ -140,7 +148,7 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
           errors.exceptions.fetch_add(1, std::memory_order_relaxed);
           break;
         case Outcome::Kind::none:
-          errors.timeouts.fetch_add(1, std::memory_order_relaxed);
+          if (!stop.stop_requested()) errors.timeouts.fetch_add(1, std::memory_order_relaxed);
           break;
       }
     }

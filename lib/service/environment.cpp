@@ -4,13 +4,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <stdexcept>
 #include <string_view>
 
 #include "base/address.hpp"
 #include "base/text.hpp"
 #include "family/definition.hpp"
+#include "http/allowed_hosts.hpp"
 #include "http/exposer.hpp"
+#include "quipu/detail/exposition/scrape_time.hpp"
 
 namespace quipu {
 namespace {
@@ -84,6 +87,30 @@ std::size_t to_scrape_limit(std::string_view text) {
     throw EnvironmentError(fmt::format("\"{}\": expected a number from 1 to {}", text, http::scrape_limit));
   }
   return *number;
+}
+
+std::chrono::milliseconds to_time(std::string_view text) {
+  using Seconds = std::chrono::duration<double>;
+  constexpr std::chrono::milliseconds least(1);
+  constexpr std::chrono::milliseconds most = detail::longest_scrape_time;
+  const auto seconds = detail::to_number<double>(text);
+  // This form of the condition also excludes NaN.
+  if (!seconds || !(Seconds(*seconds) >= least && Seconds(*seconds) <= most)) {
+    throw EnvironmentError(fmt::format("\"{}\": expected a number of seconds from 0.001 to 86400", text));
+  }
+  return std::chrono::round<std::chrono::milliseconds>(Seconds(*seconds));
+}
+
+std::vector<std::string> to_hosts(std::string_view text) {
+  std::vector<std::string> hosts;
+  while (!text.empty()) {
+    const std::string_view host = detail::trimmed(detail::take_until(text, ','));
+#if QUIPU_HAS_HTTP
+    http::check_allowed_host(host);
+#endif
+    hosts.emplace_back(host);
+  }
+  return hosts;
 }
 
 /// Reads `name=value, name="value"`.
@@ -190,7 +217,9 @@ Environment::Environment(const std::map<std::string, std::string>& given) {
   });
   variables.read("QUIPU_MAX_CONCURRENT_SCRAPES",
                  [&](std::string_view value) { max_concurrent_scrapes_ = to_scrape_limit(value); });
+  variables.read("QUIPU_MAX_SCRAPE_TIME", [&](std::string_view value) { max_scrape_time_ = to_time(value); });
   read_bool("QUIPU_GZIP", gzip_);
+  variables.read("QUIPU_ALLOWED_HOSTS", [&](std::string_view value) { allowed_hosts_ = to_hosts(value); });
   variables.check();
   unknown_ = variables.unknown();
 }
@@ -221,7 +250,9 @@ ExposerOptions Environment::exposer(ExposerOptions options) const {
   if (listen_) options.listen = *listen_;
   if (path_) options.path = *path_;
   replace(options.max_concurrent_scrapes, max_concurrent_scrapes_);
+  replace(options.max_scrape_time, max_scrape_time_);
   replace(options.gzip, gzip_);
+  options.allowed_hosts.insert(options.allowed_hosts.end(), allowed_hosts_.begin(), allowed_hosts_.end());
   return options;
 }
 #endif

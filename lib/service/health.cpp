@@ -20,6 +20,10 @@ int http_status_of(HealthStatus status) noexcept {
   return status == HealthStatus::healthy || status == HealthStatus::degraded ? 200 : 503;
 }
 
+bool shows_details(HealthDetails details, const RouteRequest& request) noexcept {
+  return details == HealthDetails::to_everybody || (details == HealthDetails::to_loopback && request.is_loopback_peer);
+}
+
 std::string status_alone(std::string_view status) { return fmt::format("{{\"status\":\"{}\"}}\n", status); }
 
 }  // namespace
@@ -38,8 +42,14 @@ bool Health::remove(std::string_view name) { return monitor_->remove(detail::to_
 HealthReport Health::report() const { return monitor_->report(); }
 
 std::vector<Route> Health::routes() const {
-  const auto whole = [monitor = monitor_] {
-    const HealthReport report = monitor->report();
+  const auto whole = [monitor = monitor_](const RouteRequest& request) {
+    HealthReport report = monitor->report();
+    if (!shows_details(monitor->options().show_details, request)) {
+      for (ComponentHealth& component : report.components) {
+        component.message.clear();
+        component.details.clear();
+      }
+    }
     return json_answer(http_status_of(report.status), to_json(report));
   };
   const auto ready = [monitor = monitor_] {
@@ -47,8 +57,11 @@ std::vector<Route> Health::routes() const {
     return json_answer(http_status_of(status), status_alone(to_string(status)));
   };
   const auto live = [] { return json_answer(200, status_alone("alive")); };
-  return {
-      {"/health", whole}, {"/health/ready", ready}, {"/-/ready", ready}, {"/health/live", live}, {"/-/healthy", live}};
+  return {{"/health", whole, true},
+          {"/health/ready", ready, true},
+          {"/-/ready", ready, true},
+          {"/health/live", live, true},
+          {"/-/healthy", live, true}};
 }
 
 Registration Health::expose(const Scope& scope) const {

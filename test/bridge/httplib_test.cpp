@@ -229,8 +229,10 @@ TEST_CASE("the scraper's timeout is the deadline of a mounted page", "[httplib]"
   const std::string name = "X-Prometheus-Scrape-Timeout-Seconds: ";
   CHECK(is_just_below(time_left(""), 9500ms));
   CHECK(is_just_below(time_left(name + "2\r\n"), 1800ms));
-  CHECK(is_just_below(time_left(name + "60.5\r\n"), 60s));
-  for (const char* const wrong : {"0", "-1", "nan", "1e9", "5s"}) {
+  for (const char* const long_time : {"60", "60.5", "86400", "1e9"}) {
+    CHECK(is_just_below(time_left(name + long_time + "\r\n"), 59500ms));
+  }
+  for (const char* const wrong : {"0", "-1", "nan", "5s"}) {
     CHECK(is_just_below(time_left(name + wrong + "\r\n"), 9500ms));
   }
 }

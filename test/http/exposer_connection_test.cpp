@@ -17,14 +17,14 @@ using quipu::Exposer;
 using namespace http_client;
 using namespace std::chrono_literals;
 
-constexpr std::string_view get = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+constexpr std::string_view get = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 TEST_CASE("a connection answers one request after another", "[exposer][connection]") {
   const Exposer exposer(pages(echo_of_accept), {.listen = any_port});
   Client client(exposer.port());
   for (int i = 0; i < 100; ++i) {
     const std::string mark = "round/" + std::to_string(i);
-    client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: " + mark + "\r\n\r\n");
+    client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: " + mark + "\r\n\r\n");
     const Answer answer = client.answer();
     CHECK(answer.header("Connection") == "keep-alive");
     CHECK(answer.body == "accept=" + mark + "\n");
@@ -41,13 +41,15 @@ TEST_CASE("answers of every kind and length go over one connection", "[exposer][
       {.listen = any_port});
   Client client(exposer.port());
   for (int i = 0; i < 3; ++i) {
-    CHECK(client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").answer().status == 200);
-    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: long\r\n\r\n").answer().body.size() == 40 * 65536);
-    CHECK(client.send("GET /missing HTTP/1.1\r\nHost: x\r\n\r\n").answer().status == 404);
-    CHECK(client.send("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").answer(true).status == 200);
-    CHECK(client.send("HEAD /metrics HTTP/1.1\r\nHost: x\r\nAccept: long\r\n\r\n").answer(true).status == 200);
-    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: fail\r\n\r\n").answer().status == 500);
-    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").answer().body == "up 1\n");
+    CHECK(client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status == 200);
+    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: long\r\n\r\n").answer().body.size() ==
+          40 * 65536);
+    CHECK(client.send("GET /missing HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status == 404);
+    CHECK(client.send("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").answer(true).status == 200);
+    CHECK(client.send("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: long\r\n\r\n").answer(true).status == 200);
+    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: fail\r\n\r\n").answer().status == 500);
+    CHECK(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").answer().body ==
+          "up 1\n");
   }
 }
 
@@ -55,7 +57,7 @@ TEST_CASE("requests that come together are answered in order", "[exposer][connec
   const Exposer exposer(pages(echo_of_accept), {.listen = any_port});
   std::string requests;
   for (int i = 0; i < 200; ++i)
-    requests += "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: n/" + std::to_string(i) + "\r\n\r\n";
+    requests += "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: n/" + std::to_string(i) + "\r\n\r\n";
   SECTION("whole") {
     Client client(exposer.port());
     client.send(requests);
@@ -79,9 +81,9 @@ TEST_CASE("requests that come together are answered in order", "[exposer][connec
 TEST_CASE("a connection is closed when it is asked to be", "[exposer][connection]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   for (const std::string& request :
-       {std::string("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
-        std::string("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: foo , CLOSE\r\n\r\n"),
-        std::string("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nconnection: close\r\n\r\n"),
+       {std::string("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+        std::string("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: foo , CLOSE\r\n\r\n"),
+        std::string("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\nconnection: close\r\n\r\n"),
         std::string("GET /metrics HTTP/1.0\r\n\r\n"), std::string("GET /metrics HTTP/1.0\r\nConnection: te\r\n\r\n")}) {
     CAPTURE(request);
     Client client(exposer.port());
@@ -108,7 +110,7 @@ TEST_CASE("after a body nothing is taken for a request", "[exposer][connection]"
        {"Content-Length: 5", "Content-Length: 00", "Transfer-Encoding: chunked", "transfer-encoding: identity"}) {
     CAPTURE(field);
     Client client(exposer.port());
-    client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n" + std::string(field) + "\r\n\r\n" + std::string(get));
+    client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n" + std::string(field) + "\r\n\r\n" + std::string(get));
     const Answer answer = client.answer();
     CHECK(answer.status == 200);
     CHECK(answer.header("Connection") == "close");
@@ -124,7 +126,7 @@ TEST_CASE("after what may be a body nothing is taken for a request", "[exposer][
         "Content-Length: 5\r\nTransfer-Encoding: chunked"}) {
     CAPTURE(field);
     Client client(exposer.port());
-    client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n" + std::string(field) + "\r\n\r\n" + std::string(get));
+    client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n" + std::string(field) + "\r\n\r\n" + std::string(get));
     const Answer answer = client.answer();
     CHECK(answer.status == 400);
     CHECK(answer.header("Connection") == "close");
@@ -135,9 +137,9 @@ TEST_CASE("after what may be a body nothing is taken for a request", "[exposer][
 TEST_CASE("after a refusal the connection is closed", "[exposer][connection]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   for (const std::string& request :
-       {std::string("POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), std::string("nonsense\r\n\r\n"),
-        "GET /" + std::string(10'000, 'a') + " HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: x\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n"}) {
+       {std::string("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"), std::string("nonsense\r\n\r\n"),
+        "GET /" + std::string(10'000, 'a') + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n"}) {
     CAPTURE(request.substr(0, 20));
     Client client(exposer.port());
     const Answer answer = client.send(request + std::string(get)).answer();

@@ -71,7 +71,7 @@ TEST_CASE("the status of a route has its reason in the status line", "[exposer][
 TEST_CASE("a route is found by its exact path, and a query is ignored", "[exposer][route]") {
   const Exposer exposer(pages(small_page), {.listen = any_port, .routes = {hello(), hello("/hello/there")}});
   for (const auto* const target :
-       {"/hello", "/hello?", "/hello?verbose=1&x=/y", "/hello/there", "/%68ello", "http://x/hello"}) {
+       {"/hello", "/hello?", "/hello?verbose=1&x=/y", "/hello/there", "/%68ello", "http://localhost/hello"}) {
     CAPTURE(target);
     CHECK(ask(exposer, std::string("GET ") + target).body == "hello\n");
   }
@@ -160,9 +160,9 @@ TEST_CASE("routes that cannot be are reported", "[exposer][route]") {
 TEST_CASE("answers of routes and pages go over one connection, in order", "[exposer][route]") {
   const Exposer exposer(pages(small_page), {.listen = any_port, .routes = {hello()}});
   Client client(exposer.port());
-  const std::string route = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
-  const std::string page = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
-  client.send(route + page + route + "HEAD /hello HTTP/1.1\r\nHost: x\r\n\r\n" + page);
+  const std::string route = "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  const std::string page = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  client.send(route + page + route + "HEAD /hello HTTP/1.1\r\nHost: localhost\r\n\r\n" + page);
   CHECK(client.answer().body == "hello\n");
   CHECK(client.answer().body == "up 1\n");
   CHECK(client.answer().body == "hello\n");
@@ -176,7 +176,7 @@ TEST_CASE("a long answer arrives whole, also at a client that reads it late", "[
   const Exposer exposer(pages(small_page),
                         {.listen = any_port, .routes = {constant("/long", {.body = body}), hello()}});
   Client client(exposer.port(), AF_INET, 4096);
-  client.send("GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  client.send("GET /long HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   CHECK(ask(exposer, "GET /hello").status == 200);
   CHECK(parse(client.receive()).body == body);
 }
@@ -190,7 +190,8 @@ TEST_CASE("each request for a route has an answer of its own", "[exposer][route]
                                          return RouteResponse{.body = std::to_string(++calls)};
                                        }}}});
   std::vector<Client> clients;
-  for (int i = 0; i < 10; ++i) clients.emplace_back(exposer.port()).send("GET /count HTTP/1.1\r\nHost: x\r\n\r\n");
+  for (int i = 0; i < 10; ++i)
+    clients.emplace_back(exposer.port()).send("GET /count HTTP/1.1\r\nHost: localhost\r\n\r\n");
   std::vector<std::string> bodies;
   for (Client& client : clients) bodies.push_back(client.answer().body);
   std::sort(bodies.begin(), bodies.end());
@@ -237,7 +238,7 @@ TEST_CASE("routes are answered while every place for scrapes is taken by one tha
   for (int i = 0; i < places; ++i) {
     // Each asks for something else, so that none gets the page of another one.
     scrapers.emplace_back(exposer.port())
-        .send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: x/" + std::to_string(i) + "\r\n\r\n");
+        .send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: x/" + std::to_string(i) + "\r\n\r\n");
   }
   CHECK(soon([&] { return gate.waiting() > 0; }));
   // Not even for a moment is there a place: a scrape would get 503.
@@ -271,7 +272,7 @@ TEST_CASE("probes are answered while a check hangs and every scrape does", "[exp
   std::vector<Client> scrapers;
   for (int i = 0; i < 4; ++i) {
     scrapers.emplace_back(exposer.port())
-        .send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: x/" + std::to_string(i) + "\r\n\r\n");
+        .send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: x/" + std::to_string(i) + "\r\n\r\n");
   }
   CHECK(soon([&] { return gate.waiting() >= 2; }));
   const auto start = Clock::now();
@@ -294,7 +295,8 @@ TEST_CASE("pages are made while a route hangs, and requests for routes beyond it
                                                                               return RouteResponse{.body = "at last"};
                                                                             }}}});
   std::vector<Client> probes;
-  for (int i = 0; i < 16; ++i) probes.emplace_back(exposer.port()).send("GET /hangs HTTP/1.1\r\nHost: x\r\n\r\n");
+  for (int i = 0; i < 16; ++i)
+    probes.emplace_back(exposer.port()).send("GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n");
   CHECK(soon([&] { return gate.waiting() == 1; }));
   const Answer refused = ask(exposer, "GET /hangs");
   CHECK(refused.status == 503);
@@ -311,7 +313,7 @@ TEST_CASE("a route that hangs delays stop until it answers, and its client gets 
                                                                         return RouteResponse{.body = "at last"};
                                                                       }}}});
   Client client(exposer.port());
-  client.send("GET /hangs HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send("GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n");
   CHECK(soon([&] { return gate.waiting() == 1; }));
   std::thread opener([&gate] {
     std::this_thread::sleep_for(50ms);

@@ -55,7 +55,7 @@ TEST_CASE("a page in one piece of many megabytes arrives whole", "[exposer][stre
 TEST_CASE("a slow reader gets the same page", "[exposer][stream]") {
   const Exposer exposer(pieces(pieces_of_8_mb, piece_size), {.listen = any_port});
   Client client(exposer.port(), AF_INET, 4096);
-  client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   std::string raw;
   std::vector<char> some(50'000);
   for (std::size_t count = 1; count > 0;) {
@@ -94,10 +94,10 @@ TEST_CASE("HEAD of a long page has the headers of GET", "[exposer][stream]") {
   std::atomic<int> made = 0;
   const Exposer exposer(pieces(pieces_of_8_mb, piece_size, [&made](int) { ++made; }), {.listen = any_port});
   Client client(exposer.port());
-  client.send("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   const Answer head = client.answer(true);
   CHECK(made < 10);
-  client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   const Answer get = client.answer();
   CHECK(head.headers == get.headers);
   CHECK(get.is_whole);
@@ -114,7 +114,7 @@ TEST_CASE("a page that fails before any of it is sent gives 500", "[exposer][str
                         {.listen = any_port});
   Client client(exposer.port());
   for (int i = 0; i < 2; ++i) {
-    client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     const Answer answer = client.answer();
     CHECK(answer.status == 500);
     CHECK(answer.body == "The page could not be made.\n");
@@ -146,12 +146,12 @@ TEST_CASE("a page that fails half-way is never taken for a whole one", "[exposer
   for (const int piece : {5, 6, 50, 127}) {
     CAPTURE(piece);
     failing = piece;
-    CHECK(outcome(exposer, " HTTP/1.1\r\nHost: x\r\n\r\n") == "broken");
-    CHECK(outcome(exposer, " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == "broken");
+    CHECK(outcome(exposer, " HTTP/1.1\r\nHost: localhost\r\n\r\n") == "broken");
+    CHECK(outcome(exposer, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n") == "broken");
     CHECK(outcome(exposer, " HTTP/1.0\r\n\r\n") == "500");
   }
   failing = -1;
-  CHECK(outcome(exposer, " HTTP/1.1\r\nHost: x\r\n\r\n") == "whole");
+  CHECK(outcome(exposer, " HTTP/1.1\r\nHost: localhost\r\n\r\n") == "whole");
 }
 
 TEST_CASE("a source that gives no page, or no content type, gives 500", "[exposer][stream]") {
@@ -179,7 +179,7 @@ TEST_CASE("clients that read nothing of a long page do not hold workers, or plac
   std::vector<Client> clients;
   for (int i = 0; i < 40; ++i) {
     clients.emplace_back(exposer.port(), AF_INET, 4096)
-        .send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: long\r\n\r\n");
+        .send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: long\r\n\r\n");
   }
   // At once, while places are still being given way.
   const auto start = Clock::now();
@@ -198,7 +198,7 @@ TEST_CASE("who has taken nothing for longest gives way", "[exposer][stream]") {
   const Exposer exposer(pieces(pieces_of_8_mb, piece_size), {.listen = any_port, .max_concurrent_scrapes = 2});
   const auto stalled = [&exposer] {
     Client client(exposer.port(), AF_INET, 4096);
-    client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     std::this_thread::sleep_for(200ms);
     return client;
   };
@@ -216,7 +216,7 @@ TEST_CASE("clients that come back for more do not keep others waiting", "[expose
   for (int i = 0; i < 8; ++i) {
     slow.emplace_back([&] {
       Client client(exposer.port(), AF_INET, 4096);
-      client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+      client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
       std::array<char, 20'000> some{};
       try {
         while (!is_over && client.receive_some(some) > 0) std::this_thread::sleep_for(1ms);
@@ -237,9 +237,9 @@ TEST_CASE("clients that come back for more do not keep others waiting", "[expose
 TEST_CASE("stop breaks off a long page that its client does not read", "[exposer][stream]") {
   Exposer exposer(pieces(100'000, piece_size), {.listen = any_port});
   Client idle(exposer.port(), AF_INET, 4096);
-  idle.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  idle.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   Client busy(exposer.port());
-  busy.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  busy.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   std::atomic<bool> is_broken = false;
   std::thread reader([&] {
     std::vector<char> some(100'000);
@@ -279,7 +279,7 @@ TEST_CASE("a page of 100 MB takes less than 4 MiB", "[exposer][stream]") {
   std::size_t most = before;
   std::size_t received = 0;
   Client client(exposer.port());
-  client.send(std::string("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n") + gzip + "\r\n");
+  client.send(std::string("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n") + gzip + "\r\n");
   for (std::size_t part = 1; part > 0; received += part) {
     part = client.receive_some(some);
     most = std::max(most, resident_bytes());

@@ -243,7 +243,7 @@ TEST_CASE("what is not HTTP is refused", "[exposer]") {
   for (const std::string& request :
        {std::string("nonsense\r\n\r\n"), std::string("GET /metrics\r\n\r\n"), std::string("GET /metrics HTTP/1.1\n"),
         std::string("GET  /metrics  HTTP/1.1 x\r\n\r\n"),
-        std::string("GET /met\0rics HTTP/1.1\r\nHost: x\r\n\r\n", 35)}) {
+        std::string("GET /met\0rics HTTP/1.1\r\nHost: localhost\r\n\r\n", 43)}) {
     CAPTURE(request);
     const Answer answer = parse(Client(exposer.port()).send(request).receive());
     CHECK(answer.status == 400);
@@ -272,7 +272,7 @@ TEST_CASE("old requests, and requests in pieces, are answered", "[exposer]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   CHECK(Client(exposer.port()).send("GET /metrics HTTP/1.0\r\n\r\n").answer().body == "up 1\n");
   Client in_pieces(exposer.port());
-  for (const char c : std::string_view("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")) in_pieces.send({&c, 1});
+  for (const char c : std::string_view("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")) in_pieces.send({&c, 1});
   CHECK(in_pieces.answer().body == "up 1\n");
 }
 
@@ -286,7 +286,7 @@ TEST_CASE("a body is neither read nor waited for", "[exposer]") {
   // One that comes all the same does not cost the client the answer.
   const std::string body(100'000, 'x');
   CHECK(parse(Client(exposer.port())
-                  .send("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + body)
+                  .send("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" + body)
                   .receive())
             .status == 405);
 }
@@ -415,7 +415,7 @@ TEST_CASE("clients that do not read their answers do not delay a scrape", "[expo
   std::vector<Client> clients;
   for (int i = 0; i < 36; ++i) {
     clients.emplace_back(exposer.port(), AF_INET, 4096)
-        .send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: large\r\n\r\n");
+        .send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: large\r\n\r\n");
   }
   CHECK(soon([&] { return made >= 32; }));
   CHECK(soon([&] { return time_to_scrape(exposer) < 1s; }));
@@ -426,7 +426,8 @@ TEST_CASE("clients that do not read their answers do not delay a scrape", "[expo
 TEST_CASE("clients that do not close do not delay a scrape", "[exposer]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   Crowd crowd(exposer, 60);
-  crowd.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");  // and holds its side of the connections
+  crowd.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");  // and holds its side of the
+                                                                                        // connections
   CHECK(time_to_scrape(exposer) < 1s);
 }
 
@@ -440,7 +441,9 @@ TEST_CASE("one request more than may be seen to is told to come again", "[expose
                         }),
                         {.listen = any_port, .max_concurrent_scrapes = 5});
   std::vector<Client> clients;
-  const auto one_more = [&] { clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); };
+  const auto one_more = [&] {
+    clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  };
   for (int i = 1; i <= 3; ++i) {
     one_more();
     CHECK(soon([&] { return inside == i; }));
@@ -473,7 +476,7 @@ TEST_CASE("a client that goes away in mid-answer harms nobody", "[exposer]") {
     for (int i = 1; i <= 10; ++i) {
       {
         Client client(exposer.port(), AF_INET, 4096);
-        client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
         REQUIRE(soon([&] { return calls >= i; }));
       }
     }
@@ -487,10 +490,10 @@ TEST_CASE("a client that goes away in mid-answer harms nobody", "[exposer]") {
 TEST_CASE("an idle keep-alive client does not delay stop", "[exposer]") {
   Exposer exposer(pages(small_page), {.listen = any_port});
   Client client(exposer.port());
-  client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   CHECK(client.answer().status == 200);  // and goes on holding its side of the connection
   std::vector<Client> more;
-  for (int i = 0; i < 10; ++i) more.emplace_back(exposer.port()).send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  for (int i = 0; i < 10; ++i) more.emplace_back(exposer.port()).send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
   CHECK(time_to_stop(exposer) < 300ms);
   CHECK(client.is_closed());
 }
@@ -506,7 +509,7 @@ TEST_CASE("silent and half-spoken clients do not delay stop", "[exposer]") {
   }
   SECTION("half a header") {
     for (int i = 0; i < 10; ++i)
-      clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: a");
+      clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: a");
   }
   std::this_thread::sleep_for(50ms);
   CHECK(time_to_stop(exposer) < 900ms);
@@ -540,7 +543,7 @@ TEST_CASE("a client that does not read its answer does not delay stop", "[expose
                   }),
                   {.listen = any_port});
   Client client(exposer.port(), AF_INET, 4096);
-  client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   REQUIRE(soon([&] { return asked.load(); }));
   std::this_thread::sleep_for(100ms);
   CHECK(time_to_stop(exposer) < 900ms);
@@ -555,7 +558,7 @@ TEST_CASE("stop lets an answer that is being made be finished", "[exposer]") {
                   }),
                   {.listen = any_port});
   Client client(exposer.port());
-  client.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   REQUIRE(soon([&] { return asked.load(); }));
   exposer.stop();
   CHECK(client.answer().body == "up 1\n");
@@ -663,7 +666,7 @@ TEST_CASE("localhost is reached over IPv4", "[exposer]") {
 TEST_CASE("IPv6 works where the machine has it", "[exposer]") {
   if (!has_ipv6()) return;
   const auto get = [](const Exposer& exposer, int family) {
-    return Client(exposer.port(), family).send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").answer().body;
+    return Client(exposer.port(), family).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().body;
   };
   const Exposer literal(pages(small_page), {.listen = "[::1]:0"});
   CHECK(literal.url() == "http://[::1]:" + std::to_string(literal.port()) + "/metrics");
@@ -824,7 +827,7 @@ TEST_CASE("the endpoint outlives a shortage of descriptors", "[exposer]") {
   }
   std::optional<Client> client;
   client.emplace(exposer.port());  // takes the last descriptor, so that the endpoint finds none
-  client->send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  client->send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   std::this_thread::sleep_for(100ms);
   for (const int descriptor : hoard) ::close(descriptor);
   ::setrlimit(RLIMIT_NOFILE, &limit);

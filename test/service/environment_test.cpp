@@ -1,5 +1,6 @@
 #include "quipu/environment.hpp"
 
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -199,12 +200,16 @@ TEST_CASE("the endpoint's options may come from the environment") {
   const Environment environment({{"QUIPU_LISTEN", "localhost:0"},
                                  {"QUIPU_PATH", "/numbers"},
                                  {"QUIPU_MAX_CONCURRENT_SCRAPES", "7"},
-                                 {"QUIPU_GZIP", "off"}});
-  const auto options = environment.exposer({.listen = "nonsense", .path = "nonsense"});
+                                 {"QUIPU_MAX_SCRAPE_TIME", "2.5"},
+                                 {"QUIPU_GZIP", "off"},
+                                 {"QUIPU_ALLOWED_HOSTS", "metrics.example.com, shop"}});
+  const auto options = environment.exposer({.listen = "nonsense", .path = "nonsense", .allowed_hosts = {"a.example"}});
   CHECK(options.listen == "localhost:0");
   CHECK(options.path == "/numbers");
   CHECK(options.max_concurrent_scrapes == 7);
+  CHECK(options.max_scrape_time == std::chrono::milliseconds(2500));
   CHECK_FALSE(options.gzip);
+  CHECK(options.allowed_hosts == Lines{"a.example", "metrics.example.com", "shop"});
   const quipu::Exposer endpoint(page::empty_registry(), environment.exposer());
   CHECK(endpoint.url().ends_with("/numbers"));
 }
@@ -251,6 +256,15 @@ TEST_CASE("wrong options of the endpoint are refused when they are read") {
   for (const char* const wrong : {"0", "1001", "-1", "many", "1.5", "1 "}) {
     CHECK(complaint({{"QUIPU_MAX_CONCURRENT_SCRAPES", wrong}}) ==
           "QUIPU_MAX_CONCURRENT_SCRAPES: \"" + std::string(wrong) + "\": expected a number from 1 to 1000");
+  }
+  for (const char* const wrong : {"0", "-1", "0.0001", "86401", "nan", "inf", "1s", " 1", "1e999"}) {
+    CHECK(complaint({{"QUIPU_MAX_SCRAPE_TIME", wrong}}) ==
+          "QUIPU_MAX_SCRAPE_TIME: \"" + std::string(wrong) + "\": expected a number of seconds from 0.001 to 86400");
+  }
+  for (const char* const wrong : {",", "a,,b", "a b", "http://a", "a:9464", "[::1]"}) {
+    CHECK(
+        missing(complaint({{"QUIPU_ALLOWED_HOSTS", wrong}}), {"QUIPU_ALLOWED_HOSTS: allowed host ", "expected a name"})
+            .empty());
   }
 }
 

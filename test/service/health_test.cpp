@@ -528,9 +528,10 @@ TEST_CASE("the report is JSON", "[health]") {
         "\"message\":\"not checked yet\",\"last_checked\":null,\"duration\":0,\"details\":{}}}}\n");
 }
 
-quipu::RouteResponse answer_at(const std::vector<quipu::Route>& routes, const std::string& path) {
+quipu::RouteResponse answer_at(const std::vector<quipu::Route>& routes, const std::string& path,
+                               const quipu::RouteRequest& request = {}) {
   for (const quipu::Route& route : routes) {
-    if (route.path == path) return route.respond();
+    if (route.path == path) return route.respond(request);
   }
   throw std::runtime_error("no route " + path);
 }
@@ -568,6 +569,45 @@ TEST_CASE("the routes answer probes by the status", "[health]") {
     CHECK(answer_at(routes, path).status == 200);
     CHECK(answer_at(routes, path).body == "{\"status\":\"alive\"}\n");
   }
+}
+
+TEST_CASE("messages and details are for clients on this machine, unless something else is said", "[health]") {
+  const auto body = [](quipu::HealthDetails show, bool is_near) {
+    Health health({.show_details = show});
+    health.add({.name = "database", .check = []() -> HealthResult { throw std::runtime_error("the secret"); }});
+    health.add({.name = "cache", .check = [] {
+                  return HealthResult{.message = "the secret", .details = {{"password", std::string("the secret")}}};
+                }});
+    for (const auto* const name : {"database", "cache"}) static_cast<void>(component_once_checked(health, name));
+    const auto answer = answer_at(health.routes(), "/health", {.is_loopback_peer = is_near});
+    CHECK(answer.status == 503);
+    // What anybody may know.
+    CHECK_THAT(answer.body,
+               Catch::Matchers::ContainsSubstring(
+                   "\"database\":{\"name\":\"database\",\"status\":\"unhealthy\",\"critical\":true,\"message\":\""));
+    CHECK_THAT(answer.body, Catch::Matchers::ContainsSubstring("\"cache\":{\"name\":\"cache\",\"status\":\"healthy\""));
+    return answer.body;
+  };
+  const auto shows = [&](quipu::HealthDetails show, bool is_near) {
+    const std::string text = body(show, is_near);
+    const bool has_secret = text.find("the secret") != std::string::npos;
+    CHECK((text.find("password") != std::string::npos) == has_secret);
+    CHECK((text.find("\"message\":\"\"") == std::string::npos) == has_secret);
+    return has_secret;
+  };
+  using quipu::HealthDetails;
+  CHECK(shows(HealthDetails::to_loopback, true));
+  CHECK_FALSE(shows(HealthDetails::to_loopback, false));
+  CHECK(shows(HealthDetails::to_everybody, true));
+  CHECK(shows(HealthDetails::to_everybody, false));
+  CHECK_FALSE(shows(HealthDetails::to_nobody, true));
+  CHECK_FALSE(shows(HealthDetails::to_nobody, false));
+  CHECK(quipu::HealthOptions().show_details == HealthDetails::to_loopback);
+}
+
+TEST_CASE("the routes never wait for a check, and so are prompt", "[health]") {
+  const Health health;
+  for (const quipu::Route& route : health.routes()) CHECK(route.is_prompt);
 }
 
 TEST_CASE("the metrics show the status, and that of each component", "[health]") {

@@ -102,13 +102,19 @@ inline Answer parse(std::string raw, bool is_head = false) {
 class Client {
  public:
   explicit Client(std::uint16_t port, int family = AF_INET, int receive_buffer = 0)
+      : Client(port, family, receive_buffer, {htonl(INADDR_LOOPBACK)}) {}
+  /// To that address of this machine.
+  Client(std::uint16_t port, in_addr address) : Client(port, AF_INET, 0, address) {}
+
+ private:
+  Client(std::uint16_t port, int family, int receive_buffer, in_addr ipv4_address)
       : socket_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     if (socket_ < 0) throw std::runtime_error("socket");
     if (receive_buffer > 0) ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     sockaddr_in ipv4{};
     ipv4.sin_family = AF_INET;
     ipv4.sin_port = htons(port);
-    ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ipv4.sin_addr = ipv4_address;
     sockaddr_in6 ipv6{};
     ipv6.sin6_family = AF_INET6;
     ipv6.sin6_port = htons(port);
@@ -121,6 +127,8 @@ class Client {
       throw std::runtime_error("connect");
     }
   }
+
+ public:
   Client(Client&& other) noexcept
       : socket_(std::exchange(other.socket_, -1)),
         received_(std::move(other.received_)),
@@ -182,6 +190,13 @@ class Client {
     return *this;
   }
 
+  /// Breaks the connection off.
+  void reset() {
+    constexpr linger discard{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(socket_, SOL_SOCKET, SO_LINGER, &discard, sizeof discard);
+    ::close(std::exchange(socket_, -1));
+  }
+
   bool is_reset() const {
     pollfd polled{socket_, 0, 0};
     return ::poll(&polled, 1, 0) == 1 && (polled.revents & POLLERR) != 0;
@@ -220,7 +235,7 @@ class Client {
 
 /// Sends `request_line` and `fields`, each with its "\r\n", and reads to the end.
 inline Answer ask(std::uint16_t port, const std::string& request_line, const std::string& fields = "") {
-  const std::string head = request_line + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields + "\r\n";
+  const std::string head = request_line + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + fields + "\r\n";
   return parse(Client(port).send(head).receive(), request_line.rfind("HEAD ", 0) == 0);
 }
 inline Answer ask(const quipu::Exposer& exposer, const std::string& request_line, const std::string& fields = "") {

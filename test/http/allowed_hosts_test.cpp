@@ -1,0 +1,110 @@
+#include "http/allowed_hosts.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "quipu/error.hpp"
+
+namespace {
+
+using quipu::http::AllowedHosts;
+using quipu::http::Listener;
+using Names = std::vector<std::string>;
+
+AllowedHosts on_loopback(const Names& names = {}) {
+  return {Listener{.socket = {}, .host = "127.0.0.1", .is_loopback = true}, names};
+}
+
+AllowedHosts elsewhere(const Names& names = {}) { return {Listener{.socket = {}, .host = "127.0.0.1"}, names}; }
+
+TEST_CASE("addresses and localhost are always allowed, with any port", "[hosts]") {
+  for (const AllowedHosts& hosts : {on_loopback(), on_loopback({"a.example"}), elsewhere(), elsewhere({"a.example"})}) {
+    for (const std::string host : {"127.0.0.1", "10.1.2.3", "[::1]", "[2001:db8::1]", "[::ffff:127.0.0.1]", "localhost",
+                                   "LocalHost", "localhost.", "shop.localhost", "a.b.LOCALHOST", ""}) {
+      CAPTURE(host);
+      CHECK(hosts.allows(host));
+      if (host.empty()) continue;
+      CHECK(hosts.allows(host + ":9464"));
+      CHECK(hosts.allows(host + ":"));
+    }
+  }
+}
+
+TEST_CASE("on loopback no other name is allowed unless it was given", "[hosts]") {
+  const AllowedHosts strict = on_loopback();
+  for (const auto* const host : {"a.example",
+                                 "a.example:9464",
+                                 "x",
+                                 "evil.localhost.example",
+                                 "127.0.0.1.example",
+                                 "notlocalhost",
+                                 ".localhost",
+                                 "127.0.0",
+                                 "1.2.3.4.5",
+                                 "::1",
+                                 "[::1",
+                                 "[",
+                                 "[]",
+                                 "[localhost]",
+                                 "[127.0.0.1]",
+                                 "[::1%25eth0]",
+                                 ".",
+                                 ":",
+                                 "%31.0.0.1",
+                                 "localhost..",
+                                 "a@localhost"}) {
+    CAPTURE(host);
+    CHECK_FALSE(strict.allows(host));
+  }
+  const AllowedHosts named = on_loopback({"Metrics.example.com", "shop."});
+  for (const auto* const host : {"metrics.example.com", "METRICS.example.com.:80", "shop", "shop.:1"}) {
+    CAPTURE(host);
+    CHECK(named.allows(host));
+  }
+  for (const auto* const host : {"a.metrics.example.com", "example.com", "metrics", "a.example"}) {
+    CAPTURE(host);
+    CHECK_FALSE(named.allows(host));
+  }
+}
+
+TEST_CASE("elsewhere every name is allowed until names are given", "[hosts]") {
+  CHECK(elsewhere().allows("shop.default.svc.cluster.local:9464"));
+  const AllowedHosts named = elsewhere({"shop.example"});
+  CHECK(named.allows("shop.example"));
+  CHECK_FALSE(named.allows("a.example"));
+}
+
+TEST_CASE("a star allows every name", "[hosts]") {
+  CHECK(on_loopback({"*"}).allows("a.example"));
+  CHECK(elsewhere({"b.example", "*"}).allows("a.example"));
+}
+
+TEST_CASE("the name of this machine, and the one to listen on, are allowed", "[hosts]") {
+  std::array<char, 256> name{};
+  REQUIRE(::gethostname(name.data(), name.size() - 1) == 0);
+  const std::string machine = name.data();
+  CHECK(on_loopback().allows(machine));
+  CHECK(on_loopback().allows(machine.substr(0, machine.find('.')) + ":9464"));
+  const AllowedHosts hosts(Listener{.socket = {}, .host = "metrics.internal", .is_loopback = true}, {});
+  CHECK(hosts.allows("metrics.internal:9464"));
+  CHECK_FALSE(hosts.allows("metrics"));
+}
+
+TEST_CASE("names that no host can have are refused", "[hosts]") {
+  for (const auto* const name : {"", "a b", "a:80", "http://a", "[::1]", "*.a", "a/b", "."}) {
+    try {
+      on_loopback({name});
+      FAIL_CHECK(name);
+    } catch (const quipu::ListenError& error) {
+      CHECK(error.what() == "allowed host \"" + std::string(name) +
+                                "\": expected a name such as metrics.example.com, without a port, or \"*\" for every "
+                                "host");
+    }
+  }
+}
+
+}  // namespace
