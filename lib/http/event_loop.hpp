@@ -7,7 +7,9 @@
 #include <span>
 #include <vector>
 
+#include "http/admission.hpp"
 #include "http/connection.hpp"
+#include "http/peers.hpp"
 #include "http/request.hpp"
 #include "http/wake_pipe.hpp"
 #include "http/work_queue.hpp"
@@ -20,36 +22,41 @@ namespace quipu::http {
 /// Each list except `sending` is in the order in which connections were added.
 class EventLoop {
  public:
-  EventLoop(int listener, std::span<const Route> routes, std::size_t max_scrapes, const WakePipe& wake_pipe,
+  struct Limits {
+    std::size_t scrapes;
+    std::size_t response_bytes;
+  };
+  EventLoop(int listener, std::span<const Route> routes, Limits limits, const WakePipe& wake_pipe,
             WorkQueue& page_queue, WorkQueue& route_queue);
 
   /// Returns after stop() of the work queues, when the responses that had started by then are sent or aborted.
   void run() noexcept;
 
  private:
-  /// Requests for pages, or requests for routes, from their complete head to the end of their response. Each class has
-  /// its own permits, so one never waits for the other.
+  /// Requests for pages, or requests for routes. Each class has its own permits, so one never waits for the other.
   struct RequestClass {
     WorkQueue& queue;
-    const std::size_t permits;
-    std::size_t in_progress = 0;  // requests with a permit: in the queue, at a worker, or in `sending`
-    Connections waiting{};        // for a permit
-    Connections sending{};        // until their clients take more of the response
+    Admission admission;
+  };
+
+  /// For a new connection.
+  struct Room {
+    Clock::time_point at;
+    ConnectionIterator gives_way;
   };
 
   [[nodiscard]] bool is_stopping() const noexcept { return stopped_at_.has_value(); }
-  static void close_oldest_beyond(std::size_t limit, Connections& connections) noexcept;
+  static void close_beyond(std::size_t limit, Connections& connections) noexcept;
   static void close_expired(Connections& connections) noexcept;
   void for_each_ready(Connections& connections, void (EventLoop::*step)(ConnectionIterator)) noexcept;
 
   [[nodiscard]] RequestClass& class_of(const Connection& connection) noexcept;
   bool collect_completions() noexcept;
   void collect_completions(RequestClass& request_class) noexcept;
-  void grant_permits(RequestClass& request_class) noexcept;
-  [[nodiscard]] bool has_permit(RequestClass& request_class) noexcept;
-  [[nodiscard]] static ConnectionIterator longest_stalled(RequestClass& request_class) noexcept;
+  void admit(RequestClass& request_class) noexcept;
   void wait() noexcept;
 
+  [[nodiscard]] Room room() noexcept;
   void accept_some() noexcept;
   void relieve_shortage() noexcept;
   void resume_idle(ConnectionIterator connection) noexcept;
@@ -67,9 +74,11 @@ class EventLoop {
   const WakePipe& wake_pipe_;
   std::optional<Clock::time_point> stopped_at_;
   bool can_accept_ = false;
-  Clock::time_point accept_again_ = Clock::time_point::min();
+  Clock::time_point accept_again_ = Clock::time_point::min();  // after a shortage
   Clock::time_point queue_deadline_ = Clock::time_point::max();
 
+  Peers peers_;
+  ResponseBytes response_bytes_;
   Connections reading_;    // the request head is incomplete
   Connections idle_;       // between a response and the next request
   Connections lingering_;  // the last response is sent

@@ -83,7 +83,8 @@ class Exposer::Server {
         url_(fmt::format("http://{}:{}{}", listener_.host, listener_.port, config_.path)) {
     try {
       wake_pipe_.open();
-      start_threads(std::clamp<std::size_t>(options.max_concurrent_scrapes, 1, http::scrape_limit));
+      start_threads({.scrapes = std::clamp<std::size_t>(options.max_concurrent_scrapes, 1, http::scrape_limit),
+                     .response_bytes = std::max(options.max_response_bytes, http::min_response_bytes)});
     } catch (const std::system_error& error) {
       stop();
       throw ListenError(fmt::format("cannot listen on \"{}\": {}", options.listen, error.code().message()));
@@ -132,10 +133,10 @@ class Exposer::Server {
     std::thread event_loop_thread;
   };
 
-  void start_threads(std::size_t max_scrapes) {
+  void start_threads(EventLoop::Limits limits) {
     for (int i = 0; i < worker_count; ++i) threads_->workers.emplace_back(config_, threads_->page_queue);
     if (!config_.routes.empty()) threads_->workers.emplace_back(config_, threads_->route_queue);
-    const auto event_loop = std::make_shared<EventLoop>(listener_.socket.get(), config_.routes, max_scrapes, wake_pipe_,
+    const auto event_loop = std::make_shared<EventLoop>(listener_.socket.get(), config_.routes, limits, wake_pipe_,
                                                         threads_->page_queue, threads_->route_queue);
     constexpr const char* thread_name = "quipu-endpoint";
     for (http::Worker& worker : threads_->workers) {

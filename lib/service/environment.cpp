@@ -86,6 +86,14 @@ std::size_t to_scrape_limit(std::string_view text) {
   return *number;
 }
 
+std::size_t to_response_bytes(std::string_view text) {
+  const auto number = detail::to_number<std::size_t>(text);
+  if (!number || *number < http::min_response_bytes) {
+    throw EnvironmentError(fmt::format("\"{}\": expected a number from {} on", text, http::min_response_bytes));
+  }
+  return *number;
+}
+
 /// Reads `name=value, name="value"`.
 class LabelParser {
  public:
@@ -190,6 +198,8 @@ Environment::Environment(const std::map<std::string, std::string>& given) {
   });
   variables.read("QUIPU_MAX_CONCURRENT_SCRAPES",
                  [&](std::string_view value) { max_concurrent_scrapes_ = to_scrape_limit(value); });
+  variables.read("QUIPU_MAX_RESPONSE_BYTES",
+                 [&](std::string_view value) { max_response_bytes_ = to_response_bytes(value); });
   read_bool("QUIPU_GZIP", gzip_);
   variables.check();
   unknown_ = variables.unknown();
@@ -221,6 +231,7 @@ ExposerOptions Environment::exposer(ExposerOptions options) const {
   if (listen_) options.listen = *listen_;
   if (path_) options.path = *path_;
   replace(options.max_concurrent_scrapes, max_concurrent_scrapes_);
+  replace(options.max_response_bytes, max_response_bytes_);
   replace(options.gzip, gzip_);
   return options;
 }

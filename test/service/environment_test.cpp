@@ -197,11 +197,13 @@ TEST_CASE("the endpoint's options may come from the environment") {
   const Environment environment({{"QUIPU_LISTEN", "localhost:0"},
                                  {"QUIPU_PATH", "/numbers"},
                                  {"QUIPU_MAX_CONCURRENT_SCRAPES", "7"},
+                                 {"QUIPU_MAX_RESPONSE_BYTES", "2000000"},
                                  {"QUIPU_GZIP", "off"}});
   const auto options = environment.exposer({.listen = "nonsense", .path = "nonsense"});
   CHECK(options.listen == "localhost:0");
   CHECK(options.path == "/numbers");
   CHECK(options.max_concurrent_scrapes == 7);
+  CHECK(options.max_response_bytes == 2'000'000);
   CHECK_FALSE(options.gzip);
   const quipu::Exposer endpoint(page::empty_registry(), environment.exposer());
   CHECK(endpoint.url().ends_with("/numbers"));
@@ -217,6 +219,10 @@ TEST_CASE("wrong options of the endpoint are refused when they are read") {
   for (const char* const wrong : {"0", "1001", "-1", "many", "1.5", "1 "}) {
     CHECK(complaint({{"QUIPU_MAX_CONCURRENT_SCRAPES", wrong}}) ==
           "QUIPU_MAX_CONCURRENT_SCRAPES: \"" + std::string(wrong) + "\": expected a number from 1 to 1000");
+  }
+  for (const char* const wrong : {"0", "1048575", "-1", "64M"}) {
+    CHECK(complaint({{"QUIPU_MAX_RESPONSE_BYTES", wrong}}) ==
+          "QUIPU_MAX_RESPONSE_BYTES: \"" + std::string(wrong) + "\": expected a number from 1048576 on");
   }
 }
 

@@ -101,7 +101,11 @@ inline Answer parse(std::string raw, bool is_head = false) {
 /// A connection to a port of this machine, on which exact bytes are sent and received. Throws std::runtime_error.
 class Client {
  public:
-  explicit Client(std::uint16_t port, int family = AF_INET, int receive_buffer = 0)
+  /// From another address of this machine, 127.0.0.`host`.
+  static Client from(std::uint8_t host, std::uint16_t port, int receive_buffer = 0) {
+    return Client(port, AF_INET, receive_buffer, host);
+  }
+  explicit Client(std::uint16_t port, int family = AF_INET, int receive_buffer = 0, std::uint8_t host = 1)
       : socket_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     if (socket_ < 0) throw std::runtime_error("socket");
     if (receive_buffer > 0) ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
@@ -114,6 +118,15 @@ class Client {
     ipv6.sin6_port = htons(port);
     ipv6.sin6_addr = in6addr_loopback;
     const bool is_ipv4 = family == AF_INET;
+    if (host != 1) {
+      sockaddr_in own{};
+      own.sin_family = AF_INET;
+      own.sin_addr.s_addr = htonl(0x7F000000U + host);
+      if (::bind(socket_, reinterpret_cast<sockaddr*>(&own), sizeof own) != 0) {
+        ::close(socket_);
+        throw std::runtime_error("bind");
+      }
+    }
     const auto* address = is_ipv4 ? reinterpret_cast<sockaddr*>(&ipv4) : reinterpret_cast<sockaddr*>(&ipv6);
     const auto size = static_cast<socklen_t>(is_ipv4 ? sizeof ipv4 : sizeof ipv6);
     if (::connect(socket_, address, size) != 0) {
@@ -180,6 +193,12 @@ class Client {
   Client& finish() {
     ::shutdown(socket_, SHUT_WR);
     return *this;
+  }
+
+  /// Whether there is something to read, or the connection has ended.
+  bool is_ready() const {
+    pollfd polled{socket_, POLLIN, 0};
+    return ::poll(&polled, 1, 0) == 1;
   }
 
   bool is_reset() const {
