@@ -42,9 +42,10 @@ class QUIPU_EXPORT EnvironmentError : public Error {
 /// - QUIPU_PROCESS_METRICS, QUIPU_SELF_METRICS, QUIPU_RUNTIME_METRICS, QUIPU_CREATED_LINES, QUIPU_OPEN_METRICS_2,
 ///   QUIPU_UTF8_NAMES: the RegistryOptions of those names. The values are true, on or 1, and false, off or 0. Names in
 ///   the environment must be legacy names unless QUIPU_UTF8_NAMES is true.
-/// - QUIPU_LISTEN, QUIPU_PATH, QUIPU_MAX_CONCURRENT_SCRAPES (a number from 1 to 1,000), QUIPU_MAX_SCRAPE_TIME (seconds,
-///   such as 60 or 2.5), QUIPU_GZIP (true or false, as above), QUIPU_ALLOWED_HOSTS (names with commas between them,
-///   which are added to the program's): the ExposerOptions of those names.
+/// - QUIPU_LISTEN, QUIPU_PATH, QUIPU_MAX_CONCURRENT_SCRAPES (a number from 1 to 1,000), QUIPU_MAX_RESPONSE_BYTES (a
+///   number from 1,048,576 on), QUIPU_MAX_SCRAPE_TIME (seconds, such as 60 or 2.5), QUIPU_GZIP (true or false, as above),
+///   QUIPU_ALLOWED_HOSTS (names with commas between them, which are added to the program's): the ExposerOptions of those
+///   names.
 ///
 /// The options refer to texts of the Environment. It must live until the registry or the endpoint is made.
 /// Thread-compatible.
@@ -76,6 +77,7 @@ class QUIPU_EXPORT Environment {
   std::optional<std::string> listen_;
   std::optional<std::string> path_;
   std::optional<std::size_t> max_concurrent_scrapes_;
+  std::optional<std::size_t> max_response_bytes_;
   std::optional<std::chrono::milliseconds> max_scrape_time_;
   std::optional<bool> gzip_;
   std::vector<std::string> allowed_hosts_;

@@ -24,10 +24,17 @@ struct ExposerOptions {
   /// The path of the page. It begins with '/', and is not "/" itself, because that path shows a landing page with a
   /// link to it. It may have every character that URL paths allow, except '%'.
   std::string_view path = "/metrics";
-  /// How many requests may be in progress at once, from their complete head to the end of their response. This bounds
-  /// the memory. Another request waits 150 ms for a permit, and then gets 503 with `Retry-After: 1`. A client that has
-  /// taken none of its response for 100 ms loses its permit to a waiting request. From 1 to 1,000.
+  /// How many requests for pages of more than 256 KiB may be in progress at once, from their complete head to the end
+  /// of their response. Shorter pages wait for long ones only if `max_response_bytes` are used up. A request that
+  /// cannot be served at once waits up to 500 ms, and then gets 503 with `Retry-After: 1`. Meanwhile a client that has
+  /// taken less than 64 KiB of its response for 100 ms, or for a shorter time when many requests wait, loses its
+  /// connection to a request that waits. From 1 to 1,000.
   std::size_t max_concurrent_scrapes = 32;
+  /// How many bytes the responses in progress may hold in memory. The kernel's send buffers come in addition, and so do
+  /// the pieces that are just being made, up to three. A page that is not complete counts for at least 512 KiB. While
+  /// there is no room for another response, a request waits as above. At least one response may always be in progress.
+  /// At least 1 MiB.
+  std::size_t max_response_bytes = std::size_t{64} << 20;
   /// The most that a scraper may wait for a page, whatever it says in X-Prometheus-Scrape-Timeout-Seconds: a request
   /// may take a thread for so long if a collector hangs. One minute if nothing else is said. Positive; more than a day
   /// counts as a day.
@@ -58,25 +65,28 @@ struct ExposerOptions {
 /// no TLS and no passwords. If you need those, put a reverse proxy before it, or use `render()` in your own server.
 ///
 /// A page is sent while it is made, so it takes little memory, however long it is. If a page fails half-way, the
-/// connection is broken off, so that no client takes it for a whole one. HTTP/1.0 cannot show such a failure, so there
-/// a long page is sent only after it was made as a whole. `?name[]=FAMILY`, any number of times up to 256, asks for
-/// these families only. The deadline of a scrape is the time in X-Prometheus-Scrape-Timeout-Seconds, or 10 seconds
-/// without it, less up to half a second. The page source gets this deadline, and a request that has to wait until then
-/// gets 503. It is also asked to stop when the client has gone: when this has reset the connection, or ended its side
-/// of it a second ago. Requests for the same page that wait at the same time may share one page.
+/// connection is reset, so that no client takes it for a whole one. `?name[]=FAMILY`, any number of times up to 256,
+/// asks for these families only. The deadline of a scrape is the time in X-Prometheus-Scrape-Timeout-Seconds, or 10
+/// seconds without it, less up to half a second. The page source gets this deadline, and a request that has to wait
+/// until then gets 503. It is also asked to stop when the client has gone: when this has reset the connection, or ended
+/// its side of it a second ago. Requests for the same page that wait at the same time may share one page. Long pages
+/// are made in turns of milliseconds, so that they do not delay short ones.
 ///
 /// It has five threads, six with routes that are not prompt. No signal of the program is delivered on them, and the
 /// program's handling of signals is left alone. A connection answers any number of requests. It is closed in four
-/// cases: a request that has begun is not whole after two seconds; the client takes none of its response for five
-/// seconds; a response has not ended after thirty seconds; no request comes for five minutes. The number of connections
-/// in each of these states is limited, so clients cannot hold up the server, however many there are.
+/// cases: a request that has begun is not whole after two seconds; the client takes less than 64 KiB of its response in
+/// five seconds; a response has not ended after thirty seconds; no request comes for five minutes. The number of
+/// connections in each of these states is limited. What there is too little of is shared out among the addresses of
+/// clients (of IPv6 their first half): permits for responses, and connections. Of many silent connections, the oldest
+/// of the address that has the most is closed; while requests wait as well, none is before 100 ms, and new clients wait
+/// in the kernel's backlog.
 ///
 /// Thread-safe, except for moving and destruction.
 class QUIPU_EXPORT Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
   explicit Exposer(const Registry& registry, ExposerOptions options = {});
-  /// Serves what `source` makes. If it throws before the first 256 KiB are made, the response is a 500 without details.
+  /// Serves what `source` makes. If it throws while the page is short, the response is a 500 without details.
   /// Throws ListenError.
   explicit Exposer(PageSource source, ExposerOptions options = {});
   Exposer(Exposer&&) noexcept;

@@ -1,5 +1,7 @@
 #include "http/connection.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -18,10 +20,20 @@ constexpr auto stopping_time = 300ms;  // what is left of it after stop()
 }  // namespace
 
 Outgoing::Progress send_some(Connection& connection) noexcept {
-  const std::size_t before = connection.outgoing.sent();
   const auto progress = connection.outgoing.send_some(connection.socket.get());
-  if (connection.outgoing.sent() != before) connection.last_progress = Clock::now();
+  const std::size_t sent = connection.outgoing.sent();
+  if (progress == Outgoing::Progress::done || sent - connection.progress_sent >= progress_bytes) {
+    connection.last_progress = Clock::now();
+    connection.progress_sent = sent;
+  }
   return progress;
+}
+
+void limit_unsent([[maybe_unused]] const Connection& connection) noexcept {
+#ifdef TCP_NOTSENT_LOWAT
+  constexpr int bytes = 64 * 1024;
+  ::setsockopt(connection.socket.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+#endif
 }
 
 void abort_connection(Connection& connection) noexcept {

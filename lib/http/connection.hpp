@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/descriptor.hpp"
+#include "http/peers.hpp"
 #include "http/request.hpp"
 #include "http/response.hpp"
 #include "quipu/exposition.hpp"
@@ -18,26 +19,40 @@ namespace quipu::http {
 /// One client's connection. It is always in exactly one list, and only the thread that owns the list uses it.
 struct Connection {
   detail::Descriptor socket;
-  Clock::time_point deadline;  // of the state that the event loop keeps it in
-  std::string received{};      // bytes that have not been parsed yet
-  std::size_t lingered = 0;    // bytes received after the last response
-  bool is_ready = false;       // by the last poll()
+  Clock::time_point deadline;  // of the state that the event loop keeps it in; in the queue, for a worker to take it
+  Peers::Member peer{};
+  std::string received{};    // bytes that have not been parsed yet
+  std::size_t lingered = 0;  // bytes received after the last response
+  bool is_ready = false;     // by the last poll()
 
-  // From the complete head of a request to the last byte of its response.
+  // From the complete head of a request to the last byte of its response. Admission has four of them.
   Request request{};
   std::stop_source client_gone{std::nostopstate};  // asked to stop when nobody waits for the response any more
-  bool has_started = false;                        // the response has been put into `outgoing`
-  bool is_sent = false;                            // the response has been sent to the last byte
-  Clock::time_point started_at{};                  // when the response started
-  Clock::time_point last_progress{};               // when the client last took bytes, or could first have taken some
+  bool needs_permit = false;                       // its page has turned out to be long, or it is no page
+  bool has_permit = false;
+  bool is_trial = false;              // a worker finds out whether its page is short
+  std::size_t charge = 0;             // bytes that it counts for
+  bool has_started = false;           // the response has been put into `outgoing`
+  bool is_due = false;                // the next piece can be made
+  bool is_sent = false;               // the response has been sent to the last byte
+  bool is_chunked = false;            // the pieces are sent as chunks
+  Clock::time_point started_at{};     // when the response started
+  Clock::time_point last_progress{};  // when the client last took progress_bytes, or all that there was to take
+  std::size_t progress_sent = 0;      // bytes sent by then
   Outgoing outgoing{};
   std::unique_ptr<PageStream> rest{};  // the pieces of the page that are still to be made
 };
 using Connections = std::list<Connection>;
 using ConnectionIterator = Connections::iterator;
 
+/// A client that takes less than this is no better than one that takes nothing. It is a piece of a page.
+inline constexpr std::size_t progress_bytes = std::size_t{64} * 1024;
+
 /// Sends as much as the kernel takes at once.
 [[nodiscard]] Outgoing::Progress send_some(Connection& connection) noexcept;
+
+/// Keeps the kernel from taking megabytes of a response that the client does not read.
+void limit_unsent(const Connection& connection) noexcept;
 
 /// Resets the connection, so that the client sees that its response is incomplete. Bytes in the kernel's send buffer
 /// are discarded.

@@ -23,16 +23,21 @@ namespace {
 using namespace std::chrono_literals;
 
 // Every connection costs a descriptor, and every response some memory, so the number of connections in each state is
-// limited. When most of these states are full, a new connection is accepted and the oldest one in the state is closed.
-// A scraper leaves a state within milliseconds, so the oldest connection is an inactive one.
-constexpr std::size_t max_reading = 256;
-constexpr std::size_t max_idle = 256;
+// limited. A peer with many connections gives way to others: when a state is full, the oldest connection of the peer
+// that has the most in it is closed. A scraper leaves each of these states within milliseconds, so that one is
+// inactive.
+constexpr std::size_t max_idle = 128;
 constexpr std::size_t max_lingering = 64;
+// Connections whose request is not complete, or waits. When they are so many, one that has sent no complete request for
+// min_silence gives way to a new one. If there is none, no connection is accepted, and clients wait in the backlog.
+constexpr std::size_t max_arriving = 512;
+constexpr auto min_silence = 100ms;
 // Responses beside pages are short, and one worker makes those of a class one after another.
 constexpr std::size_t max_routed = 16;
 constexpr std::size_t max_prompt = 16;
-// When this is full, the newest request is rejected.
-constexpr std::size_t max_waiting = 64;
+constexpr std::size_t max_trials = 2;
+// A long page takes its first 256 KiB, a piece, and zlib's state.
+constexpr std::size_t page_reserve = std::size_t{512} * 1024;
 constexpr int accepted_at_once = 64;  // before other connections are served
 
 // After the last response, the endpoint reads for this long and up to this many bytes before it closes. Closing with
@@ -42,49 +47,52 @@ constexpr std::size_t max_linger_bytes = std::size_t{256} * 1024;
 
 constexpr auto head_time = 2s;         // for the whole head, however many packets it comes in
 constexpr auto idle_time = 5min;       // from a response to the next request; longer than usual scrape intervals
-constexpr auto stall_time = 5s;        // for the client to take some of the response
+constexpr auto stall_time = 5s;        // for the client to take progress_bytes of the response
 constexpr auto shortage_pause = 50ms;  // before the next accept() after a shortage of descriptors or memory
-// A client that has taken nothing for preemption_time loses its permit to a waiting request. permit_time, for which a
-// request waits, is longer, so that many clients that do not read cannot keep a new one out.
-constexpr auto preemption_time = 100ms;
-constexpr auto permit_time = 150ms;
 
 bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 
 }  // namespace
 
-EventLoop::EventLoop(int listener, const ServerConfig& config, std::size_t max_scrapes, const WakePipe& wake_pipe,
+EventLoop::EventLoop(int listener, const ServerConfig& config, Peers& peers, const WakePipe& wake_pipe,
                      const Queues& queues)
     : listener_(listener),
       config_(config),
       wake_pipe_(wake_pipe),
-      pages_{.queue = queues.pages, .permits = max_scrapes},
-      routed_{.queue = queues.routes, .permits = max_routed},
-      prompt_{.queue = queues.prompt, .permits = max_prompt},
-      client_watch_(max_scrapes + max_routed) {
-  polled_.reserve(2 + max_reading + max_idle + max_scrapes + max_routed + max_prompt + max_lingering);
+      peers_(peers),
+      response_bytes_{.limit = config.max_response_bytes},
+      pages_{
+          .queue = queues.pages,
+          .admission{
+              {.permits = config.max_scrapes, .trials = max_trials, .reserve = page_reserve, .is_independent = false},
+              response_bytes_}},
+      routed_{.queue = queues.routes,
+              .admission{{.permits = max_routed, .trials = 0, .reserve = 0, .is_independent = true}, response_bytes_}},
+      prompt_{.queue = queues.prompt,
+              .admission{{.permits = max_prompt, .trials = 0, .reserve = 0, .is_independent = true}, response_bytes_}},
+      client_watch_(config.max_scrapes + max_trials + max_routed) {
+  polled_.reserve(2 + max_arriving + max_idle + config.max_scrapes + max_routed + max_prompt + max_lingering);
 }
 
 void EventLoop::run() noexcept {
   while (collect_completions()) {
-    for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) grant_permits(*request_class);
-    close_oldest_beyond(max_reading, reading_);
-    close_oldest_beyond(max_idle, idle_);
-    close_oldest_beyond(max_lingering, lingering_);
+    for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) admit(*request_class);
+    close_beyond(max_idle, idle_);
+    close_beyond(max_lingering, lingering_);
     wait();
     wake_pipe_.drain();
     for_each_ready(idle_, &EventLoop::resume_idle);
     for_each_ready(reading_, &EventLoop::read_some);
-    for_each_ready(pages_.sending, &EventLoop::continue_sending);
-    for_each_ready(routed_.sending, &EventLoop::continue_sending);
-    for_each_ready(prompt_.sending, &EventLoop::continue_sending);
+    for_each_ready(pages_.admission.sending, &EventLoop::continue_sending);
+    for_each_ready(routed_.admission.sending, &EventLoop::continue_sending);
+    for_each_ready(prompt_.admission.sending, &EventLoop::continue_sending);
     for_each_ready(lingering_, &EventLoop::linger_some);
     if (can_accept_) accept_some();
     close_expired(reading_);
     close_expired(idle_);
     close_expired(lingering_);
     for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) {
-      for (auto next = request_class->sending.begin(); next != request_class->sending.end();) {
+      for (auto next = request_class->admission.sending.begin(); next != request_class->admission.sending.end();) {
         const auto connection = next++;
         if (connection->deadline <= Clock::now()) drop(connection);
       }
@@ -95,8 +103,8 @@ void EventLoop::run() noexcept {
   prompt_.queue.close();
 }
 
-void EventLoop::close_oldest_beyond(std::size_t limit, Connections& connections) noexcept {
-  while (connections.size() > limit) connections.pop_front();
+void EventLoop::close_beyond(std::size_t limit, Connections& connections) noexcept {
+  while (connections.size() > limit) connections.erase(first_of_largest_peer(connections));
 }
 
 void EventLoop::close_expired(Connections& connections) noexcept {
@@ -127,23 +135,24 @@ bool EventLoop::collect_completions() noexcept {
   if (is_stopping()) {
     reading_.clear();
     idle_.clear();
-    pages_.waiting.clear();
-    routed_.waiting.clear();
-    prompt_.waiting.clear();
+    pages_.admission.waiting.clear();
+    routed_.admission.waiting.clear();
+    prompt_.admission.waiting.clear();
     lingering_.clear();
     if (Clock::now() >= *stopped_at_ + giving_up_time) client_watch_.stop_all();
-    return pages_.in_progress + routed_.in_progress + prompt_.in_progress > 0 &&
+    return pages_.admission.in_progress() + routed_.admission.in_progress() + prompt_.admission.in_progress() > 0 &&
            Clock::now() < *stopped_at_ + leaving_time;
   }
   return true;
 }
 
 void EventLoop::collect_completions(RequestClass& request_class) noexcept {
+  Admission& admission = request_class.admission;
   WorkQueue::Completions completions = request_class.queue.collect();
   if (completions.stopped_at) stopped_at_ = completions.stopped_at;
   queue_deadline_ = std::min(queue_deadline_, completions.next_deadline);
   while (!completions.expired.empty()) {
-    --request_class.in_progress;
+    admission.end(completions.expired.front());
     client_watch_.remove(completions.expired.front().client_gone);
     reject_busy(completions.expired, completions.expired.begin());
   }
@@ -151,59 +160,51 @@ void EventLoop::collect_completions(RequestClass& request_class) noexcept {
     const auto connection = completions.returned.begin();
     client_watch_.remove(connection->client_gone);
     if (!connection->socket) {
-      --request_class.in_progress;
+      admission.end(*connection);
       completions.returned.erase(connection);
+    } else if (!connection->has_started) {
+      admission.wait_for_permit(completions.returned, connection);
     } else if (connection->is_sent) {
-      --request_class.in_progress;
+      admission.end(*connection);
       finish(completions.returned, connection);
     } else {
       connection->deadline = connection->last_progress + stall_time;
-      request_class.sending.splice(request_class.sending.end(), completions.returned, connection);
+      admission.keep_sending(completions.returned, connection);
     }
   }
-  for (Connection& connection : request_class.sending) {
+  for (Connection& connection : admission.sending) {
     connection.deadline = std::min(connection.deadline, response_deadline(connection.started_at, stopped_at_));
   }
 }
 
-/// Submits waiting requests while there are permits, and rejects those whose time to wait is over.
-void EventLoop::grant_permits(RequestClass& request_class) noexcept {
-  Connections& waiting = request_class.waiting;
-  while (!waiting.empty() && has_permit(request_class)) {
-    ++request_class.in_progress;
-    queue_deadline_ = std::min(queue_deadline_, waiting.front().request.deadline);
-    if (&request_class != &prompt_) client_watch_.add(waiting.front().socket.get(), waiting.front().client_gone);
-    request_class.queue.submit(waiting, waiting.begin());
+/// Submits waiting requests while that is possible, and rejects those whose time to wait is over.
+void EventLoop::admit(RequestClass& request_class) noexcept {
+  Admission& admission = request_class.admission;
+  Connections& waiting = admission.waiting;
+  while (!waiting.empty()) {
+    const auto next = admission.start_next(Clock::now());
+    if (next != waiting.end()) {
+      if (admission.is_busy()) limit_unsent(*next);
+      queue_deadline_ = std::min(queue_deadline_, next->deadline);
+      if (&request_class != &prompt_) client_watch_.add(next->socket.get(), next->client_gone);
+      request_class.queue.submit(waiting, next);
+      continue;
+    }
+    const auto response = admission.next_to_give_way(Clock::now());
+    if (response == admission.sending.end()) break;
+    drop(response);
   }
-  while (!waiting.empty() && (waiting.size() > max_waiting || waiting.front().deadline <= Clock::now())) {
-    reject_busy(waiting, waiting.size() > max_waiting ? std::prev(waiting.end()) : waiting.begin());
-  }
-}
-
-bool EventLoop::has_permit(RequestClass& request_class) noexcept {
-  if (request_class.in_progress < request_class.permits) return true;
-  const auto stalled = longest_stalled(request_class);
-  if (stalled == request_class.sending.end() || Clock::now() - stalled->last_progress < preemption_time) return false;
-  drop(stalled);
-  return true;
-}
-
-ConnectionIterator EventLoop::longest_stalled(RequestClass& request_class) noexcept {
-  return std::min_element(
-      request_class.sending.begin(), request_class.sending.end(),
-      [](const Connection& one, const Connection& other) { return one.last_progress < other.last_progress; });
+  while (!waiting.empty() && waiting.front().deadline <= Clock::now()) reject_busy(waiting, waiting.begin());
 }
 
 void EventLoop::wait() noexcept {
   const auto now = Clock::now();
   auto until = std::min(now + 1min, queue_deadline_);
-  const bool is_accepting = !is_stopping() && accept_again_ <= now;
-  if (!is_stopping() && !is_accepting) until = std::min(until, accept_again_);
+  const auto accept_at = is_stopping() ? Clock::time_point::max() : room().at;
+  const bool is_accepting = accept_at <= now;
+  if (!is_accepting) until = std::min(until, accept_at);
   for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) {
-    if (request_class->waiting.empty()) continue;
-    until = std::min(until, request_class->waiting.front().deadline);
-    const auto stalled = longest_stalled(*request_class);
-    if (stalled != request_class->sending.end()) until = std::min(until, stalled->last_progress + preemption_time);
+    until = std::min(until, request_class->admission.next_change());
   }
   if (is_stopping()) {
     until = std::min(until, *stopped_at_ + (now < *stopped_at_ + giving_up_time ? giving_up_time : leaving_time));
@@ -219,9 +220,9 @@ void EventLoop::wait() noexcept {
   };
   poll_all(idle_, POLLIN);
   poll_all(reading_, POLLIN);
-  poll_all(pages_.sending, POLLOUT);
-  poll_all(routed_.sending, POLLOUT);
-  poll_all(prompt_.sending, POLLOUT);
+  poll_all(pages_.admission.sending, POLLOUT);
+  poll_all(routed_.admission.sending, POLLOUT);
+  poll_all(prompt_.admission.sending, POLLOUT);
   poll_all(lingering_, POLLIN);
   const std::size_t watched = polled_.size();
   until = std::min(until, client_watch_.poll_into(polled_));
@@ -231,42 +232,58 @@ void EventLoop::wait() noexcept {
 
   auto result = polled_.begin() + 1;
   can_accept_ = (result++)->revents != 0;
-  for (Connections* const connections :
-       {&idle_, &reading_, &pages_.sending, &routed_.sending, &prompt_.sending, &lingering_}) {
+  for (Connections* const connections : {&idle_, &reading_, &pages_.admission.sending, &routed_.admission.sending,
+                                         &prompt_.admission.sending, &lingering_}) {
     for (Connection& connection : *connections) connection.is_ready = (result++)->revents != 0;
   }
   client_watch_.take(std::span(polled_).subspan(watched));
 }
 
+/// Whether and when a new connection can be accepted, and which one gives way to it. Other events may leave room
+/// earlier.
+EventLoop::Room EventLoop::room() noexcept {
+  const std::size_t waiting =
+      pages_.admission.waiting.size() + routed_.admission.waiting.size() + prompt_.admission.waiting.size();
+  if (reading_.size() + waiting < max_arriving) return {.at = accept_again_, .gives_way = reading_.end()};
+  const auto silent = first_of_largest_peer(reading_);
+  if (silent == reading_.end()) return {.at = Clock::time_point::max(), .gives_way = silent};
+  return {.at = std::max(accept_again_, silent->deadline - head_time + min_silence), .gives_way = silent};
+}
+
 void EventLoop::accept_some() noexcept {
   for (int i = 0; i < accepted_at_once; ++i) {
-    detail::Descriptor socket(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    const auto [at, gives_way] = room();
+    if (at > Clock::now()) return;
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    detail::Descriptor socket(
+        ::accept4(listener_, reinterpret_cast<sockaddr*>(&address), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) relieve_shortage();
       return;  // other errors: no client is left, or the client has gone
     }
+    if (gives_way != reading_.end()) reading_.erase(gives_way);
     // Otherwise the end of a response may wait for the client's delayed acknowledgement. An error is harmless.
     constexpr int yes = 1;
     ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     try {
-      reading_.push_back({.socket = std::move(socket), .deadline = Clock::now() + head_time});
+      auto peer = peers_.add(peer_address(address));
+      reading_.push_back({.socket = std::move(socket), .deadline = Clock::now() + head_time, .peer = std::move(peer)});
     } catch (const std::bad_alloc&) {
       return relieve_shortage();
     }
-    // The head has often arrived already. Reading it now keeps many new connections from displacing it unread.
+    // The head has often arrived already.
     read_some(std::prev(reading_.end()));
-    close_oldest_beyond(max_reading, reading_);
   }
 }
 
 void EventLoop::relieve_shortage() noexcept {
-  if (!idle_.empty()) {
-    idle_.pop_front();
-  } else if (!reading_.empty()) {
-    reading_.pop_front();
-  } else {
-    accept_again_ = Clock::now() + shortage_pause;
+  for (Connections* const connections : {&idle_, &reading_}) {
+    if (connections->empty()) continue;
+    connections->erase(first_of_largest_peer(*connections));
+    return;
   }
+  accept_again_ = Clock::now() + shortage_pause;
 }
 
 /// An idle client has sent something or closed the connection.
@@ -308,10 +325,10 @@ void EventLoop::try_parse_head(ConnectionIterator connection, std::size_t search
   if (request.route != nullptr) request.may_share = false;
   const auto now = Clock::now();
   request.deadline = now + std::min(request.time, detail::page_time(config_.max_scrape_time));
-  connection->deadline = now + permit_time;
   RequestClass& request_class = class_of(*connection);
+  connection->needs_permit = &request_class != &pages_;
   if (&request_class != &prompt_) connection->client_gone = std::stop_source();
-  request_class.waiting.splice(request_class.waiting.end(), reading_, connection);
+  request_class.admission.add(reading_, connection, now);
 }
 
 void EventLoop::reject_busy(Connections& from, ConnectionIterator connection) noexcept {
@@ -337,20 +354,21 @@ void EventLoop::continue_sending(ConnectionIterator connection) noexcept {
       break;
   }
   RequestClass& request_class = class_of(*connection);
+  Connections& sending = request_class.admission.sending;
   if (connection->rest) {
-    request_class.queue.submit(request_class.sending, connection);
+    request_class.queue.submit(sending, connection);
   } else {
-    --request_class.in_progress;
-    finish(request_class.sending, connection);
+    request_class.admission.end(*connection);
+    finish(sending, connection);
   }
 }
 
 /// Closes a connection whose response is incomplete.
 void EventLoop::drop(ConnectionIterator sending) noexcept {
-  RequestClass& request_class = class_of(*sending);
-  --request_class.in_progress;
+  Admission& admission = class_of(*sending).admission;
+  admission.end(*sending);
   abort_connection(*sending);
-  request_class.sending.erase(sending);
+  admission.sending.erase(sending);
 }
 
 /// After a response, goes on to the next request or closes the connection.
@@ -360,6 +378,7 @@ void EventLoop::finish(Connections& from, ConnectionIterator connection) noexcep
   connection->client_gone = std::stop_source(std::nostopstate);
   connection->has_started = false;
   connection->is_sent = false;
+  connection->is_chunked = false;
   if (connection->received.empty()) {
     connection->received = std::string();
     connection->deadline = Clock::now() + idle_time;

@@ -6,8 +6,10 @@
 #include <optional>
 #include <vector>
 
+#include "http/admission.hpp"
 #include "http/client_watch.hpp"
 #include "http/connection.hpp"
+#include "http/peers.hpp"
 #include "http/request.hpp"
 #include "http/server_config.hpp"
 #include "http/wake_pipe.hpp"
@@ -26,8 +28,8 @@ class EventLoop {
     WorkQueue& prompt;
   };
 
-  EventLoop(int listener, const ServerConfig& config, std::size_t max_scrapes, const WakePipe& wake_pipe,
-            const Queues& queues);
+  /// `peers` outlives the connections that are left to workers.
+  EventLoop(int listener, const ServerConfig& config, Peers& peers, const WakePipe& wake_pipe, const Queues& queues);
 
   /// Returns after stop() of the work queues, when the responses that had started by then are sent or aborted. What the
   /// workers do not give back in time is left to them.
@@ -39,25 +41,27 @@ class EventLoop {
   /// for another.
   struct RequestClass {
     WorkQueue& queue;
-    const std::size_t permits;
-    std::size_t in_progress = 0;  // requests with a permit: in the queue, at a worker, or in `sending`
-    Connections waiting{};        // for a permit
-    Connections sending{};        // until their clients take more of the response
+    Admission admission;
+  };
+
+  /// For a new connection.
+  struct Room {
+    Clock::time_point at;
+    ConnectionIterator gives_way;
   };
 
   [[nodiscard]] bool is_stopping() const noexcept { return stopped_at_.has_value(); }
-  static void close_oldest_beyond(std::size_t limit, Connections& connections) noexcept;
+  static void close_beyond(std::size_t limit, Connections& connections) noexcept;
   static void close_expired(Connections& connections) noexcept;
   void for_each_ready(Connections& connections, void (EventLoop::*step)(ConnectionIterator)) noexcept;
 
   [[nodiscard]] RequestClass& class_of(const Connection& connection) noexcept;
   bool collect_completions() noexcept;
   void collect_completions(RequestClass& request_class) noexcept;
-  void grant_permits(RequestClass& request_class) noexcept;
-  [[nodiscard]] bool has_permit(RequestClass& request_class) noexcept;
-  [[nodiscard]] static ConnectionIterator longest_stalled(RequestClass& request_class) noexcept;
+  void admit(RequestClass& request_class) noexcept;
   void wait() noexcept;
 
+  [[nodiscard]] Room room() noexcept;
   void accept_some() noexcept;
   void relieve_shortage() noexcept;
   void resume_idle(ConnectionIterator connection) noexcept;
@@ -75,9 +79,11 @@ class EventLoop {
   const WakePipe& wake_pipe_;
   std::optional<Clock::time_point> stopped_at_;
   bool can_accept_ = false;
-  Clock::time_point accept_again_ = Clock::time_point::min();
+  Clock::time_point accept_again_ = Clock::time_point::min();  // after a shortage
   Clock::time_point queue_deadline_ = Clock::time_point::max();
 
+  Peers& peers_;
+  ResponseBytes response_bytes_;
   Connections reading_;    // the request head is incomplete
   Connections idle_;       // between a response and the next request
   Connections lingering_;  // the last response is sent

@@ -59,6 +59,12 @@ std::size_t checked_max_scrapes(std::size_t max_scrapes) {
                                 http::scrape_limit));
 }
 
+std::size_t checked_response_bytes(std::size_t bytes) {
+  if (bytes >= http::min_response_bytes) return bytes;
+  throw ListenError(fmt::format("ExposerOptions::max_response_bytes is {}, and must be at least {}", bytes,
+                                http::min_response_bytes));
+}
+
 std::string checked_path(std::string_view path) {
   if (!is_path(path) || path == "/") {
     throw ListenError(fmt::format(
@@ -104,7 +110,7 @@ class Exposer::Server {
         url_(fmt::format("http://{}:{}{}", state_->listener.host, port_, state_->config.path)) {
     try {
       state_->wake_pipe.open();
-      start_threads(max_scrapes);
+      start_threads();
     } catch (const std::system_error& error) {
       stop();
       throw ListenError(fmt::format("cannot listen on \"{}\": {}", options.listen, error.code().message()));
@@ -151,6 +157,8 @@ class Exposer::Server {
                  .path = checked_path(options.path),
                  .gzip = options.gzip && can_gzip(),
                  .routes = checked_routes(options.routes, options.path),
+                 .max_scrapes = checked_max_scrapes(options.max_concurrent_scrapes),
+                 .max_response_bytes = checked_response_bytes(options.max_response_bytes),
                  .max_scrape_time = checked_scrape_time(options.max_scrape_time),
                  .allowed_hosts = http::AllowedHosts(listening, options.allowed_hosts)},
           listener(std::move(listening)) {}
@@ -160,6 +168,7 @@ class Exposer::Server {
     const http::ServerConfig config;
     http::Listener listener;
     http::WakePipe wake_pipe;
+    http::Peers peers;  // of connections that may be in the queues to the end
     WorkQueue page_queue{wake_pipe};
     WorkQueue route_queue{wake_pipe};
     WorkQueue prompt_queue{wake_pipe};
@@ -183,12 +192,12 @@ class Exposer::Server {
     start_thread([&queue](State& state) { http::Worker(state.config, queue).run(); });
   }
 
-  void start_threads(std::size_t max_scrapes) {
+  void start_threads() {
     const std::vector<Route>& routes = state_->config.routes;
     threads_->reserve(worker_count + 3);
     state_->ended.reserve(threads_->capacity());
     const auto event_loop =
-        std::make_shared<EventLoop>(state_->listener.socket.get(), state_->config, max_scrapes, state_->wake_pipe,
+        std::make_shared<EventLoop>(state_->listener.socket.get(), state_->config, state_->peers, state_->wake_pipe,
                                     EventLoop::Queues{state_->page_queue, state_->route_queue, state_->prompt_queue});
     for (std::size_t i = 0; i < worker_count; ++i) start_worker(state_->page_queue);
     start_worker(state_->prompt_queue);

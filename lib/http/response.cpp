@@ -96,14 +96,18 @@ std::string link(std::string_view path, std::string_view name) {
 
 }  // namespace
 
-std::string page_response_head(std::string_view content_type, bool is_gzip, std::optional<std::size_t> length,
-                               bool closes) {
-  const std::string framing = length ? fmt::format("Content-Length: {}", *length) : "Transfer-Encoding: chunked";
+std::string page_response_head(std::string_view content_type, bool is_gzip, const Framing& framing, bool closes) {
+  std::string field;
+  if (framing.length) {
+    field = fmt::format("Content-Length: {}\r\n", *framing.length);
+  } else if (framing.is_chunked) {
+    field = "Transfer-Encoding: chunked\r\n";
+  }
   // Ranges of one page would be of different moments.
   return fmt::format(
-      "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{}Vary: Accept, Accept-Encoding\r\nAccept-Ranges: none\r\n{}\r\n"
+      "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{}Vary: Accept, Accept-Encoding\r\nAccept-Ranges: none\r\n{}"
       "Connection: {}\r\n\r\n",
-      content_type, is_gzip ? "Content-Encoding: gzip\r\n" : "", framing, connection(closes));
+      content_type, is_gzip ? "Content-Encoding: gzip\r\n" : "", field, connection(closes));
 }
 
 std::string landing_response(std::string_view path, std::span<const Route> routes, const Request& request) {
@@ -142,6 +146,12 @@ void Outgoing::put(Parts parts) noexcept {
 
 std::array<std::string_view, 4> Outgoing::parts() const noexcept {
   return {parts_.front, parts_.whole ? std::string_view(*parts_.whole) : std::string_view(), parts_.piece, parts_.end};
+}
+
+std::size_t Outgoing::size() const noexcept {
+  std::size_t size = 0;
+  for (const std::string_view part : parts()) size += part.size();
+  return size;
 }
 
 Outgoing::Progress Outgoing::send_some(int socket) noexcept {

@@ -17,9 +17,15 @@ namespace quipu::http {
 inline constexpr std::string_view busy_response =
     "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// The head of a response with a page. Without a length the page is sent in chunks.
-[[nodiscard]] std::string page_response_head(std::string_view content_type, bool is_gzip,
-                                             std::optional<std::size_t> length, bool closes);
+/// How the client finds the end of a page: by its length, by an empty chunk, or by the end of the connection.
+struct Framing {
+  std::optional<std::size_t> length = {};
+  bool is_chunked = false;
+};
+
+/// The head of a response with a page.
+[[nodiscard]] std::string page_response_head(std::string_view content_type, bool is_gzip, const Framing& framing,
+                                             bool closes);
 [[nodiscard]] std::string landing_response(std::string_view path, std::span<const Route> routes,
                                            const Request& request);
 /// The head of a route's response. Throws std::runtime_error for a response that cannot be sent.
@@ -52,6 +58,8 @@ class Outgoing {
   [[nodiscard]] Progress send_some(int socket) noexcept;
   /// Bytes sent over all parts so far.
   [[nodiscard]] std::size_t sent() const noexcept { return sent_; }
+  /// Bytes in memory, sent or not.
+  [[nodiscard]] std::size_t size() const noexcept;
 
  private:
   [[nodiscard]] std::array<std::string_view, 4> parts() const noexcept;

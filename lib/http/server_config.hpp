@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct ServerConfig {
   std::string path;
   bool gzip = false;
   std::vector<Route> routes;
+  std::size_t max_scrapes;
+  std::size_t max_response_bytes;
   std::chrono::milliseconds max_scrape_time;
   AllowedHosts allowed_hosts;
 };

@@ -11,13 +11,12 @@ WorkQueue::Completions WorkQueue::collect() noexcept {
   completions.returned.swap(returned_);
   completions.stopped_at = stopped_at_;
   const auto now = Clock::now();
-  for (auto next = waiting_.begin(); next != waiting_.end();) {
+  for (auto next = requests_.begin(); next != requests_.end();) {
     const auto connection = next++;
-    if (connection->has_started) continue;
-    if (connection->request.deadline <= now) {
-      completions.expired.splice(completions.expired.end(), waiting_, connection);
+    if (connection->deadline <= now) {
+      completions.expired.splice(completions.expired.end(), requests_, connection);
     } else {
-      completions.next_deadline = std::min(completions.next_deadline, connection->request.deadline);
+      completions.next_deadline = std::min(completions.next_deadline, connection->deadline);
     }
   }
   return completions;
@@ -26,7 +25,8 @@ WorkQueue::Completions WorkQueue::collect() noexcept {
 void WorkQueue::submit(Connections& from, ConnectionIterator connection) noexcept {
   const std::lock_guard lock(mutex_);
   if (stopped_at_ && !connection->has_started) return cancel(from, connection);
-  waiting_.splice(waiting_.end(), from, connection);
+  Connections& waiting = connection->has_started ? started_ : requests_;
+  waiting.splice(waiting.end(), from, connection);
   changed_.notify_one();
 }
 
@@ -38,20 +38,28 @@ void WorkQueue::close() noexcept {
 
 bool WorkQueue::take(Connections& batch) noexcept {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return is_closed_ || !waiting_.empty(); });
-  if (waiting_.empty()) return false;
-  batch.splice(batch.end(), waiting_, waiting_.begin());
+  changed_.wait(lock, [this] { return is_closed_ || !is_empty(); });
+  if (is_empty()) return false;
+  if (requests_.empty() || (is_turn_of_started_ && !started_.empty())) {
+    is_turn_of_started_ = false;
+    batch.splice(batch.end(), started_, started_.begin());
+    return true;
+  }
+  is_turn_of_started_ = true;
+  batch.splice(batch.end(), requests_, requests_.begin());
   const Connection& first = batch.front();
-  if (first.has_started) return true;
   // All of them arrived before their page is begun. A later request does not get this page, because the page may lack
   // what was recorded before that request.
-  for (auto next = waiting_.begin(); next != waiting_.end();) {
+  for (auto next = requests_.begin(); next != requests_.end();) {
     const auto connection = next++;
-    if (!connection->has_started && can_share_page(first.request, connection->request)) {
-      batch.splice(batch.end(), waiting_, connection);
-    }
+    if (can_share_page(first.request, connection->request)) batch.splice(batch.end(), requests_, connection);
   }
   return true;
+}
+
+bool WorkQueue::has_waiting() noexcept {
+  const std::lock_guard lock(mutex_);
+  return !is_empty();
 }
 
 void WorkQueue::release_all_but_first(Connections& batch) noexcept {
@@ -64,13 +72,18 @@ void WorkQueue::release_all_but_first(Connections& batch) noexcept {
     }
     // Another shared batch would make them wait for each other again.
     last->request.may_share = false;
-    waiting_.splice(waiting_.begin(), batch, last);
+    requests_.splice(requests_.begin(), batch, last);
     changed_.notify_one();
   }
 }
 
 void WorkQueue::complete(Connections& batch) noexcept {
   const std::lock_guard lock(mutex_);
+  if (batch.front().is_due) {
+    started_.splice(started_.end(), batch);
+    changed_.notify_one();
+    return;
+  }
   const bool is_first = returned_.empty();
   returned_.splice(returned_.end(), batch);
   if (is_first) wake_pipe_.wake();  // if there are others, the pipe has been written to for them
@@ -84,10 +97,7 @@ std::optional<Clock::time_point> WorkQueue::stopped_at() noexcept {
 void WorkQueue::stop() noexcept {
   const std::lock_guard lock(mutex_);
   stopped_at_ = Clock::now();
-  for (auto next = waiting_.begin(); next != waiting_.end();) {
-    const auto connection = next++;
-    if (!connection->has_started) cancel(waiting_, connection);
-  }
+  while (!requests_.empty()) cancel(requests_, requests_.begin());
   wake_pipe_.wake();
 }
 

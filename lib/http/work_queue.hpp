@@ -12,7 +12,11 @@ namespace quipu::http {
 
 /// Passes connections between the event loop and the workers. The event loop submits a connection whose client waits
 /// for a response, or for more of one. A worker completes it: it is then sent, or waits until its client takes more, or
-/// its socket is closed. Thread-safe.
+/// its socket is closed, or it has not started because its page is too long for a trial. Thread-safe.
+///
+/// Responses that have started take turns with each other, and with requests: while both wait, a worker takes one of
+/// each in turn. So a short page waits for no more than a turn of a long one, and requests, however many, do not keep a
+/// long page from its end.
 class WorkQueue {
  public:
   explicit WorkQueue(const WakePipe& wake_pipe) : wake_pipe_(wake_pipe) {}
@@ -37,8 +41,9 @@ class WorkQueue {
   [[nodiscard]] bool take(Connections& batch) noexcept;
   /// Puts all but the first connection back, because their page turned out too long to be shared.
   void release_all_but_first(Connections& batch) noexcept;
-  /// Returns the batch to the event loop.
+  /// Returns the batch to the event loop. A connection whose next piece is due gets another turn instead.
   void complete(Connections& batch) noexcept;
+  [[nodiscard]] bool has_waiting() noexcept;
   [[nodiscard]] std::optional<Clock::time_point> stopped_at() noexcept;
 
   // For the server.
@@ -48,12 +53,15 @@ class WorkQueue {
 
  private:
   void cancel(Connections& from, ConnectionIterator connection) noexcept;
+  [[nodiscard]] bool is_empty() const noexcept { return requests_.empty() && started_.empty(); }
 
   const WakePipe& wake_pipe_;
   std::mutex mutex_;
-  std::condition_variable changed_;  // waiting_ is not empty, or is_closed_
-  Connections waiting_;              // for a worker
+  std::condition_variable changed_;  // it is not empty, or is_closed_
+  Connections requests_;             // for a worker that starts the response
+  Connections started_;              // for a worker that makes more of the response
   Connections returned_;             // for the event loop
+  bool is_turn_of_started_ = false;
   std::optional<Clock::time_point> stopped_at_;
   bool is_closed_ = false;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <list>
 #include <memory>
@@ -15,9 +16,15 @@
 namespace quipu::http {
 namespace {
 
-// A page up to this size is complete before it is sent. Its head then has the length, its failure becomes a 500, and
-// several clients may share it.
+using namespace std::chrono_literals;
+
+// A page up to this size is complete before it is sent. Its head then has the length, its failure becomes a 500,
+// several clients may share it, and it needs no permit.
 constexpr std::size_t max_whole = std::size_t{256} * 1024;
+// The same of compressed bytes, which take the time of ten others.
+constexpr std::size_t max_whole_gzip = std::size_t{64} * 1024;
+// A worker sends so long for one connection before it takes the next one.
+constexpr auto turn_time = 2ms;
 // Compression of less than this hardly saves a packet.
 constexpr std::size_t min_gzip = 1024;
 
@@ -88,15 +95,12 @@ std::optional<PageStart> open(const ServerConfig& config, const Connections& bat
   return started;
 }
 
-/// Makes the page up to its end, or until it is too long to be sent with its length.
+/// Makes the page up to its end, or until it is too long to be complete before it is sent.
 void collect(PageStart& start, const Request& request) {
-  // A client that does not accept chunks always gets a length. Otherwise it could not tell a complete page from a
-  // broken connection.
-  const std::size_t limit = request.accepts_chunks ? max_whole : std::string::npos;
   while (!start.is_whole) {
     const std::string_view piece = start.page->next();
     start.size += piece.size();
-    if (start.size > limit) {
+    if (start.size > (start.is_gzip ? max_whole_gzip : max_whole)) {
       start.piece = piece;
       return;
     }
@@ -168,9 +172,17 @@ void Worker::respond_with_page(Connections& batch) {
   }
   PageStart& start = *started;
   collect(start, request);
-  const auto head = [&](const Connection& connection) {
-    const auto length = start.is_whole ? std::optional(start.size) : std::nullopt;
-    return page_response_head(start.content_type, start.is_gzip, length, connection.request.closes);
+  const auto head = [&](Connection& connection) {
+    Framing framing;
+    if (start.is_whole) {
+      framing.length = start.size;
+    } else {
+      // Only the end of the connection shows a client of HTTP/1.0 the end of the page. A page that is not complete ends
+      // in a reset.
+      framing.is_chunked = connection.is_chunked = connection.request.accepts_chunks;
+      connection.request.closes = connection.request.closes || !framing.is_chunked;
+    }
+    return page_response_head(start.content_type, start.is_gzip, framing, connection.request.closes);
   };
   if (start.is_whole || request.is_head) {
     start.page.reset();
@@ -179,22 +191,29 @@ void Worker::respond_with_page(Connections& batch) {
     return;
   }
   queue_.release_all_but_first(batch);
-  std::string front = head(first) + chunk_head(start.size);
+  if (first.is_trial) return;
+  std::string front = head(first);
+  if (first.is_chunked) front += chunk_head(start.size);
   const auto bytes = std::make_shared<const std::string>(std::move(start.bytes));
-  start_response(first, {.front = std::move(front), .whole = bytes, .piece = start.piece, .end = chunk_end},
-                 std::move(start.page));
+  start_response(
+      first,
+      {.front = std::move(front), .whole = bytes, .piece = start.piece, .end = first.is_chunked ? chunk_end : ""},
+      std::move(start.page));
 }
 
 void Worker::start_response(Connection& connection, Outgoing::Parts parts, std::unique_ptr<PageStream> rest) noexcept {
   connection.has_started = true;
   connection.started_at = Clock::now();
   connection.last_progress = connection.started_at;
+  connection.progress_sent = connection.outgoing.sent();
   connection.rest = std::move(rest);
   connection.outgoing.put(std::move(parts));
   continue_sending(connection);
 }
 
 void Worker::continue_sending(Connection& connection) noexcept try {
+  const auto turn_end = Clock::now() + turn_time;
+  connection.is_due = false;
   for (;;) {
     switch (send_some(connection)) {
       case Outgoing::Progress::would_block:
@@ -208,21 +227,26 @@ void Worker::continue_sending(Connection& connection) noexcept try {
       connection.is_sent = true;
       return;
     }
-    if (Clock::now() >= response_deadline(connection.started_at, queue_.stopped_at())) {
-      return abort_connection(connection);
+    const auto now = Clock::now();
+    if (now >= response_deadline(connection.started_at, queue_.stopped_at())) return abort_connection(connection);
+    if (now >= turn_end && queue_.has_waiting()) {
+      connection.is_due = true;
+      return;
     }
     const std::string_view piece = connection.rest->next();
     // The time for making the piece does not count as the client's.
     connection.last_progress = Clock::now();
-    if (piece.empty()) {
-      connection.rest.reset();
+    if (piece.empty()) connection.rest.reset();
+    if (!connection.is_chunked) {
+      connection.outgoing.put({.piece = piece});
+    } else if (piece.empty()) {
       connection.outgoing.put({.front = std::string(last_chunk)});
     } else {
       connection.outgoing.put({.front = chunk_head(piece.size()), .piece = piece, .end = chunk_end});
     }
   }
 } catch (...) {
-  // Without the last chunk the client sees that the response is incomplete.
+  // The reset shows the client that the response is incomplete.
   abort_connection(connection);
 }
 

@@ -13,7 +13,7 @@ namespace quipu::http {
 
 /// Makes responses, and sends them while the clients take them. It never waits for a client: when a socket would block,
 /// the connection returns to the event loop with the rest of its response. So a page is sent while it is made and takes
-/// the memory of one piece.
+/// the memory of one piece. A long page is sent in turns of milliseconds, between which other connections have theirs.
 class Worker {
  public:
   Worker(const ServerConfig& config, WorkQueue& queue) : config_(config), queue_(queue) {}

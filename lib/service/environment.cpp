@@ -89,6 +89,14 @@ std::size_t to_scrape_limit(std::string_view text) {
   return *number;
 }
 
+std::size_t to_response_bytes(std::string_view text) {
+  const auto number = detail::to_number<std::size_t>(text);
+  if (!number || *number < http::min_response_bytes) {
+    throw EnvironmentError(fmt::format("\"{}\": expected a number from {} on", text, http::min_response_bytes));
+  }
+  return *number;
+}
+
 std::chrono::milliseconds to_time(std::string_view text) {
   using Seconds = std::chrono::duration<double>;
   constexpr std::chrono::milliseconds least(1);
@@ -217,6 +225,8 @@ Environment::Environment(const std::map<std::string, std::string>& given) {
   });
   variables.read("QUIPU_MAX_CONCURRENT_SCRAPES",
                  [&](std::string_view value) { max_concurrent_scrapes_ = to_scrape_limit(value); });
+  variables.read("QUIPU_MAX_RESPONSE_BYTES",
+                 [&](std::string_view value) { max_response_bytes_ = to_response_bytes(value); });
   variables.read("QUIPU_MAX_SCRAPE_TIME", [&](std::string_view value) { max_scrape_time_ = to_time(value); });
   read_bool("QUIPU_GZIP", gzip_);
   variables.read("QUIPU_ALLOWED_HOSTS", [&](std::string_view value) { allowed_hosts_ = to_hosts(value); });
@@ -250,6 +260,7 @@ ExposerOptions Environment::exposer(ExposerOptions options) const {
   if (listen_) options.listen = *listen_;
   if (path_) options.path = *path_;
   replace(options.max_concurrent_scrapes, max_concurrent_scrapes_);
+  replace(options.max_response_bytes, max_response_bytes_);
   replace(options.max_scrape_time, max_scrape_time_);
   replace(options.gzip, gzip_);
   options.allowed_hosts.insert(options.allowed_hosts.end(), allowed_hosts_.begin(), allowed_hosts_.end());

@@ -200,6 +200,7 @@ TEST_CASE("the endpoint's options may come from the environment") {
   const Environment environment({{"QUIPU_LISTEN", "localhost:0"},
                                  {"QUIPU_PATH", "/numbers"},
                                  {"QUIPU_MAX_CONCURRENT_SCRAPES", "7"},
+                                 {"QUIPU_MAX_RESPONSE_BYTES", "2000000"},
                                  {"QUIPU_MAX_SCRAPE_TIME", "2.5"},
                                  {"QUIPU_GZIP", "off"},
                                  {"QUIPU_ALLOWED_HOSTS", "metrics.example.com, shop"}});
@@ -207,6 +208,7 @@ TEST_CASE("the endpoint's options may come from the environment") {
   CHECK(options.listen == "localhost:0");
   CHECK(options.path == "/numbers");
   CHECK(options.max_concurrent_scrapes == 7);
+  CHECK(options.max_response_bytes == 2'000'000);
   CHECK(options.max_scrape_time == std::chrono::milliseconds(2500));
   CHECK_FALSE(options.gzip);
   CHECK(options.allowed_hosts == Lines{"a.example", "metrics.example.com", "shop"});
@@ -256,6 +258,10 @@ TEST_CASE("wrong options of the endpoint are refused when they are read") {
   for (const char* const wrong : {"0", "1001", "-1", "many", "1.5", "1 "}) {
     CHECK(complaint({{"QUIPU_MAX_CONCURRENT_SCRAPES", wrong}}) ==
           "QUIPU_MAX_CONCURRENT_SCRAPES: \"" + std::string(wrong) + "\": expected a number from 1 to 1000");
+  }
+  for (const char* const wrong : {"0", "1048575", "-1", "64M"}) {
+    CHECK(complaint({{"QUIPU_MAX_RESPONSE_BYTES", wrong}}) ==
+          "QUIPU_MAX_RESPONSE_BYTES: \"" + std::string(wrong) + "\": expected a number from 1048576 on");
   }
   for (const char* const wrong : {"0", "-1", "0.0001", "86401", "nan", "inf", "1s", " 1", "1e999"}) {
     CHECK(complaint({{"QUIPU_MAX_SCRAPE_TIME", wrong}}) ==

@@ -102,12 +102,16 @@ inline Answer parse(std::string raw, bool is_head = false) {
 class Client {
  public:
   explicit Client(std::uint16_t port, int family = AF_INET, int receive_buffer = 0)
-      : Client(port, family, receive_buffer, {htonl(INADDR_LOOPBACK)}) {}
+      : Client(port, family, receive_buffer, {htonl(INADDR_LOOPBACK)}, 1) {}
   /// To that address of this machine.
-  Client(std::uint16_t port, in_addr address) : Client(port, AF_INET, 0, address) {}
+  Client(std::uint16_t port, in_addr address) : Client(port, AF_INET, 0, address, 1) {}
+  /// From another address of this machine, 127.0.0.`host`.
+  static Client from(std::uint8_t host, std::uint16_t port, int receive_buffer = 0) {
+    return Client(port, AF_INET, receive_buffer, {htonl(INADDR_LOOPBACK)}, host);
+  }
 
  private:
-  Client(std::uint16_t port, int family, int receive_buffer, in_addr ipv4_address)
+  Client(std::uint16_t port, int family, int receive_buffer, in_addr ipv4_address, std::uint8_t host)
       : socket_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     if (socket_ < 0) throw std::runtime_error("socket");
     if (receive_buffer > 0) ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
@@ -120,6 +124,15 @@ class Client {
     ipv6.sin6_port = htons(port);
     ipv6.sin6_addr = in6addr_loopback;
     const bool is_ipv4 = family == AF_INET;
+    if (host != 1) {
+      sockaddr_in own{};
+      own.sin_family = AF_INET;
+      own.sin_addr.s_addr = htonl(0x7F000000U + host);
+      if (::bind(socket_, reinterpret_cast<sockaddr*>(&own), sizeof own) != 0) {
+        ::close(socket_);
+        throw std::runtime_error("bind");
+      }
+    }
     const auto* address = is_ipv4 ? reinterpret_cast<sockaddr*>(&ipv4) : reinterpret_cast<sockaddr*>(&ipv6);
     const auto size = static_cast<socklen_t>(is_ipv4 ? sizeof ipv4 : sizeof ipv6);
     if (::connect(socket_, address, size) != 0) {
@@ -195,6 +208,12 @@ class Client {
     constexpr linger discard{.l_onoff = 1, .l_linger = 0};
     ::setsockopt(socket_, SOL_SOCKET, SO_LINGER, &discard, sizeof discard);
     ::close(std::exchange(socket_, -1));
+  }
+
+  /// Whether there is something to read, or the connection has ended.
+  bool is_ready() const {
+    pollfd polled{socket_, POLLIN, 0};
+    return ::poll(&polled, 1, 0) == 1;
   }
 
   bool is_reset() const {
