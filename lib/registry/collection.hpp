@@ -14,7 +14,7 @@
 namespace quipu::detail {
 
 /// What the collectors showed in one scrape. Those that failed are missing.
-using Collected = std::map<const RegisteredCollector*, std::vector<CollectedFamily>>;
+using Collected = std::map<const RegisteredCollector*, std::shared_ptr<const std::vector<CollectedFamily>>>;
 
 /// Counts of what went wrong with collectors since the registry was made.
 struct CollectorErrors {
@@ -24,8 +24,8 @@ struct CollectorErrors {
 };
 
 /// Calls all collectors. With a deadline, it returns then at the latest, without the collectors that are not done.
-/// Prompt collectors are called on this thread, the others on other threads. Without a deadline (time_point::max()) all
-/// are called on this thread.
+/// Prompt collectors are called on this thread, the others on other threads, in calls that scrapes share. Without a
+/// deadline (time_point::max()) all are called on this thread, for this scrape alone.
 [[nodiscard]] Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
                                 std::chrono::steady_clock::time_point deadline, CollectorErrors& errors,
                                 Executor& threads);
