@@ -52,23 +52,28 @@ class QUIPU_EXPORT Collector {
   virtual ~Collector() = default;
   /// Called once, when the collector is added to a registry.
   [[nodiscard]] virtual std::vector<FamilyDescription> describe() const = 0;
-  /// Called for each scrape, without a lock. If there are several scrapes at once, several threads call it at once. If
-  /// it throws, this collector's families are missing on this page, and the failure is counted in
-  /// `quipu_collector_errors_total`.
+  /// Called for scrapes, without a lock. If it throws, this collector's families are missing on the page, and the
+  /// failure is counted in `quipu_collector_errors_total`. Callbacks are called in the same way.
   ///
   /// A scrape without a deadline calls it on the scraping thread. A scrape with a deadline (every scrape of the
   /// endpoint has one) calls it on a thread of the registry, on which no signal of the program is delivered. In both
   /// cases collectors are called one after another, in the order in which they were added. With a deadline, a call that
-  /// takes more than 100 ms no longer holds up the collectors after it: they are called meanwhile. A collector that is
-  /// not done at the deadline is counted as a timeout. Until its call returns, further scrapes with a deadline do not
-  /// call it, and count a timeout each. Callbacks are called in the same way.
+  /// takes more than 100 ms no longer holds up the collectors after it: they are called meanwhile.
+  ///
+  /// Scrapes with a deadline share calls, and make them one at a time. (Scrapes without a deadline each make a call of
+  /// their own at any time, and so does a scrape with a deadline that begins inside a call. So several threads may call
+  /// it at once.) A scrape that finds a call under way waits for the next one, which shows what happened before the
+  /// scrape began. If the next one is not over at the deadline, the page shows what the call under way found. A
+  /// collector that has shown nothing by then is missing, and is counted as a timeout. A scrape does not wait for a
+  /// call that has been under way for longer than the scrape has time.
   virtual void collect(Samples& samples) = 0;
 };
 
 /// Keeps a collector or a callback in its registry, and removes it when the registration ends. The end waits for calls
 /// that are under way, even if no scrape waits for them any more, so what they use may be destroyed afterwards. It does
-/// not wait for the call in which it happens. Two collectors must not end each other. Movable; may outlive the
-/// registry. Thread-compatible.
+/// not wait for the call in which it happens. Inside a call of a collector, callback or health check, it does not wait
+/// for a call either that is itself ending another one, and so perhaps waits for this one: then what both use must last
+/// until both are over. Movable; may outlive the registry. Thread-compatible.
 class [[nodiscard]] QUIPU_EXPORT Registration {
  public:
   Registration() noexcept = default;

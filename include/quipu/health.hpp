@@ -160,7 +160,8 @@ class QUIPU_EXPORT Health {
   /// or a timeout that is not positive, and in a forked child; HealthError if no thread can be started.
   void add(HealthCheck check);
   /// Ends the checks of a component and takes it out of the report; whether there was one. A check that is running is
-  /// asked to stop and waited for (but not by itself), so that what it uses may be destroyed afterwards.
+  /// asked to stop and waited for, so that what it uses may be destroyed afterwards. Inside a check, this does not wait
+  /// for that check, nor for one that is itself removing another one, and so perhaps waits for it.
   bool remove(std::string_view name);
 
   /// What is known now. Waits for nothing that takes time.

@@ -157,10 +157,10 @@ class QUIPU_EXPORT Scope {
   }
   void info(const InfoOptions& options, std::span<const InfoLabel> labels) const;
 
-  /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock.
-  /// If there are several scrapes at once, several threads call it at once. If it throws, only its own series is
-  /// missing on that page. Several callbacks may share a family if their labels have the same names and different
-  /// values.
+  /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock, as
+  /// Collector::collect() is: if there are several scrapes at once, perhaps by several threads at once. If it throws,
+  /// only its own series is missing on that page. Several callbacks may share a family if their labels have the same
+  /// names and different values.
   [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::function<double()> read) const {
     return callback(MetricType::gauge, options, {}, std::move(read));
   }
@@ -178,10 +178,11 @@ class QUIPU_EXPORT Scope {
   }
 
   /// Reads `collector` at each scrape, until the registration ends. The registration must end before the collector
-  /// does.
-  [[nodiscard]] Registration add(Collector& collector) const;
+  /// does. `name` is any text that stands for the collector in `quipu_collector_up{collector}`, without the prefix; by
+  /// default it is the full name of its first family. Collectors of the same name share a series.
+  [[nodiscard]] Registration add(Collector& collector, std::string_view name = {}) const;
   /// The same for a collector that the registration keeps until it ends.
-  [[nodiscard]] Registration add(std::shared_ptr<Collector> collector) const;
+  [[nodiscard]] Registration add(std::shared_ptr<Collector> collector, std::string_view name = {}) const;
 
   /// The same registry with a longer prefix: `registry.subsystem("db").counter({.name = "queries_total"})`.
   [[nodiscard]] Scope subsystem(MetricPrefix prefix) const;

@@ -1,7 +1,5 @@
 #include "base/executor.hpp"
 
-#include <unistd.h>
-
 #include <condition_variable>
 #include <exception>
 #include <iterator>
@@ -9,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/fork.hpp"
 #include "base/threads.hpp"
 
 namespace quipu::detail {
@@ -16,9 +15,9 @@ namespace quipu::detail {
 /// The threads of one process, which share it.
 class Executor::Threads : public std::enable_shared_from_this<Threads> {
  public:
-  Threads(const char* name, std::size_t most_idle) noexcept : name_(name), most_idle_(most_idle) {}
+  Threads(const char* name, std::size_t most_idle) : name_(name), most_idle_(most_idle) {}
 
-  [[nodiscard]] pid_t process() const noexcept { return process_; }
+  [[nodiscard]] bool is_of_this_process() const noexcept { return process_.is_current(); }
 
   /// Has a thread run it; false if there is none, and none can be started.
   [[nodiscard]] bool take(std::shared_ptr<TaskSequence> sequence) noexcept;
@@ -34,7 +33,7 @@ class Executor::Threads : public std::enable_shared_from_this<Threads> {
 
   void work(std::list<Thread>::iterator self) noexcept;
 
-  const pid_t process_ = ::getpid();
+  const ProcessGeneration process_;
   const char* const name_;
   const std::size_t most_idle_;
 
@@ -130,7 +129,7 @@ void Executor::Threads::end(Busy busy) noexcept {
 
 std::shared_ptr<Executor::Threads> Executor::threads() {
   auto* known = threads_.load(std::memory_order_acquire);  // pairs with the exchange
-  if (known != nullptr && (*known)->process() == ::getpid()) return *known;
+  if (known != nullptr && (*known)->is_of_this_process()) return *known;
   // A forked child leaks what it has of its parent's threads: they are not here to leave its mutex and its condition
   // variable, so that it could not be destroyed.
   auto made = std::make_unique<std::shared_ptr<Threads>>(std::make_shared<Threads>(name_, most_idle_));
@@ -143,7 +142,7 @@ std::shared_ptr<Executor::Threads> Executor::release_threads() noexcept {
   // Pairs with the exchange in threads().
   std::unique_ptr<std::shared_ptr<Threads>> threads(threads_.exchange(nullptr, std::memory_order_acquire));
   if (threads == nullptr) return nullptr;
-  if ((*threads)->process() == ::getpid()) return std::move(*threads);
+  if ((*threads)->is_of_this_process()) return std::move(*threads);
   static_cast<void>(threads.release());  // as in threads()
   return nullptr;
 }

@@ -1,10 +1,9 @@
 #include "registry/collection.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <cstddef>
+#include <exception>
 #include <mutex>
 #include <utility>
 
@@ -13,40 +12,26 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The outcome of a call.
-struct Outcome {
-  enum class Kind { none, shown, thrown };  // none: the call was not made, or was not over in time
-  Kind kind = Kind::none;
-  std::vector<CollectedFamily> families{};
-};
-
-/// One call of a collector for a scrape.
+/// One collector of a scrape, and what came of it.
 struct CollectorCall {
+  /// due: needs a task that calls it. has_task: has one, which has not begun. waits: for a call under way.
+  enum class State { due, has_task, waits, done };
   std::shared_ptr<RegisteredCollector> collector;
-  Outcome outcome{};
+  State state = State::due;
+  bool is_shared = true;
+  CollectorOutcome outcome{};
 };
 
-Outcome call(RegisteredCollector& collector, const CollectionRequest& request) noexcept {
-  try {
-    auto families = collector.collect(request);
-    if (!families) return {};
-    return {Outcome::Kind::shown, std::move(*families)};
-  } catch (...) {
-    return {Outcome::Kind::thrown};
-  }
-}
-
-/// The calls that one scrape makes on other threads, in a task sequence. The scraping thread has to wait anyway, so it
-/// is the thread that calls hand_on().
+/// The calls that one scrape waits for. Other threads make them, in a task sequence of this scrape or of another one
+/// (RegisteredCollector says who). The scraping thread has to wait anyway, so it is the thread that calls hand_on().
 ///
 /// At the deadline, or when it is asked to stop, the scraping thread takes all calls out of the collection, with the
-/// outcomes that exist by then. A thread that comes back later finds the request abandoned, and drops its outcome. The
-/// threads share the collection, which may outlive the scrape and the registry. Its calls do not outlive them. A thread
-/// that is inside a collector keeps only that collector alive.
-class Collection : public std::enable_shared_from_this<Collection> {
+/// outcomes that exist by then. The threads share the collection, which may outlive the scrape and the registry. Its
+/// calls do not outlive them. A thread that is inside a collector keeps only that collector alive.
+class Collection final : public CallWaiter, public std::enable_shared_from_this<Collection> {
  public:
-  Collection(std::vector<CollectorCall> calls, Clock::time_point deadline, pid_t process, Executor& threads)
-      : request_{process, true}, deadline_(deadline), calls_(std::move(calls)), tasks_(threads, deadline) {}
+  Collection(std::vector<CollectorCall> calls, Clock::time_point deadline, Executor& threads)
+      : deadline_(deadline), calls_(std::move(calls)), tasks_(threads, deadline) {}
 
   // For the scraping thread, one after the other.
 
@@ -55,41 +40,46 @@ class Collection : public std::enable_shared_from_this<Collection> {
   [[nodiscard]] std::vector<CollectorCall> finish(const std::stop_token& stop) noexcept;
 
  private:
-  void make_call(std::size_t index) noexcept;
+  using State = CollectorCall::State;
 
-  CollectionRequest request_;
+  void leave_collectors() noexcept;
+  void make_call(std::size_t index) noexcept;
+  void take(std::size_t index, const CollectorOutcome& outcome, bool is_of_this_moment) noexcept override;
+
+  // With the lock held.
+  void add_tasks();
+  void set_done(CollectorCall& call) noexcept;
+
   const Clock::time_point deadline_;
 
-  // The mutex guards what follows, and is not held during a call.
+  // The mutex guards what follows, and is not held while a collector is called or waited for. It may be locked while a
+  // collector's is, but not the other way round.
   std::mutex mutex_;
-  std::condition_variable changed_;  // all calls are done, or nobody waits for them any more
+  std::condition_variable has_changed_;  // all calls are done, some are due, or nobody waits for them any more
   std::vector<CollectorCall> calls_;
   std::size_t done_ = 0;
+  bool has_due_ = true;
 
   TaskSequence tasks_;
 };
 
 void Collection::begin() {
-  if (Clock::now() >= deadline_) return;
-  for (std::size_t i = 0; i < calls_.size(); ++i) {
-    tasks_.add([this, i] { make_call(i); });
+  const auto patience = deadline_ - Clock::now();
+  if (patience <= Clock::duration::zero()) return;
+  try {
+    for (std::size_t i = 0; i < calls_.size(); ++i) {
+      const auto joined = calls_[i].collector->join(*this, i, patience);
+      const std::lock_guard lock(mutex_);
+      if (joined == RegisteredCollector::Joined::cannot_wait) calls_[i].is_shared = false;
+      if (joined == RegisteredCollector::Joined::does_not_wait) set_done(calls_[i]);
+    }
+    const std::lock_guard lock(mutex_);
+    add_tasks();
+  } catch (...) {
+    leave_collectors();
+    throw;
   }
   static_cast<void>(tasks_.hand_on(shared_from_this()));
-}
-
-void Collection::make_call(std::size_t index) noexcept {
-  std::unique_lock lock(mutex_);
-  if (request_.is_abandoned.load(std::memory_order_relaxed)) return;
-  const auto collector = calls_[index].collector;
-  lock.unlock();
-  Outcome outcome = call(*collector, request_);
-  lock.lock();
-  if (request_.is_abandoned.load(std::memory_order_relaxed)) {
-    lock.unlock();  // before the collector goes, perhaps with what its user holds in it
-    return;
-  }
-  calls_[index].outcome = std::move(outcome);
-  if (++done_ == calls_.size()) changed_.notify_one();
 }
 
 std::vector<CollectorCall> Collection::finish(const std::stop_token& stop) noexcept {
@@ -97,21 +87,73 @@ std::vector<CollectorCall> Collection::finish(const std::stop_token& stop) noexc
   // ends, because that waits for a call of it.
   const std::stop_callback wake(stop, [this] {
     const std::lock_guard lock(mutex_);
-    changed_.notify_one();
+    has_changed_.notify_one();
   });
   std::unique_lock lock(mutex_);
   const auto is_over = [&] { return done_ == calls_.size() || stop.stop_requested(); };
   while (!is_over() && Clock::now() < deadline_) {
+    try {
+      add_tasks();
+    } catch (const std::exception&) {
+      break;  // without memory no call can be made
+    }
     lock.unlock();
     const auto again = tasks_.hand_on(shared_from_this());
     lock.lock();
-    changed_.wait_until(lock, std::min(again, deadline_), is_over);
+    has_changed_.wait_until(lock, std::min(again, deadline_), [&] { return is_over() || has_due_; });
   }
-  request_.is_abandoned.store(true, std::memory_order_relaxed);
+  lock.unlock();
+  leave_collectors();
+  lock.lock();
   auto calls = std::exchange(calls_, {});
   lock.unlock();
   tasks_.clear();
   return calls;
+}
+
+void Collection::leave_collectors() noexcept {
+  for (const CollectorCall& call : calls_) call.collector->leave(*this);
+}
+
+void Collection::make_call(std::size_t index) noexcept {
+  std::unique_lock lock(mutex_);
+  if (calls_.empty() || calls_[index].state == State::done) return;
+  calls_[index].state = State::waits;
+  const bool is_shared = calls_[index].is_shared;
+  const auto collector = calls_[index].collector;
+  lock.unlock();
+  if (is_shared) {
+    collector->call_for_waiters();
+  } else {
+    take(index, collector->collect(), true);
+  }
+}
+
+void Collection::take(std::size_t index, const CollectorOutcome& outcome, bool is_of_this_moment) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (calls_.empty()) return;
+  CollectorCall& call = calls_[index];
+  call.outcome = outcome;
+  if (is_of_this_moment) return set_done(call);
+  if (call.state != State::waits) return;
+  call.state = State::due;
+  has_due_ = true;
+  has_changed_.notify_one();
+}
+
+void Collection::add_tasks() {
+  if (!has_due_) return;
+  for (std::size_t i = 0; i < calls_.size(); ++i) {
+    if (calls_[i].state != State::due) continue;
+    tasks_.add([this, i] { make_call(i); });
+    calls_[i].state = State::has_task;
+  }
+  has_due_ = false;
+}
+
+void Collection::set_done(CollectorCall& call) noexcept {
+  if (std::exchange(call.state, State::done) == State::done) return;
+  if (++done_ == calls_.size()) has_changed_.notify_one();
 }
 
 }  // namespace
@@ -120,35 +162,37 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
                   std::chrono::steady_clock::time_point deadline, const std::stop_token& stop, CollectorErrors& errors,
                   Executor& threads) {
   const bool may_leave = deadline != Clock::time_point::max() || stop.stop_possible();
-  const pid_t process = ::getpid();
   std::vector<CollectorCall> here;
   std::vector<CollectorCall> elsewhere;
   for (const auto& collector : collectors) {
-    (may_leave && !collector->is_prompt() ? elsewhere : here).push_back({collector});
+    if (collector->role() == RegisteredCollector::Role::status) continue;
+    const bool is_prompt = collector->role() == RegisteredCollector::Role::prompt;
+    (may_leave && !is_prompt ? elsewhere : here).push_back({collector});
   }
   std::shared_ptr<Collection> collection;
   if (!elsewhere.empty()) {
-    collection = std::make_shared<Collection>(std::move(elsewhere), deadline, process, threads);
+    collection = std::make_shared<Collection>(std::move(elsewhere), deadline, threads);
     collection->begin();
   }
   // Nothing may be thrown until the collection is finished.
-  const CollectionRequest request{process, false};
-  for (CollectorCall& made : here) made.outcome = call(*made.collector, request);
+  for (CollectorCall& made : here) made.outcome = made.collector->collect();
   if (collection != nullptr) elsewhere = collection->finish(stop);
 
   // Failures are counted at the end, so that a page shows the errors of the pages before it.
   Collected collected;
   for (auto* calls : {&here, &elsewhere}) {
-    for (auto& [collector, outcome] : *calls) {
+    for (auto& [collector, state, is_shared, outcome] : *calls) {
       switch (outcome.kind) {
-        case Outcome::Kind::shown:
+        case CollectorOutcome::Kind::shown:
           collected.emplace(collector.get(), std::move(outcome.families));
           break;
-        case Outcome::Kind::thrown:
+        case CollectorOutcome::Kind::thrown:
           errors.exceptions.fetch_add(1, std::memory_order_relaxed);
           break;
-        case Outcome::Kind::none:
+        case CollectorOutcome::Kind::none:
           if (!stop.stop_requested()) errors.timeouts.fetch_add(1, std::memory_order_relaxed);
+          break;
+        case CollectorOutcome::Kind::ended:
           break;
       }
     }

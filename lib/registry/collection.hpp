@@ -15,7 +15,7 @@
 namespace quipu::detail {
 
 /// What the collectors showed in one scrape. Those that failed are missing.
-using Collected = std::map<const RegisteredCollector*, std::vector<CollectedFamily>>;
+using Collected = std::map<const RegisteredCollector*, std::shared_ptr<const std::vector<CollectedFamily>>>;
 
 /// Counts of what went wrong with collectors since the registry was made.
 struct CollectorErrors {
@@ -25,8 +25,9 @@ struct CollectorErrors {
 };
 
 /// Calls all collectors. Returns at the deadline or when it is asked to stop, without the collectors that are not done;
-/// at the deadline these are counted. Prompt collectors are called on this thread, the others on other threads. With
-/// neither a deadline (time_point::max()) nor anybody who can ask it to stop, all are called on this thread.
+/// at the deadline these are counted. Prompt collectors are called on this thread, the others on other threads, in
+/// calls that scrapes share. With neither a deadline (time_point::max()) nor anybody who can ask it to stop, all are
+/// called on this thread, for this scrape alone.
 [[nodiscard]] Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
                                 std::chrono::steady_clock::time_point deadline, const std::stop_token& stop,
                                 CollectorErrors& errors, Executor& threads);

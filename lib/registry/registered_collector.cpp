@@ -1,81 +1,107 @@
 #include "registry/registered_collector.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
 namespace quipu {
 namespace detail {
 
-/// Enters the collector if that is allowed, and leaves it on destruction.
-class RegisteredCollector::Entry {
- public:
-  Entry(RegisteredCollector& collector, const CollectionRequest& request) : collector_(collector), request_(request) {
-    const std::lock_guard lock(collector_.mutex_);
-    collector_.forget_calls_before_fork(request.process);
-    is_skipped_ = request.has_deadline && std::ranges::any_of(collector_.calls_, [](const Call& call) {
-                    return call.request->is_abandoned.load(std::memory_order_relaxed);
-                  });
-    is_inside_ = collector_.is_open_ && !is_skipped_;
-    if (is_inside_) collector_.calls_.push_back({&request, request.process, std::this_thread::get_id()});
-  }
-  Entry(const Entry&) = delete;
-  Entry& operator=(const Entry&) = delete;
-  ~Entry() {
-    if (!is_inside_) return;
-    const std::lock_guard lock(collector_.mutex_);
-    std::erase_if(collector_.calls_, [this](const Call& call) { return call.request == &request_; });
-    collector_.left_.notify_all();
-  }
-
-  [[nodiscard]] bool is_inside() const noexcept { return is_inside_; }
-  [[nodiscard]] bool is_skipped() const noexcept { return is_skipped_; }
-
- private:
-  RegisteredCollector& collector_;
-  const CollectionRequest& request_;
-  bool is_inside_;
-  bool is_skipped_;
-};
-
-RegisteredCollector::RegisteredCollector(Collector& collector, std::shared_ptr<Collector> owned,
+RegisteredCollector::RegisteredCollector(Collector& collector, std::string name, std::shared_ptr<Collector> owned,
                                          std::vector<CollectedFamily> families,
                                          std::unique_ptr<const std::vector<std::string>> fixed_labels,
                                          std::function<void(const RegisteredCollector&)> on_end)
     : collector_(collector),
+      name_(name.empty() && !families.empty() ? families.front().definition->name : std::move(name)),
       families_(std::move(families)),
       fixed_labels_(std::move(fixed_labels)),
       on_end_(std::move(on_end)),
       owned_(std::move(owned)) {}
 
-std::optional<std::vector<CollectedFamily>> RegisteredCollector::collect(const CollectionRequest& request) {
-  const Entry entry(*this, request);
-  if (entry.is_skipped()) return std::nullopt;
-  std::vector<CollectedFamily> families = families_;
-  if (entry.is_inside()) {
-    Samples samples(families);
-    collector_.collect(samples);
-  }
-  return families;
+CollectorOutcome RegisteredCollector::collect() noexcept {
+  std::unique_lock lock(mutex_);
+  forget_parent();
+  return call(lock, false);
+}
+
+RegisteredCollector::Joined RegisteredCollector::join(CallWaiter& waiter, std::size_t index, Clock::duration patience) {
+  const std::lock_guard lock(mutex_);
+  forget_parent();
+  const Call* const under_way = shared_call();
+  if (under_way != nullptr && under_way->thread == &CallingThread::current()) return Joined::cannot_wait;
+  waiters_.push_back({&waiter, index, under_way != nullptr});
+  const bool is_hung = under_way != nullptr && Clock::now() - under_way->begin > patience;
+  return is_hung ? Joined::does_not_wait : Joined::waits;
+}
+
+void RegisteredCollector::leave(const CallWaiter& waiter) noexcept {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(waiters_, [&waiter](const Waiter& one) { return one.waiter == &waiter; });
+}
+
+void RegisteredCollector::call_for_waiters() noexcept {
+  std::unique_lock lock(mutex_);
+  forget_parent();
+  if (waiters_.empty() || shared_call() != nullptr) return;
+  const CollectorOutcome outcome = call(lock, true);
+  for (const Waiter& one : waiters_) one.waiter->take(one.index, outcome, !one.has_joined_during_call);
+  std::erase_if(waiters_, [](const Waiter& one) { return !one.has_joined_during_call; });
+  for (Waiter& one : waiters_) one.has_joined_during_call = false;
 }
 
 void RegisteredCollector::end() noexcept {
   on_end_(*this);
   std::unique_lock lock(mutex_);
   is_open_ = false;
-  forget_calls_before_fork(::getpid());
-  left_.wait(lock, [this] {
-    return std::ranges::all_of(calls_, [](const Call& call) { return call.thread == std::this_thread::get_id(); });
-  });
+  forget_parent();
+  {
+    const CallingThread::Wait wait;
+    left_.wait(lock, [&] {
+      return std::ranges::none_of(calls_, [&wait](const Call& call) { return wait.is_for(*call.thread); });
+    });
+  }
   if (!calls_.empty()) return;
   // A scrape may keep this object for a while. What a callback owns is released now.
   const auto owned = std::move(owned_);
   lock.unlock();
 }
 
-void RegisteredCollector::forget_calls_before_fork(pid_t process) noexcept {
-  std::erase_if(calls_, [process](const Call& call) { return call.process != process; });
+CollectorOutcome RegisteredCollector::call(std::unique_lock<std::mutex>& lock, bool is_shared) noexcept {
+  if (!is_open_) return {CollectorOutcome::Kind::ended};
+  const CallingThread::Call under_way;
+  try {
+    calls_.push_back({&under_way, &CallingThread::current(), Clock::now(), is_shared});
+  } catch (...) {
+    return {CollectorOutcome::Kind::thrown};
+  }
+  lock.unlock();
+  CollectorOutcome outcome;
+  try {
+    outcome = {CollectorOutcome::Kind::shown, read()};
+  } catch (...) {
+    outcome = {CollectorOutcome::Kind::thrown};
+  }
+  lock.lock();
+  std::erase_if(calls_, [&under_way](const Call& call) { return call.call == &under_way; });
+  left_.notify_all();
+  return outcome;
+}
+
+std::shared_ptr<const std::vector<CollectedFamily>> RegisteredCollector::read() const {
+  const auto families = std::make_shared<std::vector<CollectedFamily>>(families_);
+  Samples samples(*families);
+  collector_.collect(samples);
+  return families;
+}
+
+const RegisteredCollector::Call* RegisteredCollector::shared_call() const noexcept {
+  const auto found = std::ranges::find_if(calls_, [](const Call& call) { return call.is_shared; });
+  return found == calls_.end() ? nullptr : &*found;
+}
+
+void RegisteredCollector::forget_parent() noexcept {
+  const auto is_of_parent = [](const auto& one) { return !one.process.is_current(); };
+  std::erase_if(calls_, is_of_parent);
+  std::erase_if(waiters_, is_of_parent);
 }
 
 }  // namespace detail

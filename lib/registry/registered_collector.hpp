@@ -1,80 +1,135 @@
 #pragma once
 
-#include <sys/types.h>
-
-#include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "base/calling_thread.hpp"
+#include "base/fork.hpp"
 #include "quipu/collector.hpp"
 #include "registry/collected_family.hpp"
 
 namespace quipu::detail {
 
-/// The request of one scrape to collectors. It does not move during the calls, and each collector gets it only once.
-struct CollectionRequest {
-  pid_t process;
-  bool has_deadline;
-  /// Set once, when the scrape goes on without the calls that are still being made. Relaxed, because it orders nothing:
-  /// a scrape that does not see it yet makes one more call.
-  std::atomic<bool> is_abandoned{false};
+/// What came of a call of a collector.
+struct CollectorOutcome {
+  /// none: there was no call, or it was not over in time. ended: the collector was removed before.
+  enum class Kind { none, shown, thrown, ended };
+  Kind kind = Kind::none;
+  std::shared_ptr<const std::vector<CollectedFamily>> families{};  // if shown; pages may share them
+};
+
+/// Waits for shared calls of collectors, on behalf of one scrape.
+class CallWaiter {
+ public:
+  /// A shared call is over. `is_of_this_moment` tells whether the call began after the waiter had joined; no other
+  /// outcome comes after that one. Called with the collector's lock held.
+  virtual void take(std::size_t index, const CollectorOutcome& outcome, bool is_of_this_moment) noexcept = 0;
+
+ protected:
+  ~CallWaiter() = default;
 };
 
 /// A collector in its registry. Thread-safe.
 class RegisteredCollector {
  public:
-  /// `owned` is the collector if the registration keeps it, otherwise null. `fixed_labels` is set for a callback, and
-  /// holds the label values of its one series. `on_end` removes the collector from its registry, if the registry still
-  /// exists.
-  RegisteredCollector(Collector& collector, std::shared_ptr<Collector> owned, std::vector<CollectedFamily> families,
+  using Clock = std::chrono::steady_clock;
+
+  /// `name` stands for the collector in `quipu_collector_up`; by default it is the name of the first family. `owned` is
+  /// the collector if the registration keeps it, otherwise null. `fixed_labels` is set for a callback, and holds the
+  /// label values of its one series. `on_end` removes the collector from its registry, if the registry still exists.
+  RegisteredCollector(Collector& collector, std::string name, std::shared_ptr<Collector> owned,
+                      std::vector<CollectedFamily> families,
                       std::unique_ptr<const std::vector<std::string>> fixed_labels,
                       std::function<void(const RegisteredCollector&)> on_end);
 
-  /// What the collector shows now. After its end, the families have no series. Returns nullopt if the request has a
-  /// deadline and a call for an abandoned request is still being made: a second call would only wait for the same.
-  /// Throws what the collector throws.
-  [[nodiscard]] std::optional<std::vector<CollectedFamily>> collect(const CollectionRequest& request);
+  /// What the collector shows now. The calling thread makes a call of its own.
+  [[nodiscard]] CollectorOutcome collect() noexcept;
 
-  /// Removes it from its registry, and waits until no other thread is inside the collector. After that, no thread
-  /// enters it.
+  // Shared calls.
+
+  enum class Joined { waits, does_not_wait, cannot_wait };
+  /// From now on `waiter` takes the outcomes of shared calls as those of its collector number `index`.
+  ///
+  /// Returns `does_not_wait` if a call is under way that counts as hung, because it began longer ago than `patience`.
+  /// Returns `cannot_wait` if the calling thread is inside the shared call itself; then the waiter has not joined.
+  /// Otherwise the waiter needs a call: this one or another calls call_for_waiters(), now and after each outcome that
+  /// is not of its moment. Throws std::bad_alloc.
+  [[nodiscard]] Joined join(CallWaiter& waiter, std::size_t index, Clock::duration patience);
+  /// After that `waiter` takes nothing more.
+  void leave(const CallWaiter& waiter) noexcept;
+  /// Makes a shared call on this thread. Does nothing if one is under way, or nobody waits.
+  void call_for_waiters() noexcept;
+
+  /// Removes it from its registry, and waits until no other thread is inside the collector, but for those that wait for
+  /// this thread (see CallingThread). After that, no thread enters it.
   void end() noexcept;
 
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const std::vector<CollectedFamily>& families() const noexcept { return families_; }
   [[nodiscard]] const std::vector<std::string>* fixed_labels() const noexcept { return fixed_labels_.get(); }
 
-  /// A prompt collector never waits for anything, and so needs no other thread. Set before the first scrape.
-  void set_prompt() noexcept { is_prompt_ = true; }
-  [[nodiscard]] bool is_prompt() const noexcept { return is_prompt_; }
+  /// - usual: a call may take any time.
+  /// - prompt: a call never waits for anything, and so needs no other thread.
+  /// - status: it is not called. A scrape shows in its family which of the usual collectors its page has.
+  enum class Role { usual, prompt, status };
+  /// Set before the first scrape.
+  void set_role(Role role) noexcept { role_ = role; }
+  [[nodiscard]] Role role() const noexcept { return role_; }
 
  private:
-  class Entry;
   struct Call {
-    const CollectionRequest* request;
-    pid_t process;  // a copy: in a forked child the request may be gone
-    std::thread::id thread;
+    const CallingThread::Call* call;  // only its address, which no other call under way has
+    const CallingThread* thread;
+    Clock::time_point begin;
+    bool is_shared;
+    ProcessGeneration process{};
+  };
+  struct Waiter {
+    CallWaiter* waiter;
+    std::size_t index;
+    bool has_joined_during_call;
+    ProcessGeneration process{};
   };
 
   // With the lock held.
-  void forget_calls_before_fork(pid_t process) noexcept;
+  [[nodiscard]] CollectorOutcome call(std::unique_lock<std::mutex>& lock, bool is_shared) noexcept;
+  [[nodiscard]] std::shared_ptr<const std::vector<CollectedFamily>> read() const;  // without it
+  [[nodiscard]] const Call* shared_call() const noexcept;
+  void forget_parent() noexcept;
 
   Collector& collector_;
+  const std::string name_;
   const std::vector<CollectedFamily> families_;  // without series
   const std::unique_ptr<const std::vector<std::string>> fixed_labels_;
   const std::function<void(const RegisteredCollector&)> on_end_;
-  bool is_prompt_ = false;
+  Role role_ = Role::usual;
 
   // The mutex guards what follows, and is not held during a call. `calls_` are the calls under way. Calls begin only
-  // while `is_open_`. A forked child has none of its parent's other threads, so calls of another process are not under
-  // way there.
+  // while `is_open_`. A forked child has none of its parent's other threads, so calls and waiters of its parent are
+  // nothing there.
+  //
+  // A scrape with a deadline waits for shared calls. At most one of them is under way, so a collector that hangs costs
+  // one thread, however many scrapes come. Its outcome goes to all `waiters_`.
+  //
+  // A page shows what happened before its scrape began. So a call is of a scrape's moment if it began after the scrape
+  // had joined. A scrape that joins during a call waits for its end, and then for the next call, which it shares with
+  // all that wait by then. If that is not over at the scrape's deadline, the scrape takes the outcome of the call
+  // before. So nothing on a page is older than a call that was under way when the scrape began; and a collector whose
+  // calls take less time than the scrape has is on its page, whatever other scrapes with whatever deadlines come.
+  //
+  // A call that has been under way for longer than a scrape has time counts as hung, for that scrape: it does not wait.
+  // So who comes again and again waits for a hanging collector only at first, and nobody's patience is measured by
+  // another one's. If the call comes back while the scrape is still being made, its outcome is taken all the same.
   std::mutex mutex_;
   std::condition_variable left_;
   std::vector<Call> calls_;
+  std::vector<Waiter> waiters_;
   std::shared_ptr<Collector> owned_;
   bool is_open_ = true;
 };

@@ -45,11 +45,15 @@ std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) 
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), name_rules(options), options);
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
-    return core->add_collector(added, "", nullptr, std::move(collector), nullptr);
+    return core->add_collector(added, "", "", nullptr, std::move(collector), nullptr);
   };
-  if (options.process_metrics) add_own(detail::make_process_collector())->set_prompt();
+  using Role = detail::RegisteredCollector::Role;
+  if (options.process_metrics) add_own(detail::make_process_collector())->set_role(Role::prompt);
   if (options.runtime_metrics) add_own(detail::make_runtime_collector());
-  if (options.self_metrics) add_own(detail::make_self_collector(*core))->set_prompt();
+  if (options.self_metrics) {
+    add_own(detail::make_self_collector(*core))->set_role(Role::prompt);
+    add_own(detail::make_status_collector())->set_role(Role::status);
+  }
   return core;
 }
 

@@ -111,8 +111,8 @@ void RegistryCore::unclaim(const Definition& definition) noexcept {
 }
 
 std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
-    Collector& collector, const std::string& prefix, std::unique_ptr<const std::vector<std::string>> fixed_labels,
-    std::shared_ptr<Collector> owned, Batch* batch) {
+    Collector& collector, std::string name, const std::string& prefix,
+    std::unique_ptr<const std::vector<std::string>> fixed_labels, std::shared_ptr<Collector> owned, Batch* batch) {
   std::vector<CollectedFamily> families;
   for (FamilyDescription& described : collector.describe()) {
     auto definition = std::make_shared<Definition>(Definition{.type = described.type,
@@ -132,8 +132,8 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
   const auto on_end = [registry = weak_from_this()](const RegisteredCollector& ended) {
     if (const auto core = registry.lock()) core->remove_collector(ended);
   };
-  auto registered = std::make_shared<RegisteredCollector>(collector, std::move(owned), std::move(families),
-                                                          std::move(fixed_labels), on_end);
+  auto registered = std::make_shared<RegisteredCollector>(collector, std::move(name), std::move(owned),
+                                                          std::move(families), std::move(fixed_labels), on_end);
 
   std::unique_lock lock(mutex_);
   collectors_.reserve(collectors_.size() + 1);

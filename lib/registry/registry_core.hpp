@@ -35,9 +35,10 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   // `batch` is the batch of the scope that registers; null for none.
   [[nodiscard]] std::shared_ptr<FamilyCore> add_family(Definition definition, std::size_t closed_size,
                                                        std::size_t max_series, Batch* batch);
+  // The parameters are those of RegisteredCollector.
   [[nodiscard]] std::shared_ptr<RegisteredCollector> add_collector(
-      Collector& collector, const std::string& prefix, std::unique_ptr<const std::vector<std::string>> fixed_labels,
-      std::shared_ptr<Collector> owned, Batch* batch);
+      Collector& collector, std::string name, const std::string& prefix,
+      std::unique_ptr<const std::vector<std::string>> fixed_labels, std::shared_ptr<Collector> owned, Batch* batch);
   /// Takes the one info in the list.
   void add_info(std::list<Info> info, Batch* batch);
   void remove_collector(const RegisteredCollector& registered);

@@ -1,6 +1,7 @@
 #include "quipu/scope.hpp"
 
 #include <list>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,17 +51,18 @@ Registration Scope::callback(MetricType type, const MetricOptions& options, std:
   auto callback = detail::make_callback(std::move(family), std::move(values), std::move(read));
   Collector& collector = *callback;
   return Registration(
-      core_->add_collector(collector, prefix_, std::move(fixed_labels), std::move(callback), batch_.get()));
+      core_->add_collector(collector, "", prefix_, std::move(fixed_labels), std::move(callback), batch_.get()));
 }
 
-Registration Scope::add(Collector& collector) const {
-  return Registration(core_->add_collector(collector, prefix_, nullptr, nullptr, batch_.get()));
+Registration Scope::add(Collector& collector, std::string_view name) const {
+  return Registration(core_->add_collector(collector, detail::to_utf8(name), prefix_, nullptr, nullptr, batch_.get()));
 }
 
-Registration Scope::add(std::shared_ptr<Collector> collector) const {
+Registration Scope::add(std::shared_ptr<Collector> collector, std::string_view name) const {
   if (collector == nullptr) throw RegistrationError("cannot add a collector that is null");
   Collector& added = *collector;
-  return Registration(core_->add_collector(added, prefix_, nullptr, std::move(collector), batch_.get()));
+  return Registration(
+      core_->add_collector(added, detail::to_utf8(name), prefix_, nullptr, std::move(collector), batch_.get()));
 }
 
 Scope Scope::subsystem(MetricPrefix prefix) const {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <set>
+#include <string_view>
 #include <utility>
 
 namespace quipu::detail {
@@ -170,7 +172,7 @@ CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& family, const Coll
   for (const auto& registered : family.collectors) {
     const auto found = collected.find(registered.get());
     if (found == collected.end()) continue;
-    for (const CollectedFamily& part : found->second) {
+    for (const CollectedFamily& part : *found->second) {
       if (part.definition->name != definition_.name) continue;
       for (const CollectedSeries& series : part.series) {
         if (known.insert(&series).second) {
@@ -205,6 +207,32 @@ Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& requ
                          registry_->collector_threads())),
       families_(registry_->families_of(request.families, start_)) {
   for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
+  collect_status();
+}
+
+/// Makes the series of `quipu_collector_up`, if the page has it. They are of this page: what it has is certain by now.
+/// A collector that was removed meanwhile is not on it, and so has no status.
+void Scrape::collect_status() {
+  std::set<const RegisteredCollector*> present;
+  const RegisteredCollector* status = nullptr;
+  for (const RegistryCore::FamilyEntry& family : families_) {
+    for (const auto& collector : family.collectors) {
+      present.insert(collector.get());
+      if (collector->role() == RegisteredCollector::Role::status) status = collector.get();
+    }
+  }
+  if (status == nullptr) return;
+  std::map<std::string_view, bool> is_up;
+  for (const auto& collector : start_.collectors) {
+    if (collector->role() != RegisteredCollector::Role::usual || !present.contains(collector.get())) continue;
+    const auto known = is_up.emplace(collector->name(), true).first;
+    known->second = known->second && collected_.contains(collector.get());
+  }
+  auto families = status->families();
+  for (const auto& [name, value] : is_up) {
+    families.front().series.push_back({{std::string(name)}, Number(std::uint64_t{value ? 1U : 0U})});
+  }
+  collected_.emplace(status, std::make_shared<const std::vector<CollectedFamily>>(std::move(families)));
 }
 
 bool Scrape::show_some(Visitor& visitor) {

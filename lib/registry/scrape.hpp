@@ -86,6 +86,8 @@ class Scrape {
   bool show_some(Visitor& visitor);
 
  private:
+  void collect_status();
+
   const std::shared_ptr<RegistryCore> registry_;
   RegistryCore::ScrapeStart start_;
   Collected collected_;

@@ -75,10 +75,22 @@ class SelfCollector final : public Collector {
   RegistryCore& registry_;
 };
 
+class StatusCollector final : public Collector {
+ public:
+  std::vector<FamilyDescription> describe() const override {
+    return {{.name = "quipu_collector_up",
+             .help = "Whether this page has what a collector or callback shows: 1 yes, 0 no, because it failed.",
+             .labels = {"collector"}}};
+  }
+  void collect(Samples&) override {}
+};
+
 }  // namespace
 
 std::shared_ptr<Collector> make_self_collector(RegistryCore& registry) {
   return std::make_shared<SelfCollector>(registry);
 }
+
+std::shared_ptr<Collector> make_status_collector() { return std::make_shared<StatusCollector>(); }
 
 }  // namespace quipu::detail

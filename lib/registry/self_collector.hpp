@@ -12,4 +12,7 @@ class RegistryCore;
 /// collector.
 [[nodiscard]] std::shared_ptr<Collector> make_self_collector(RegistryCore& registry);
 
+/// Describes `quipu_collector_up`, for the collector of this role (RegisteredCollector::Role::status).
+[[nodiscard]] std::shared_ptr<Collector> make_status_collector();
+
 }  // namespace quipu::detail

@@ -10,6 +10,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/calling_thread.hpp"
 #include "base/threads.hpp"
 #include "base/utf8.hpp"
 
@@ -38,7 +39,7 @@ class Call {
 
   [[nodiscard]] const std::stop_source& stop() const noexcept { return stop_; }
   [[nodiscard]] Clock::time_point deadline() const noexcept { return deadline_; }
-  [[nodiscard]] bool is_of_this_thread() const noexcept { return thread_ == std::this_thread::get_id(); }
+  [[nodiscard]] const detail::CallingThread& thread() const noexcept { return thread_; }
 
   [[nodiscard]] Outcome ended(Clock::time_point now, HealthResult result) const noexcept {
     if (now >= deadline_) return timed_out();
@@ -53,7 +54,7 @@ class Call {
 
  private:
   std::stop_source stop_{};
-  std::thread::id thread_ = std::this_thread::get_id();
+  const detail::CallingThread& thread_ = detail::CallingThread::current();
   WallClock::time_point wall_begin_ = WallClock::now();
   Clock::time_point begin_ = Clock::now();
   Clock::time_point deadline_;
@@ -82,6 +83,7 @@ HealthResult unhealthy(std::string_view message) noexcept try {
 
 HealthResult result_of(const HealthFunction& check, const std::stop_token& stop) noexcept {
   try {
+    const detail::CallingThread::Call under_way;
     return cleaned(check(stop));
   } catch (const std::exception& error) {
     return unhealthy(error.what());
@@ -178,7 +180,8 @@ bool Health::Monitor::remove(const std::string& name) {
   components_.erase(found);
   if (component->call) {
     stop(lock, component->call->stop());
-    changed_.wait(lock, [&component] { return !component->call || component->call->is_of_this_thread(); });
+    const detail::CallingThread::Wait wait;
+    changed_.wait(lock, [&] { return !component->call || !wait.is_for(component->call->thread()); });
     if (component->call) return true;
   }
   // A task may have the component for a while. What the check holds goes now.

@@ -1,8 +1,5 @@
 #pragma once
 
-#include <sys/types.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -13,6 +10,7 @@
 #include <vector>
 
 #include "base/executor.hpp"
+#include "base/fork.hpp"
 #include "quipu/health.hpp"
 
 namespace quipu {
@@ -31,7 +29,7 @@ class Health::Monitor {
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
 
-  [[nodiscard]] bool is_of_this_process() const noexcept { return ::getpid() == owner_; }
+  [[nodiscard]] bool is_of_this_process() const noexcept { return process_.is_current(); }
 
   // As those of Health.
   void add(HealthCheck check);
@@ -56,7 +54,7 @@ class Health::Monitor {
   static void stop(std::unique_lock<std::mutex>& lock, std::stop_source source) noexcept;
 
   HealthOptions options_;
-  const pid_t owner_ = ::getpid();
+  const detail::ProcessGeneration process_;
   const Clock::time_point began_ = Clock::now();
   // One thread is kept for the next check that is due.
   detail::Executor executor_{"quipu-health", 1};

@@ -437,6 +437,64 @@ TEST_CASE("a check may remove itself, and goes when it is over", "[health]") {
   CHECK(health.report().components.empty());
 }
 
+TEST_CASE("two checks may remove each other", "[health][ends]") {
+  // It fails if they wait for each other, and leaves the threads behind with all that they use.
+  struct Both {
+    std::atomic<int> inside{0};
+    std::atomic<int> done{0};
+    Health health;
+  };
+  auto* const both = new Both;
+  const auto remove = [both](const char* other) {
+    return [both, other] {
+      ++both->inside;
+      while (both->inside < 2) std::this_thread::yield();
+      both->health.remove(other);
+      ++both->done;
+      return HealthResult{};
+    };
+  };
+  both->health.add({.name = "a", .check = remove("b"), .interval = 1h, .timeout = 1h});
+  both->health.add({.name = "b", .check = remove("a"), .interval = 1h, .timeout = 1h});
+  REQUIRE(soon([&] { return both->done == 2; }));
+  CHECK(both->health.report().components.empty());
+  delete both;
+}
+
+TEST_CASE("a check and a callback may end each other", "[health][ends]") {
+  struct Both {
+    std::atomic<int> inside{0};
+    std::atomic<int> done{0};
+    quipu::Registry registry{{.process_metrics = false}};
+    quipu::Registration callback;
+    Health health;
+    void meet() {
+      ++inside;
+      while (inside < 2) std::this_thread::yield();
+    }
+  };
+  auto* const both = new Both;
+  both->callback = both->registry.gauge_callback({.name = "a"}, [both] {
+    both->meet();
+    both->health.remove("b");
+    return 1;
+  });
+  const auto check = [both] {
+    both->meet();
+    both->callback.end();
+    ++both->done;
+    return HealthResult{};
+  };
+  both->health.add({.name = "b", .check = check, .interval = 1h, .timeout = 1h});
+  std::thread([both] {
+    static_cast<void>(quipu::render(both->registry));
+    ++both->done;
+  }).detach();
+  REQUIRE(soon([&] { return both->done == 2; }));
+  CHECK(both->health.report().components.empty());
+  delete both;
+}
+
 TEST_CASE("what a check holds may use the Health when it goes", "[health]") {
   Health health;
   struct User {
