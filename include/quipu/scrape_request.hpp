@@ -22,7 +22,8 @@ struct ScrapeRequest {
   /// called on the calling thread, for as long as it takes.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   /// Asked to stop when nobody needs the page any more. The scrape then stops waiting for collectors and callbacks, as
-  /// at the deadline, but does not count them. With it they are called on another thread, as with a deadline.
+  /// at the deadline, but does not count them. With it they are called on another thread, as with a deadline. A
+  /// std::stop_callback of it must not take long.
   std::stop_token stop = {};
 };
 

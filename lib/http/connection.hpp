@@ -61,9 +61,9 @@ void abort_connection(Connection& connection) noexcept;
 /// Whether the client has a loopback address.
 [[nodiscard]] bool is_loopback_peer(const Connection& connection) noexcept;
 
-/// What happens this long after stop(): the responses that have not begun by then are given up, and then whatever the
-/// program's own functions still hold.
+/// From stop() until scrapes that have not begun to respond are asked to stop.
 inline constexpr auto giving_up_time = std::chrono::milliseconds(200);
+/// From stop() until nobody waits any more for functions of the program.
 inline constexpr auto leaving_time = std::chrono::milliseconds(600);
 
 /// The time by which a response that started at `started_at` must have been sent. stop() leaves it a short time.

@@ -20,7 +20,7 @@ struct Request {
   std::vector<std::string> families = {};  // the decoded values of `name[]` in the query
   std::string host = {};                   // with the port, if there is one; empty if it is not known
   std::string accept = {};                 // all Accept fields as one list
-  Clock::duration time{};                  // how long the client can use the page, if it can wait as long as it says
+  Clock::duration time{};                  // how long the client can use the page, by what it says
   int error_status = 0;                    // the status to answer with, or 0 for a request without an error
   bool is_head = false;                    // the response has no body
   bool accepts_chunks = false;             // the version is at least HTTP/1.1
