@@ -37,10 +37,10 @@ struct LabelNameFor {
 
 /// Where metrics are registered: a registry, or a part of one with a longer prefix.
 ///
-/// Registering the same definition again returns the same family. RegistrationError is thrown for a clash with another
-/// definition, a bad run-time name, a label used twice, `le` on a histogram, or a name that the samples of another
-/// family have (`x_count` beside a histogram `x`). Thread-safe. A scope is a handle: it keeps the registry's memory
-/// alive.
+/// Registering the same definition again returns the same family, whose `max_series` stays as it is. RegistrationError
+/// is thrown for a clash with another definition, a bad run-time name, a label used twice, `le` on a histogram, or a
+/// name that the samples of another family have (`x_count` beside a histogram `x`). Thread-safe. A scope is a handle:
+/// it keeps the registry's memory alive.
 ///
 /// Without label names a registration returns the instrument itself. Its series is on the page at once, at 0. With
 /// label names it returns the family. Label values are text unless types are given:
