@@ -140,12 +140,12 @@ inline std::string check_line(std::string_view line, const recordings::Recording
   }
   for (std::size_t i = 0; i < recording.labels.size(); ++i) {
     const auto& [shown_name, shown] = members[4 + i];
-    const auto& [name, value] = recording.labels[i];
+    const auto& [label_name, label_value] = recording.labels[i];
     // A long value may be cut.
     constexpr std::size_t limit = 1024;
-    const std::string text = to_utf8(value);
+    const std::string text = to_utf8(label_value);
     const bool is_cut = text.size() > limit && shown.size() <= limit && shown.size() + 4 > limit;
-    if (shown_name != '/' + to_utf8(name)) return "another name of a label";
+    if (shown_name != '/' + to_utf8(label_name)) return "another name of a label";
     if (is_cut ? !text.starts_with(shown) : shown != text) return "another value of a label";
   }
   return "";

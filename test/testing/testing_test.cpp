@@ -218,8 +218,7 @@ TEST_CASE("a parse error names the line, shows it, and says what is wrong") {
   CHECK(refusal("x 1\ny 2\nx{a=\"1\"} 3\n", text_type) ==
         "line 3: x again, whose lines ended at line 1: all lines of a family stand together: x{a=\"1\"} 3");
   CHECK(refusal("x{a=\"caf\xE9\"} 1\n", text_type) == "line 1: not UTF-8: x{a=\"caf\\xE9\"} 1");
-  CHECK(refusal("x 1\n", "text/plain;\xE9") ==
-        "\"\\xE9\" is no parameter: name=value: Content-Type: text/plain;\\xE9");
+  CHECK(refusal("x 1\n", "text/plain;\xE9") == "\"\\xE9\" is no parameter: name=value: Content-Type: text/plain;\\xE9");
   CHECK(refusal("x 1\n", "text/plain;\n=1;\n=2").find('\n') == std::string::npos);
   CHECK(refusal(histogram("h_bucket{le=\"1\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 1\nh_count 5\n"), text_type) ==
         "line 5: the bucket le=\"+Inf\" says 4: h_count 5");
