@@ -43,7 +43,7 @@ class Executor::Threads : public std::enable_shared_from_this<Threads> {
   // thread that leaves joins the one that left before it, so that at most one is left to be joined.
   std::mutex mutex_;
   std::condition_variable has_changed_;
-  std::deque<std::shared_ptr<TaskSequence>> waiting_;
+  std::list<std::shared_ptr<TaskSequence>> waiting_;
   std::list<Thread> threads_;
   std::size_t idle_ = 0;
   std::thread left_;
@@ -105,7 +105,7 @@ void Executor::Threads::work(std::list<Thread>::iterator self) noexcept {
 void Executor::Threads::end(Busy busy) noexcept {
   std::list<Thread> joined;
   std::thread left;
-  std::deque<std::shared_ptr<TaskSequence>> dropped;
+  std::list<std::shared_ptr<TaskSequence>> dropped;
   {
     const std::lock_guard lock(mutex_);
     has_ended_ = true;
@@ -183,7 +183,7 @@ TaskSequence::Clock::time_point TaskSequence::hand_on(const std::shared_ptr<void
 }
 
 void TaskSequence::clear() noexcept {
-  std::deque<Task> dropped;  // destroyed without the lock
+  std::list<Task> dropped;  // destroyed without the lock
   const std::lock_guard lock(mutex_);
   dropped.swap(tasks_);
 }

@@ -4,8 +4,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -105,7 +105,7 @@ class QUIPU_EXPORT TaskSequence {
   // when it came. Adding one takes the turn from it, which is done only while it is inside a task; when it comes back,
   // it finds another number and leaves everything else alone.
   std::mutex mutex_;
-  std::deque<Task> tasks_;  // that have not begun
+  std::list<Task> tasks_;  // that have not begun; an empty list needs no memory, a deque does
   std::uint64_t turn_ = 0;
   bool has_thread_ = false;
   std::optional<Clock::time_point> begun_{};  // the task of this turn; nothing until the thread has come

@@ -149,7 +149,12 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
   }
   collectors_.push_back({registered, nearest_open(batch)});
   lock.unlock();
-  for (const CollectedFamily& family : registered->families()) report_lint(*family.definition);
+  try {
+    for (const CollectedFamily& family : registered->families()) report_lint(*family.definition);
+  } catch (...) {
+    registered->end();  // the caller gets no registration that could end it
+    throw;
+  }
   return registered;
 }
 

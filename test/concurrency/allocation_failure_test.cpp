@@ -224,6 +224,23 @@ TEST_CASE("a callback that memory runs out for leaves nothing behind, and its en
             [](auto& subject) { return page::body(subject->registry).empty(); }) == 0);
 }
 
+TEST_CASE("a callback whose lint memory runs out for leaves nothing behind") {
+  const auto linted = [] {
+    auto subject = empty();
+    subject->registry = page::empty_registry({.on_lint = [](std::string_view, std::string_view) {}});
+    return subject;
+  };
+  const auto callback = [](Subject& subject) {
+    return subject.registry.gauge_callback({.name = "camelCaseOfSeconds"}, [] { return 1; });
+  };
+  CHECK(failures(
+            linted, [&](auto& subject) { subject->registrations.push_back(callback(*subject)); },
+            [&](auto& subject) {
+              subject->registrations.clear();
+              return page::body(subject->registry).empty();
+            }) > 0);
+}
+
 TEST_CASE("series that memory runs out for go nowhere, and are made afterwards") {
   const auto record = [](Subject& subject) {
     for (int n = 0; n < some; ++n) {
@@ -376,6 +393,7 @@ TEST_CASE("a StatsD recorder that memory runs out for can be made afterwards, an
 TEST_CASE("an endpoint whose memory runs out says so or closes the connection, and goes on") {
   is_tester = true;
   const auto subject = with_series();
+  subject->registrations.push_back(subject->registry.gauge_callback({.name = "z"}, [] { return 1; }));
   const quipu::Exposer exposer(subject->registry, {.listen = http_client::any_port});
   const auto get = [&]() -> http_client::Answer {
     try {
@@ -393,7 +411,12 @@ TEST_CASE("an endpoint whose memory runs out says so or closes the connection, a
     const bool is_over = left_of_others >= 0;
     left_of_others = never;
     failed += answer.status != 200;
-    wrong += answer.status == 200 && answer.is_whole && answer.body != body;
+    if (answer.status == 200 && answer.is_whole) {
+      // A callback that memory runs out for costs its own family only.
+      const auto read = quipu::testing::read_page(answer.body, answer.header("Content-Type"));
+      wrong += quipu::testing::value_of(read, "a_total", {{"n", "1"}}) != 1;
+      wrong += body.find(answer.body) == std::string::npos;
+    }
     wrong += answer.status != 200 && answer.status != 500 && answer.status != 503 && !answer.raw.empty();
     const auto next = get();
     wrong += next.status != 200 || next.body != body;
