@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "cells/fork_exclusion.hpp"
 #include "cells/locks.hpp"
 #include "quipu/detail/cells/thread_cells.hpp"
 
@@ -11,6 +12,7 @@ namespace quipu::detail {
 namespace {
 
 void before_fork() {
+  ForkExclusion::before_fork();
   native_lock.lock();
   slabs_lock.lock();
   cell_memory_lock.lock();
@@ -19,6 +21,7 @@ void after_fork_in_parent() {
   cell_memory_lock.unlock();
   slabs_lock.unlock();
   native_lock.unlock();
+  ForkExclusion::after_fork_in_parent();
 }
 
 /// In the child only this thread is left. The values of the other threads still count, but nobody adds to their slabs
@@ -32,6 +35,7 @@ void after_fork_in_child() {
   }
   Guard::without_slab.store(0, std::memory_order_relaxed);
   after_fork_in_parent();
+  ForkExclusion::after_fork_in_child();
 }
 
 }  // namespace

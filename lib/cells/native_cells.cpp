@@ -4,6 +4,7 @@
 #include <array>
 #include <new>
 
+#include "cells/fork_exclusion.hpp"
 #include "cells/locks.hpp"
 
 namespace quipu::detail {
@@ -251,6 +252,7 @@ void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch) {
 }
 
 void NativeCells::read(NativeSnapshot& into) {
+  const ForkExclusion no_fork;
   const std::lock_guard reading(reading_);
   // The epoch of `last` is shown. If a reset is due, this reading ends that epoch, and so shows all that was counted
   // before the reset.

@@ -1,0 +1,53 @@
+#include "cells/fork_exclusion.hpp"
+
+#include <atomic>
+
+#include "base/backoff.hpp"
+#include "cells/fork_handlers.hpp"
+
+namespace quipu::detail {
+namespace {
+
+/// How many exclusions there are, or `forking`. The latter is only stored where the number is 0. So a thread that has
+/// one can have another one at any time.
+constinit std::atomic<std::uint32_t> exclusions{0};
+constexpr std::uint32_t forking = 1u << 31;
+
+/// Relaxed throughout: only the child's first thread writes it, before it returns from fork().
+constinit std::atomic<std::uint32_t> forks{0};
+
+}  // namespace
+
+ForkExclusion::ForkExclusion() noexcept {
+  handle_forks();
+  std::uint32_t known = exclusions.load(std::memory_order_relaxed);
+  for (Backoff backoff;;) {
+    if (known == forking) {
+      backoff.wait();
+      known = exclusions.load(std::memory_order_relaxed);
+    } else if (exclusions.compare_exchange_weak(known, known + 1, std::memory_order_relaxed)) {
+      return;
+    }
+  }
+}
+
+// Release: pairs with the acquire in before_fork(). All that was done is in the child's memory.
+ForkExclusion::~ForkExclusion() { exclusions.fetch_sub(1, std::memory_order_release); }
+
+void ForkExclusion::before_fork() noexcept {
+  for (Backoff backoff; !backoff.is_exhausted(); backoff.wait()) {
+    std::uint32_t none = 0;
+    if (exclusions.compare_exchange_strong(none, forking, std::memory_order_acquire, std::memory_order_relaxed)) return;
+  }
+}
+
+void ForkExclusion::after_fork_in_parent() noexcept { exclusions.fetch_and(~forking, std::memory_order_relaxed); }
+
+void ForkExclusion::after_fork_in_child() noexcept {
+  forks.fetch_add(1, std::memory_order_relaxed);
+  exclusions.store(0, std::memory_order_relaxed);
+}
+
+std::uint32_t forks_before_this_process() noexcept { return forks.load(std::memory_order_relaxed); }
+
+}  // namespace quipu::detail
