@@ -16,6 +16,12 @@ namespace {
 
 constexpr std::size_t first_size = 8;
 
+/// Where a gauge's shared sum is, in words from the beginning of the series: after the key, whose words are copied in
+/// pairs (see copy_batch()).
+std::uint32_t sum_of_gauge_at(std::size_t key_words) noexcept {
+  return static_cast<std::uint32_t>(sizeof(Series) / sizeof(std::uint64_t) + (key_words + 1) / 2 * 2);
+}
+
 bool has_valid_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key) noexcept {
   KeyCursor cursor(key);
   for (const LabelColumn& column : columns) {
@@ -135,6 +141,12 @@ std::size_t SeriesTable::cells() const noexcept {
   return use_of(kind_).has_buckets ? histogram_cells(layout_->buckets()) : 1;
 }
 
+std::size_t SeriesTable::bytes_of_series(std::size_t key_words) const noexcept {
+  const std::size_t words = use_of(kind_).has_gauge_state ? sum_of_gauge_at(key_words) + 1
+                                                          : sizeof(Series) / sizeof(std::uint64_t) + key_words;
+  return words * sizeof(std::uint64_t);
+}
+
 Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
   if (live_ + 1 > (tables_.back()->mask + 1) / 2) grow();
   const bool takes_free_position = !free_positions_.empty();
@@ -143,14 +155,14 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   std::unique_ptr<NativeCells, decltype(release)> native;
   if (native_) native.reset(new NativeCells(*native_, layout_->count == 0 ? nullptr : layout_));
 
-  auto* series = static_cast<Series*>(&acquire_cell(sizeof(Series) + key.size_bytes()));
+  auto* series = static_cast<Series*>(&acquire_cell(bytes_of_series(key.size())));
   series->hash = hash(key);
   series->position = takes_free_position ? free_positions_.back() : static_cast<std::uint32_t>(order_.size() - 1);
   series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
   series->needs_no_escaping = names_need_no_escaping_ && (key.empty() || needs_no_escaping_in_text(columns_, key));
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
-  const std::uint32_t state = use_of(kind_).has_gauge_state ? std::uint32_t{GaugeState::counted} : seconds_now();
-  series->slot = begin_series(*series, cells(), state, first_bits_).slot;
+  series->slot = use_of(kind_).has_gauge_state ? begin_gauge(*series, sum_of_gauge_at(key.size())).slot
+                                               : begin_series(*series, cells(), seconds_now(), first_bits_).slot;
   if (native) begin_native(*series, *native.release());
 
   if (takes_free_position) free_positions_.pop_back();
@@ -251,7 +263,7 @@ void SeriesTable::recycle(std::span<Series* const> removed) noexcept {
     if (use.has_native) recycle_native(*series);
     if (use.has_histogram) recycle_histogram(*series);
     recycle_series(series->slot, cells());
-    release_cell(*series, sizeof(Series) + series->key().size_bytes());
+    release_cell(*series, bytes_of_series(series->key_words));
   }
 }
 
