@@ -52,16 +52,19 @@ class ThreadHistogramReader {
       if (try_cells()) return;
     }
     // Cells without an owner do not change any more. They are taken as they are.
-    if (slab_.owner.load(std::memory_order_relaxed) == Slab::Owner::lost) return;
+    if (slab_.owner.load(std::memory_order_relaxed) == Slab::Owner::lost) return settle();
     static constinit std::mutex readers;  // one request at a time
     const std::lock_guard lock(readers);
     const std::uint64_t request = (std::uint64_t{++slab_.requests} << 32) | slot_;
-    slab_.wanted_words.store(buckets_ + 1, std::memory_order_relaxed);
     slab_.wanted.store(request, std::memory_order_release);  // pairs with serve_reader()
     for (Backoff backoff;; backoff.wait()) {
       if (slab_.served.load(std::memory_order_acquire) == request) return take_copy();  // pairs with serve_reader()
+      if (try_cells()) break;
       // A reader that has waited long enough takes the cells as they are. The sum may then lack one observation.
-      if (try_cells() || backoff.is_exhausted()) break;
+      if (backoff.is_exhausted()) {
+        settle();
+        break;
+      }
     }
     slab_.wanted.store(0, std::memory_order_relaxed);
   }
@@ -69,14 +72,20 @@ class ThreadHistogramReader {
   /// Whether buckets, sum and count are of one moment; see observe().
   bool try_cells() {
     // Acquire, both: pair with the releases in observe(), which stores in the opposite order.
-    const std::uint32_t count = cell_.count.load(std::memory_order_acquire);
+    count_ = cell_.count.load(std::memory_order_acquire);
     sum_ = std::bit_cast<double>(cell_.bits.load(std::memory_order_acquire));
-    std::uint64_t total = 0;
+    total_ = 0;
     for (std::size_t i = 0; i < buckets_; ++i) {
       read_[i] = cell_.buckets()[i].load(std::memory_order_relaxed);
-      total += read_[i];
+      total_ += static_cast<std::uint32_t>(read_[i]);
     }
-    return static_cast<std::uint32_t>(total) == count;
+    return total_ == count_;
+  }
+
+  /// Makes the count what the buckets add up to, so that no later reading waits for that; see observe().
+  void settle() {
+    // Release: pairs with the acquire in try_cells(). Who sees the count sees these buckets, or newer ones.
+    cell_.count.compare_exchange_strong(count_, total_, std::memory_order_release, std::memory_order_relaxed);
   }
 
   void take_copy() {
@@ -89,6 +98,8 @@ class ThreadHistogramReader {
   Slab& slab_;
   ThreadCell& cell_;
   std::array<std::uint64_t, 2 * cells_per_block> read_;
+  std::uint32_t total_ = 0;  // of `read_`, modulo 2^32
+  std::uint32_t count_ = 0;
   double sum_ = 0;
 };
 
@@ -101,19 +112,34 @@ void observe_slowly(CellRef to, const BucketLayout& layout, std::size_t bucket, 
   if (SharedHistogram* shared = shared_histogram(*to.cell, layout)) shared->observe(bucket, value);
 }
 
-void serve_reader(std::uint32_t slot) noexcept {
-  const std::uint64_t request = own_slab->wanted.load(std::memory_order_acquire);  // pairs with the reader's request
+void serve_reader(std::uint32_t slot, std::size_t words) noexcept {
+  Slab& slab = *own_slab;
+  std::uint64_t request = slab.wanted.load(std::memory_order_acquire);  // pairs with the reader's request
   if (static_cast<std::uint32_t>(request) != slot) return;
-  ThreadCell* cell = own_slab->cell(slot);
-  const std::size_t words = own_slab->wanted_words.load(std::memory_order_relaxed);
-  own_slab->copy[0].store(cell->bits.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  // The request is withdrawn before the copy is made. So a signal handler that observes meanwhile finds nothing wanted,
+  // and leaves the copy alone. Nor does a later observation change the copy while the reader takes it.
+  if (!slab.wanted.compare_exchange_strong(request, 0, std::memory_order_relaxed)) return;
+  ThreadCell& cell = *slab.cell(slot);
+  const std::uint32_t before = cell.count.load(std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  slab.copy[0].store(cell.bits.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  std::uint32_t total = 0;
   for (std::size_t i = 1; i < words; ++i) {
-    own_slab->copy[i].store(cell->buckets()[i - 1].load(std::memory_order_relaxed), std::memory_order_relaxed);
+    const std::uint64_t count = cell.buckets()[i - 1].load(std::memory_order_relaxed);
+    slab.copy[i].store(count, std::memory_order_relaxed);
+    total += static_cast<std::uint32_t>(count);
   }
-  // The request is withdrawn first. To serve it again would change the copy while the reader takes it.
-  std::uint64_t expected = request;
-  own_slab->wanted.compare_exchange_strong(expected, 0, std::memory_order_relaxed);
-  own_slab->served.store(request, std::memory_order_release);  // pairs with the reader's acquire
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  const bool is_undisturbed = cell.count.load(std::memory_order_relaxed) == before;
+  if (is_undisturbed && total == before) {
+    slab.served.store(request, std::memory_order_release);  // pairs with the reader's acquire
+    return;
+  }
+  // The count is put right (see observe()), and the reader served at the end of the next observation. If this one is in
+  // a signal handler that interrupted another one, that has come to its end by then.
+  if (is_undisturbed) cell.count.store(total, std::memory_order_release);  // pairs as in observe()
+  std::uint64_t none = 0;
+  slab.wanted.compare_exchange_strong(none, request, std::memory_order_relaxed);
 }
 
 void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into) {
