@@ -3,7 +3,6 @@
 #include <atomic>
 
 #include "base/backoff.hpp"
-#include "cells/fork_handlers.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -19,7 +18,6 @@ constinit std::atomic<std::uint32_t> forks{0};
 }  // namespace
 
 ForkExclusion::ForkExclusion() noexcept {
-  handle_forks();
   std::uint32_t known = exclusions.load(std::memory_order_relaxed);
   for (Backoff backoff;;) {
     if (known == forking) {

@@ -5,10 +5,12 @@
 #include "base/backoff.hpp"
 #include "cells/cell_access.hpp"
 #include "cells/fork_exclusion.hpp"
+#include "cells/fork_handlers.hpp"
 
 namespace quipu::detail {
 
 SharedHistogram::SharedHistogram(std::size_t buckets) : forks_(forks_before_this_process()) {
+  handle_forks();  // a thread that observes here may have no slab
   for (Half& half : halves_) half.buckets = std::vector<std::atomic<std::uint64_t>>(buckets);
 }
 

@@ -40,7 +40,6 @@ std::uint64_t ask_for(CellRef histogram) {
 }  // namespace
 
 TEST_CASE("a forked child does not wait for an observation that its parent has not ended, nor does its end do harm") {
-  REQUIRE(acquire_slab());  // from then on, forks are counted
   SharedHistogram histogram(2);
   histogram.observe(0, 3);
   const std::uint64_t first = histogram.begin();

@@ -47,7 +47,7 @@ namespace quipu::detail {
 /// begins.
 struct GaugeState {
   static constexpr std::uint32_t set = 0;
-  /// The flag of a `shared` gauge. It is an optimisation, and never wrong.
+  /// The flag of a `shared` gauge. The value does not depend on it.
   static constexpr std::uint32_t shared = 1u << 31;
 
   /// Whether steps are counted in thread cells.
