@@ -19,8 +19,10 @@ constinit std::atomic<std::uint32_t> forks{0};
 
 }  // namespace
 
-ProcessGeneration::ProcessGeneration() noexcept : number_(forks.load(std::memory_order_relaxed)) {}
+std::uint32_t forks_before_this_process() noexcept { return forks.load(std::memory_order_relaxed); }
 
-bool ProcessGeneration::is_current() const noexcept { return forks.load(std::memory_order_relaxed) == number_; }
+ProcessGeneration::ProcessGeneration() noexcept : number_(forks_before_this_process()) {}
+
+bool ProcessGeneration::is_current() const noexcept { return forks_before_this_process() == number_; }
 
 }  // namespace quipu::detail

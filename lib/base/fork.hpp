@@ -6,6 +6,9 @@
 
 namespace quipu::detail {
 
+/// How many forks there were between the first process and this one. Thread-safe.
+[[nodiscard]] std::uint32_t forks_before_this_process() noexcept;
+
 /// Tells a process from the children that it forks, without a system call. The process counts its forks: a child begins
 /// with one more than its parent, and a generation is that count.
 class QUIPU_EXPORT ProcessGeneration {

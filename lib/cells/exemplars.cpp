@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/fork.hpp"
 #include "base/utf8.hpp"
 #include "quipu/detail/cells/cell_memory.hpp"
 #include "quipu/name.hpp"
@@ -23,7 +24,9 @@ namespace {
 constexpr std::size_t usual_bytes = ExemplarCopy::max_code_points;
 
 struct Entry {
-  std::atomic<bool> is_busy{false};
+  /// 0 if no thread has made the entry busy. Otherwise one more than forks_before_this_process() in the process of the
+  /// thread that has. If that is an older process, the thread is not in this one.
+  std::atomic<std::uint32_t> busy{0};
   // Stored only by the thread that has made the entry busy. Others load them to find out whether a new exemplar is due.
   std::atomic<std::uint32_t> tag{0};   // of the exemplar's series
   std::atomic<std::int64_t> taken{0};  // when the exemplar was kept, by milliseconds_now()
@@ -101,10 +104,15 @@ bool is_due(const Entry& entry, std::uint32_t tag) noexcept {
 
 /// Makes the entry busy. False if it is busy already.
 bool try_lock(Entry& entry) noexcept {
+  const std::uint32_t own = forks_before_this_process() + 1;
+  std::uint32_t known = entry.busy.load(std::memory_order_relaxed);
   // Acquire: pairs with unlock().
-  return !entry.is_busy.load(std::memory_order_relaxed) && !entry.is_busy.exchange(true, std::memory_order_acquire);
+  if (known == own || !entry.busy.compare_exchange_strong(known, own, std::memory_order_acquire)) return false;
+  // The exemplar that a thread of the parent was writing at the fork is not whole.
+  if (known != 0) entry.tag.store(0, std::memory_order_relaxed);
+  return true;
 }
-void unlock(Entry& entry) noexcept { entry.is_busy.store(false, std::memory_order_release); }  // pairs with try_lock()
+void unlock(Entry& entry) noexcept { entry.busy.store(0, std::memory_order_release); }  // pairs with try_lock()
 
 std::optional<Dropped> what_is_wrong(const Exemplar& exemplar) noexcept {
   if (exemplar.has_too_many_labels()) return Dropped::too_long;
@@ -181,7 +189,7 @@ bool are_there_exemplars() noexcept { return has_entries.load(std::memory_order_
 bool read_exemplar(CellRef series, std::size_t place, ExemplarCopy& into) noexcept {
   Entry* entry = find_entry(series, place);
   if (entry == nullptr) return false;
-  // A writer takes much less time than these attempts, unless it was descheduled, or stayed in the parent of a fork.
+  // A writer takes much less time than these attempts, unless it was descheduled.
   for (int attempts = 64; !try_lock(*entry); --attempts) {
     if (attempts == 0) return false;
     std::this_thread::yield();

@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "cells/fork_exclusion.hpp"
 #include "cells/guards.hpp"
 #include "cells/locks.hpp"
 #include "quipu/detail/cells/thread_cells.hpp"
@@ -16,6 +17,7 @@ constinit std::mutex cell_memory_lock;
 namespace {
 
 void before_fork() {
+  ForkExclusion::before_fork();
   native_lock.lock();
   slabs_lock.lock();
   cell_memory_lock.lock();
@@ -24,6 +26,7 @@ void after_fork_in_parent() {
   cell_memory_lock.unlock();
   slabs_lock.unlock();
   native_lock.unlock();
+  ForkExclusion::after_fork_in_parent();
 }
 
 /// In the child only this thread is left. The values of the other threads still count, but nobody adds to their slabs
@@ -38,6 +41,7 @@ void after_fork_in_child() {
   }
   begin_guards_of_child();
   after_fork_in_parent();
+  ForkExclusion::after_fork_in_child();
 }
 
 /// Registered when the library is loaded, before any other initialization: handlers run in the reverse order before a

@@ -1,54 +1,157 @@
 #include "quipu/detail/cells/gauge_cells.hpp"
 
+#include <array>
+#include <cstddef>
+#include <mutex>
+#include <new>
+
 #include "base/backoff.hpp"
 #include "cells/cell_access.hpp"
+#include "cells/fork_exclusion.hpp"
 
 namespace quipu::detail {
+namespace {
+
+/// The shared sum of a gauge that is not set.
+std::atomic<std::uint64_t>& shared_sum(Cell& gauge, std::uint32_t state) noexcept {
+  return reinterpret_cast<std::atomic<std::uint64_t>*>(&gauge)[state & ~GaugeState::shared];
+}
+
+/// What a reader has seen of a thread's cell, which may not exist.
+class Look {
+ public:
+  Look() = default;
+  Look(Slab& slab, CellRef gauge) noexcept : cell_(cell_of(slab, gauge)) {
+    if (cell_ == nullptr) return;
+    // Acquire, both: pair with the releases in add_to_gauge().
+    change_ = cell_->count.load(std::memory_order_acquire);
+    whole_ = cell_->bits.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] std::uint64_t whole() const noexcept { return cell_ == nullptr ? 0 : whole_; }
+
+  /// The second look: whether the cell has not changed.
+  [[nodiscard]] bool holds(Slab& slab, CellRef gauge) const noexcept {
+    if (cell_ == nullptr) return Look(slab, gauge).is_untouched();
+    // Acquire, both: as above, in the opposite order.
+    return cell_->bits.load(std::memory_order_acquire) == whole_ &&
+           cell_->count.load(std::memory_order_acquire) == change_;
+  }
+
+ private:
+  [[nodiscard]] bool is_untouched() const noexcept { return cell_ == nullptr || (whole_ == 0 && change_ == 0); }
+
+  // Initialized only as far as they are used: a reader has room for many.
+  const ThreadCell* cell_;
+  std::uint64_t whole_;
+  std::uint32_t change_;
+};
+
+/// Reads a gauge that is not set. To be used under a guard.
+class SumReader {
+ public:
+  SumReader(CellRef gauge, const std::atomic<std::uint64_t>& sum) noexcept : gauge_(gauge), sum_(sum) {}
+
+  /// Whether value() is of one moment.
+  [[nodiscard]] bool try_cells() noexcept {
+    tracked_ = 0;
+    Slab* const first = gauge_.slot == 0 ? nullptr : all_slabs();
+    return look_twice(first) && (first == nullptr || first == all_slabs());
+  }
+  /// Of the first looks of the last try, which are complete in any case.
+  [[nodiscard]] double value() const noexcept {
+    return shared_ + static_cast<double>(static_cast<std::int64_t>(tracked_));
+  }
+
+ private:
+  /// Looks at the cells of a slab and those after it. There may be any number of them, so they are taken in parts, each
+  /// of which is looked at before and after all that follow.
+  bool look_twice(Slab* const first) noexcept {
+    std::array<Look, 64> seen;
+    std::size_t count = 0;
+    Slab* slab = first;
+    for (; slab != nullptr && count < seen.size(); slab = slab->next) {
+      seen[count] = Look(*slab, gauge_);
+      tracked_ += seen[count++].whole();
+    }
+    if (slab != nullptr) {
+      if (!look_twice(slab)) return false;
+    } else {
+      // Acquire: pairs with the release in add_gauge_slowly().
+      shared_ = std::bit_cast<double>(sum_.load(std::memory_order_acquire));
+    }
+    slab = first;
+    for (std::size_t i = 0; i < count; ++i, slab = slab->next) {
+      if (!seen[i].holds(*slab, gauge_)) return false;
+    }
+    return true;
+  }
+
+  const CellRef gauge_;
+  const std::atomic<std::uint64_t>& sum_;
+  std::uint64_t tracked_ = 0;
+  double shared_ = 0;
+};
+
+/// Makes a gauge `shared` until its thread cells have come to rest.
+void read_shared(std::atomic<std::uint32_t>& state, SumReader& reader) noexcept {
+  static constinit std::mutex readers;  // so that none takes away the flag of another one
+  const ForkExclusion no_fork;          // the child finds neither the lock taken nor the flag
+  const std::lock_guard lock(readers);
+  // Relaxed, all: the flag says nothing about other memory. A set stays a set.
+  std::uint32_t known = state.load(std::memory_order_relaxed);
+  while (known != GaugeState::set &&
+         !state.compare_exchange_weak(known, known | GaugeState::shared, std::memory_order_relaxed)) {
+  }
+  // A thread makes at most the step that it has begun. It may have been descheduled there, and is not waited for then.
+  for (Backoff backoff; !reader.try_cells() && !backoff.is_exhausted(); backoff.wait()) {
+  }
+  state.fetch_and(~GaugeState::shared, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+CellRef begin_gauge(Cell& cell, std::uint32_t sum_at) noexcept {
+  new (&shared_sum(cell, sum_at)) std::atomic<std::uint64_t>(0);
+  return begin_series(cell, 1, sum_at);
+}
 
 void set_gauge_slowly(CellRef to, double value) noexcept {
   static_cast<void>(acquire_slab());
   const Guard guard;
   if (!to.is_live()) return;
-  std::atomic<std::uint32_t>& state = to.cell->state;
-  std::uint32_t known = GaugeState::counted;
-  const bool is_first = state.compare_exchange_strong(known, GaugeState::being_set, std::memory_order_relaxed);
-  if (known == GaugeState::being_set) return;  // this set counts as one that came just before the first set
+  // Acquire: as in set_gauge().
+  const bool is_set = to.cell->state.load(std::memory_order_acquire) == GaugeState::set;
   to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_relaxed);
-  // Release: pairs with the acquires in read_gauge() and is_trackable(). The value has been stored.
-  if (is_first) state.store(GaugeState::set, std::memory_order_release);
+  // Release: pairs with all acquire loads of the state. Whoever sees that the gauge is set sees the value.
+  if (!is_set) to.cell->state.store(GaugeState::set, std::memory_order_release);
 }
 
 void add_gauge_slowly(CellRef to, double step) noexcept {
   std::uint64_t whole = 0;
   if (is_trackable(to, step, whole)) {
-    if (ThreadCell* cell = claim(to, 1, misses_for_a_block)) return add_to(cell->bits, whole);
+    if (ThreadCell* cell = claim(to, 1, misses_for_a_block)) return add_to_gauge(*cell, whole);
   }
   const Guard guard;
-  // Release: pairs with the acquire of `shared` in read_gauge(). A reader that sees a step from after the change of the
-  // state then sees the change.
-  if (to.is_live()) add_shared(to.cell->bits, step, std::memory_order_release);
+  if (!to.is_live()) return;
+  const std::uint32_t state = to.cell->state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
+  if (state == GaugeState::set) return add_shared(to.cell->bits, step);
+  // Release: pairs with the acquire in SumReader::look_twice().
+  add_shared(shared_sum(*to.cell, state), step, std::memory_order_release);
 }
 
 double read_gauge(CellRef from) noexcept {
+  constexpr int attempts = 4;
   const Guard guard;
-  const std::atomic<std::uint32_t>& state = from.cell->state;
-  for (Backoff backoff;; backoff.wait()) {
-    if (!from.is_live()) return 0;
-    const std::uint32_t before = state.load(std::memory_order_acquire);  // pairs with the release in set_gauge_slowly()
-    // Acquire: pairs with the release in add_gauge_slowly().
-    const double shared = std::bit_cast<double>(from.cell->bits.load(std::memory_order_acquire));
-    if (before == GaugeState::set) return shared;
-    if (before == GaugeState::being_set) {
-      if (backoff.is_exhausted()) return shared;
-      continue;
-    }
-    std::uint64_t tracked = 0;
-    for_each_thread(from, [&](Slab&, ThreadCell& cell) { tracked += cell.bits.load(std::memory_order_relaxed); });
-    // Relaxed: the acquire of `shared` orders this load after that one.
-    if (state.load(std::memory_order_relaxed) == GaugeState::counted) {
-      return shared + static_cast<double>(static_cast<std::int64_t>(tracked));
-    }
+  if (!from.is_live()) return 0;
+  std::atomic<std::uint32_t>& state = from.cell->state;
+  const std::uint32_t seen = state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
+  if (seen == GaugeState::set) return std::bit_cast<double>(from.cell->bits.load(std::memory_order_relaxed));
+  SumReader reader(from, shared_sum(*from.cell, seen));
+  for (int i = 0; i < attempts; ++i) {
+    if (reader.try_cells()) return reader.value();
   }
+  read_shared(state, reader);
+  return reader.value();
 }
 
 }  // namespace quipu::detail

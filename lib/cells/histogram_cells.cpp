@@ -196,7 +196,6 @@ class HistogramReader {
     const std::uint64_t number = one.slab->requests.fetch_add(1, std::memory_order_relaxed) + 1;
     one.request = number << 32 | from_.slot;
     look_up(one, now);
-    one.slab->wanted_words.store(size_ + 1, std::memory_order_relaxed);
     one.slab->wanted.store(one.request, std::memory_order_release);  // pairs with serve_reader()
   }
 
@@ -244,19 +243,34 @@ void observe_slowly(CellRef to, const BucketLayout& layout, std::size_t bucket, 
   if (SharedHistogram* shared = shared_histogram(*to.cell, layout)) shared->observe(bucket, value);
 }
 
-void serve_reader(std::uint32_t slot) noexcept {
-  const std::uint64_t request = own_slab->wanted.load(std::memory_order_acquire);  // pairs with the reader's request
+void serve_reader(std::uint32_t slot, std::size_t words) noexcept {
+  Slab& slab = *own_slab;
+  std::uint64_t request = slab.wanted.load(std::memory_order_acquire);  // pairs with the reader's request
   if (static_cast<std::uint32_t>(request) != slot) return;
-  ThreadCell* cell = own_slab->cell(slot);
-  const std::size_t words = own_slab->wanted_words.load(std::memory_order_relaxed);
-  own_slab->copy[0].store(cell->bits.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  // The request is withdrawn before the copy is made. So a signal handler that observes meanwhile finds nothing wanted,
+  // and leaves the copy alone. Nor does a later observation change the copy while the reader takes it.
+  if (!slab.wanted.compare_exchange_strong(request, 0, std::memory_order_relaxed)) return;
+  ThreadCell& cell = *slab.cell(slot);
+  const std::uint32_t before = cell.count.load(std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  slab.copy[0].store(cell.bits.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  std::uint32_t total = 0;
   for (std::size_t i = 1; i < words; ++i) {
-    own_slab->copy[i].store(cell->buckets()[i - 1].load(std::memory_order_relaxed), std::memory_order_relaxed);
+    const std::uint64_t count = cell.buckets()[i - 1].load(std::memory_order_relaxed);
+    slab.copy[i].store(count, std::memory_order_relaxed);
+    total += static_cast<std::uint32_t>(count);
   }
-  // The request is withdrawn first. To serve it again would change the copy while the reader takes it.
-  std::uint64_t expected = request;
-  own_slab->wanted.compare_exchange_strong(expected, 0, std::memory_order_relaxed);
-  own_slab->served.store(request, std::memory_order_release);  // pairs with the reader's acquire
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  const bool is_undisturbed = cell.count.load(std::memory_order_relaxed) == before;
+  if (is_undisturbed && total == before) {
+    slab.served.store(request, std::memory_order_release);  // pairs with the reader's acquire
+    return;
+  }
+  // The count is put right (see observe()), and the reader served at the end of the next observation. If this one is in
+  // a signal handler that interrupted another one, that has come to its end by then.
+  if (is_undisturbed) cell.count.store(total, std::memory_order_release);  // pairs as in observe()
+  std::uint64_t none = 0;
+  slab.wanted.compare_exchange_strong(none, request, std::memory_order_relaxed);
 }
 
 void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into,

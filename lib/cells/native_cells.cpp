@@ -4,6 +4,7 @@
 #include <array>
 #include <new>
 
+#include "cells/fork_exclusion.hpp"
 #include "cells/guards.hpp"
 #include "cells/locks.hpp"
 
@@ -268,6 +269,7 @@ void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch, std::ch
 }
 
 void NativeCells::read(NativeSnapshot& into, std::chrono::nanoseconds& patience) {
+  const ForkExclusion no_fork;
   const std::lock_guard reading(reading_);
   // The epoch of `last` is shown. If a reset is due, this reading ends that epoch, and so shows all that was counted
   // before the reset.

@@ -5,11 +5,13 @@
 #include <new>
 
 #include "base/backoff.hpp"
+#include "base/fork.hpp"
 #include "cells/cell_access.hpp"
+#include "cells/fork_exclusion.hpp"
 
 namespace quipu::detail {
 
-SharedHistogram::SharedHistogram(std::size_t buckets) {
+SharedHistogram::SharedHistogram(std::size_t buckets) : forks_(forks_before_this_process()) {
   for (Half& half : halves_) half.buckets = decltype(half.buckets)(buckets);
 }
 
@@ -30,35 +32,61 @@ void SharedHistogram::destroy(SharedHistogram* histogram) noexcept {
   release_memory(histogram, sizeof(SharedHistogram));
 }
 
-void SharedHistogram::observe(std::size_t bucket, double value) noexcept {
-  // Acquire: pairs with the release of the reader's flip. The hot half is as the previous reading left it.
-  const std::uint64_t ticket = started_.fetch_add(1, std::memory_order_acquire);
-  Half& half = halves_[ticket >> 63];
-  half.buckets[bucket].fetch_add(1, std::memory_order_relaxed);
-  add_shared(half.sum, value);
-  half.ended.fetch_add(1, std::memory_order_release);  // pairs with the acquire of the reader that waits for it
+std::uint64_t SharedHistogram::begin() noexcept {
+  // Acquire: pairs with the release in add_to(). The hot half has its epoch.
+  return started_.fetch_add(1, std::memory_order_acquire);
+}
+
+void SharedHistogram::add(std::uint64_t ticket, std::size_t bucket, double value) noexcept {
+  half_of(ticket).buckets[bucket].fetch_add(1, std::memory_order_relaxed);
+  add_shared(half_of(ticket).sum, value);
+}
+
+void SharedHistogram::end(std::uint64_t ticket) noexcept {
+  std::atomic<std::uint64_t>& ended = half_of(ticket).ended;
+  std::uint64_t known = ended.load(std::memory_order_relaxed);
+  // Release: pairs with the acquire of the reader that waits for it.
+  while (epoch_of(known) == epoch_of(ticket) &&
+         !ended.compare_exchange_weak(known, known + 1, std::memory_order_release, std::memory_order_relaxed)) {
+  }
+}
+
+void SharedHistogram::move(Half& from, Half& to, HistogramSnapshot* into) noexcept {
+  // Relaxed: the next reader takes the lock after this one.
+  for (std::size_t i = 0; i < from.buckets.size(); ++i) {
+    const std::uint64_t count = from.buckets[i].exchange(0, std::memory_order_relaxed);
+    to.buckets[i].fetch_add(count, std::memory_order_relaxed);
+    if (into != nullptr) into->counts[i] += count;
+  }
+  const double sum = std::bit_cast<double>(from.sum.exchange(0, std::memory_order_relaxed));
+  add_shared(to.sum, sum);
+  if (into != nullptr) into->sum += sum;
 }
 
 void SharedHistogram::add_to(HistogramSnapshot& into) {
-  constexpr std::uint64_t top = std::uint64_t{1} << 63;
+  const ForkExclusion no_fork;
   const std::lock_guard lock(reader_);
-  // Release: pairs with the writers' acquire. They see the other half as the previous reading left it.
-  const std::uint64_t ticket = started_.fetch_add(top, std::memory_order_acq_rel);
-  Half& cold = halves_[ticket >> 63];
-  Half& hot = halves_[1 - (ticket >> 63)];
-  // Acquire: pairs with the release that ends each observation.
-  for (Backoff backoff; cold.ended.load(std::memory_order_acquire) != (ticket & ~top); backoff.wait()) {
+  const std::uint32_t forks = forks_before_this_process();
+  const bool was_forked = forks != forks_;
+  forks_ = forks;
+
+  // Relaxed: only readers change the epoch.
+  const std::uint64_t known = started_.load(std::memory_order_relaxed);
+  const std::uint64_t next = (epoch_of(known) + 1) << epoch_shift;
+  Half& cold = half_of(known);
+  Half& hot = half_of(next);
+  if (is_one_late_) move(hot, cold, nullptr);
+  hot.ended.store(next, std::memory_order_relaxed);
+  // Release: pairs with the acquire in begin().
+  const std::uint64_t started = started_.exchange(next, std::memory_order_release);
+  // Acquire: pairs with the release in end().
+  for (Backoff backoff; cold.ended.load(std::memory_order_acquire) != started; backoff.wait()) {
+    if (backoff.is_exhausted() || (was_forked && backoff.is_sleeping())) {
+      is_one_late_ = true;
+      break;
+    }
   }
-  for (std::size_t i = 0; i < cold.buckets.size(); ++i) {
-    const std::uint64_t count = cold.buckets[i].exchange(0, std::memory_order_relaxed);
-    into.counts[i] += count;
-    hot.buckets[i].fetch_add(count, std::memory_order_relaxed);
-  }
-  const double sum = std::bit_cast<double>(cold.sum.exchange(0, std::memory_order_relaxed));
-  into.sum += sum;
-  add_shared(hot.sum, sum);
-  // Release: pairs with the acquire of the next reading.
-  hot.ended.fetch_add(cold.ended.exchange(0, std::memory_order_relaxed), std::memory_order_release);
+  move(cold, hot, &into);
 }
 
 }  // namespace quipu::detail

@@ -11,7 +11,8 @@ struct CellUse {
   bool has_buckets = false;
   bool has_histogram = false;    // Cell::bits is a SharedHistogram*
   bool has_native = false;       // Cell::bits is a NativeCells*
-  bool has_gauge_state = false;  // Cell::state is a GaugeState, otherwise the time when the series was made
+  bool has_gauge_state = false;  // Cell::state is a GaugeState, and a shared sum follows the key; otherwise the time
+                                 // when the series was made
 };
 
 /// A new kind must be added here, in InstrumentWalk::show_some() and in describe(Definition).

@@ -16,6 +16,12 @@ namespace {
 
 constexpr std::size_t first_size = 8;
 
+/// Where a gauge's shared sum is, in words from the beginning of the series: after the key, whose words are copied in
+/// pairs (see copy_batch()).
+std::uint32_t sum_of_gauge_at(std::size_t key_words) noexcept {
+  return static_cast<std::uint32_t>(sizeof(Series) / sizeof(std::uint64_t) + (key_words + 1) / 2 * 2);
+}
+
 /// Whether a condition holds for any text of the key.
 template <class Condition>
 bool has_text(std::span<const LabelColumn> columns, std::span<const std::uint64_t> key, Condition condition) noexcept {
@@ -159,6 +165,12 @@ std::size_t SeriesTable::cells() const noexcept {
   return use_of(kind_).has_buckets ? histogram_cells(layout_->buckets()) : 1;
 }
 
+std::size_t SeriesTable::bytes_of_series(std::size_t key_words) const noexcept {
+  const std::size_t words = use_of(kind_).has_gauge_state ? sum_of_gauge_at(key_words) + 1
+                                                          : sizeof(Series) / sizeof(std::uint64_t) + key_words;
+  return words * sizeof(std::uint64_t);
+}
+
 Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t index) {
   if (free_positions_.empty()) make_room();
   if (live_ + 1 > (in_use_->mask + 1) / 2) grow();
@@ -166,14 +178,14 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   std::unique_ptr<NativeCells, decltype(release)> native;
   if (native_) native.reset(new NativeCells(*native_, layout_->count == 0 ? nullptr : layout_));
 
-  auto* series = static_cast<Series*>(&acquire_cell(sizeof(Series) + key.size_bytes()));
+  auto* series = static_cast<Series*>(&acquire_cell(bytes_of_series(key.size())));
   series->hash = hash(key);
   series->position = free_positions_.back();
   series->key_words = static_cast<std::uint32_t>(key.size()) & 0x7FFF'FFFFu;
   series->needs_no_escaping = names_need_no_escaping_ && (key.empty() || !has_text(columns_, key, needs_escaping));
   std::ranges::copy(key, reinterpret_cast<std::uint64_t*>(series + 1));
-  const std::uint32_t state = use_of(kind_).has_gauge_state ? std::uint32_t{GaugeState::counted} : seconds_now();
-  series->slot = begin_series(*series, cells(), state, first_bits_).slot;
+  series->slot = use_of(kind_).has_gauge_state ? begin_gauge(*series, sum_of_gauge_at(key.size())).slot
+                                               : begin_series(*series, cells(), seconds_now(), first_bits_).slot;
   if (native) begin_native(*series, *native.release());
 
   free_positions_.pop_back();
@@ -302,7 +314,7 @@ void SeriesTable::recycle(Series* removed) noexcept {
     if (use.has_native) recycle_native(*series);
     if (use.has_histogram) recycle_histogram(*series);
     recycle_series(series->slot, cells());
-    release_cell(*series, sizeof(Series) + series->key().size_bytes());
+    release_cell(*series, bytes_of_series(series->key_words));
   }
 }
 

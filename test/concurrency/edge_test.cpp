@@ -7,6 +7,7 @@
 #include <atomic>
 #include <bit>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <thread>
@@ -345,26 +346,63 @@ TEST_CASE("a gauge that was only added to can be set, and added to again") {
   CHECK(gauge.value() == 1e300);
 }
 
+namespace {
+
+struct GaugeCell {
+  quipu::detail::Cell cell;
+  std::atomic<std::uint64_t> sum{0};
+};
+constexpr std::uint32_t sum_at = offsetof(GaugeCell, sum) / sizeof(std::uint64_t);
+
+}  // namespace
+
 TEST_CASE("a reader that comes while a gauge is set for the first time sees the whole of it") {
   using namespace quipu::detail;
-  static Cell cell;
-  const CellRef gauge = begin_series(cell, 1, GaugeState::counted);
+  static GaugeCell cell;
+  const CellRef gauge = begin_gauge(cell.cell, sum_at);
   for (int i = 0; i < 100; ++i) add_gauge(gauge, 1);
-  CHECK(read_gauge(gauge) == 100);
+  add_gauge(gauge, 0.5);
+  CHECK(read_gauge(gauge) == 100.5);
 
-  // A thread that is setting it has got this far.
-  cell.state = GaugeState::being_set;
-  double seen = -1;
-  std::thread reader([&] { seen = read_gauge(gauge); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  // A thread that is setting it has got this far. It may never come to the end of it, so nobody waits.
+  cell.cell.bits = std::bit_cast<std::uint64_t>(7.0);
+  CHECK(read_gauge(gauge) == 100.5);
   add_gauge(gauge, 1);
-  set_gauge(gauge, 5);
-  cell.bits = std::bit_cast<std::uint64_t>(7.0);
-  cell.state = GaugeState::set;
-  reader.join();
-  CHECK(seen == 7);
+  std::thread([&] { add_gauge(gauge, 1); }).join();
+  CHECK(read_gauge(gauge) == 102.5);
+  cell.cell.state = GaugeState::set;
+  CHECK(read_gauge(gauge) == 7);
   add_gauge(gauge, 1);
   CHECK(read_gauge(gauge) == 8);
+}
+
+TEST_CASE("a gauge whose first set never came to its end can be set") {
+  using namespace quipu::detail;
+  static GaugeCell cell;
+  const CellRef gauge = begin_gauge(cell.cell, sum_at);
+  for (int i = 0; i < 100; ++i) add_gauge(gauge, 1);
+  cell.cell.bits = std::bit_cast<std::uint64_t>(7.0);
+  set_gauge(gauge, 5);
+  CHECK(read_gauge(gauge) == 5);
+  set_gauge(gauge, 6);
+  add_gauge(gauge, 1);
+  CHECK(read_gauge(gauge) == 7);
+}
+
+TEST_CASE("a gauge counts the same whether its steps go to thread cells or to what threads share") {
+  using namespace quipu::detail;
+  static GaugeCell cell;
+  const CellRef gauge = begin_gauge(cell.cell, sum_at);
+  for (int i = 0; i < 100; ++i) add_gauge(gauge, 1);
+  cell.cell.state = sum_at | GaugeState::shared;
+  for (int i = 0; i < 100; ++i) add_gauge(gauge, 2);
+  CHECK(read_gauge(gauge) == 300);
+  cell.cell.state = sum_at;
+  for (int i = 0; i < 100; ++i) add_gauge(gauge, -3);
+  CHECK(read_gauge(gauge) == 0);
+  cell.cell.state = sum_at | GaugeState::shared;
+  set_gauge(gauge, 5);
+  CHECK(read_gauge(gauge) == 5);
 }
 
 TEST_CASE("steps of a gauge that are not whole, or huge, are not rounded") {

@@ -1,12 +1,18 @@
 // Many threads at once. The threads count what goes wrong; the main thread asserts.
+//
+// QUIPU_STRESS_SECONDS is how long each case takes that could go on for ever: a second unless it is given.
+
+#include <pthread.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,8 +23,12 @@
 #include "catch.hpp"
 #include "quipu/exemplar.hpp"
 #include "quipu/registry.hpp"
+#include "quipu/thread_cell_budget.hpp"
 #include "support/page.hpp"
+#include "support/process.hpp"
+#include "support/sanitizers.hpp"
 #include "support/shown.hpp"
+#include "support/waiting.hpp"
 
 namespace {
 
@@ -874,4 +884,246 @@ TEST_CASE("what a page shows as an exemplar is counted on that page") {
   threads.stop();
   CHECK(checker.shown > 100);
   CHECK(checker.uncounted == 0);
+}
+
+TEST_CASE("a gauge that is always 0 or 1 is never read as anything else, whichever threads change it") {
+  const auto registry = page::empty_registry();
+  const auto gauge = registry.gauge({.name = "a"});
+  const auto become_a_writer = [&] {
+    for (int i = 0; i < 10; ++i) {
+      gauge.inc();
+      gauge.dec();
+    }
+  };
+  // One thread adds a step, and then another one takes it away. Between their cells, a reader passes many others.
+  std::atomic<int> turn{-1};
+  std::array<std::atomic<bool>, 2> is_ready{};
+  Gate end;
+  std::size_t wrong = 0;
+  std::size_t changes = 0;
+  std::size_t readings = 0;
+  {
+    Threads idle;
+    Threads writers;
+    const auto write = [&](int own, std::size_t& made) {
+      return [&, own, is_first = true]() mutable {
+        if (std::exchange(is_first, false)) {
+          become_a_writer();
+          is_ready[static_cast<std::size_t>(own)] = true;
+          return;
+        }
+        for (int spins = 0; turn.load(std::memory_order_acquire) != own; ++spins) {
+          if (spins > 100) return std::this_thread::yield();
+        }
+        gauge.inc(own == 0 ? 1 : -1);
+        ++made;
+        turn.store(1 - own, std::memory_order_release);
+      };
+    };
+    std::size_t others = 0;
+    writers.repeat(write(0, changes));
+    while (!is_ready[0]) std::this_thread::yield();
+    constexpr int bystanders = 100;
+    for (int i = 0; i < bystanders; ++i) {
+      idle.once([&] {
+        become_a_writer();
+        end.pass();
+      });
+    }
+    while (end.entered() < bystanders) std::this_thread::yield();
+    writers.repeat(write(1, others));
+    while (!is_ready[1]) std::this_thread::yield();
+    turn = 0;
+    for (const auto stop = Clock::now() + some_time; Clock::now() < stop;) {
+      for (int i = 0; i < 100; ++i) {
+        const double value = gauge.value();
+        wrong += static_cast<std::size_t>(value != 0 && value != 1);
+        ++readings;
+      }
+    }
+    writers.stop();
+    end.open();
+  }
+  INFO(readings << " readings, " << changes << " changes");
+  CHECK(wrong == 0);
+  CHECK(changes > 0);
+}
+
+TEST_CASE("forks while threads observe in a histogram that they share do not stop the child's scrapes") {
+  // In a child, as the budget is the process' own: without it, no thread has cells of its own.
+  CHECK(in_child([] {
+    alarm(static_cast<unsigned>(60 + some_time.count()));
+    quipu::set_thread_cell_budget(0);
+    const auto registry = page::empty_registry();
+    const auto histogram = registry.histogram({.name = "a"});
+    std::size_t children = 0;
+    bool all_well = true;
+    {
+      Threads threads;
+      for (int t = 0; t < 2; ++t) threads.repeat([=] { histogram.observe(1); });
+      threads.repeat([=] { static_cast<void>(histogram.snapshot()); });
+      for (const auto end = Clock::now() + some_time; all_well && (children < 10 || Clock::now() < end); ++children) {
+        std::this_thread::sleep_for(1ms);
+        all_well = in_child([&] {
+          alarm(20);
+          const auto before = histogram.snapshot();
+          histogram.observe(1);
+          const auto after = histogram.snapshot();
+          // The threads may have been left between a bucket and the sum.
+          return after.count() == before.count() + 1 && static_cast<double>(before.count()) - before.sum <= 2;
+        });
+      }
+    }
+    const auto snapshot = histogram.snapshot();
+    return all_well && snapshot.sum == static_cast<double>(snapshot.count());
+  }));
+}
+
+TEST_CASE("forks while gauges are set for the first time leave the child gauges that can be set and read") {
+  const auto registry = page::empty_registry();
+  constexpr int gauges = 20'000;
+  std::size_t wrong = 0;
+  std::size_t children = 0;
+  for (const auto end = Clock::now() + some_time; wrong == 0 && Clock::now() < end; ++children) {
+    const auto family = registry.gauge<int>({.name = "a", .max_series = gauges}, "n");
+    std::vector<quipu::Gauge> all;
+    for (int n = 0; n < gauges; ++n) all.push_back(family(n));
+    std::atomic<bool> has_begun{false};
+    Threads threads;
+    threads.once([&] {
+      for (const quipu::Gauge& gauge : all) {
+        gauge.set(7);
+        has_begun = true;
+      }
+    });
+    while (!has_begun) {
+    }
+    wrong += static_cast<std::size_t>(!in_child([&] {
+      const auto begin = Clock::now();
+      for (const quipu::Gauge& gauge : all) {
+        if (const double value = gauge.value(); value != 0 && value != 7) return false;
+        gauge.set(8);
+        if (gauge.value() != 8) return false;
+      }
+      return Clock::now() - begin < 900ms;  // a reader that waits for somebody gives up after a second
+    }));
+    threads.join();
+    family.clear();
+  }
+  INFO(children << " children");
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("forks while threads read a native histogram and a busy gauge do not stop the child's scrapes") {
+  const auto registry = page::empty_registry();
+  const auto histogram = registry.native_histogram({.name = "a", .max_buckets = 5, .min_reset_interval = 1ns});
+  const auto gauge = registry.gauge({.name = "b"});
+  std::size_t children = 0;
+  bool all_well = true;
+  {
+    Threads threads;
+    threads.repeat([=] {
+      for (int i = 0; i < 20; ++i) {
+        histogram.observe(1 << i);
+        gauge.inc();
+      }
+    });
+    threads.repeat([=] { static_cast<void>(histogram.snapshot()); });
+    threads.repeat([=] { static_cast<void>(gauge.value()); });
+    for (const auto end = Clock::now() + some_time; all_well && (children < 10 || Clock::now() < end); ++children) {
+      all_well = in_child([&] {
+        alarm(20);
+        static_cast<void>(histogram.snapshot());
+        histogram.observe(1);
+        const double before = gauge.value();
+        gauge.inc();
+        return histogram.snapshot().count() >= 1 && gauge.value() == before + 1;
+      });
+    }
+  }
+  INFO(children << " children");
+  CHECK(all_well);
+}
+
+namespace {
+
+std::optional<quipu::Histogram> observed_by_handler;
+std::atomic<std::size_t> handled{0};
+
+void observe_in_handler(int) {
+  for (int i = 0; i < 2; ++i) observed_by_handler->observe(1);
+  handled.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+TEST_CASE("a histogram in which a signal handler observed meanwhile is read without a wait afterwards") {
+  const auto registry = page::empty_registry();
+  observed_by_handler = registry.histogram({.name = "a", .buckets = quipu::buckets::linear(1, 1, 100)});
+  struct sigaction handler {};
+  struct sigaction before {};
+  handler.sa_handler = observe_in_handler;
+  handler.sa_flags = SA_RESTART;
+  REQUIRE(sigaction(SIGUSR1, &handler, &before) == 0);
+  std::atomic<bool> is_over{false};
+  std::atomic<bool> is_at_rest{false};
+  Gate end;
+  std::thread thread([&, histogram = *observed_by_handler] {
+    while (!is_over.load(std::memory_order_relaxed)) histogram.observe(1);
+    is_at_rest = true;
+    end.pass();
+  });
+  for (const auto stop = Clock::now() + some_time; Clock::now() < stop;) {
+    const std::size_t seen = handled;
+    pthread_kill(thread.native_handle(), SIGUSR1);
+    while (handled == seen) std::this_thread::yield();
+    if (seen % 16 == 0) static_cast<void>(observed_by_handler->snapshot());
+  }
+  is_over = true;
+  while (!is_at_rest) std::this_thread::yield();
+  // The thread has left it at rest, but alive. The first reading may have to find out.
+  const auto first = observed_by_handler->snapshot();
+  const auto begin = Clock::now();
+  const auto second = observed_by_handler->snapshot();
+  const auto time = Clock::now() - begin;
+  end.open();
+  thread.join();
+  sigaction(SIGUSR1, &before, nullptr);
+  observed_by_handler.reset();
+  INFO(handled << " signals");
+  CHECK(first.counts == second.counts);
+  CHECK(first.sum == second.sum);
+  CHECK(time < 900ms);  // a reader that finds no moment gives up after a second
+}
+
+TEST_CASE("a fork while exemplars are written leaves the child every place for its own") {
+  const auto registry = page::empty_registry();
+  const auto counter = registry.counter({.name = "a_total"});
+  std::size_t children = 0;
+  bool all_well = true;
+  {
+    Threads threads;
+    threads.repeat([=] {
+      // Of different lengths, so that one that is half written shows.
+      counter.inc(1, quipu::Exemplar{{"id", "a"}});
+      counter.inc(1, quipu::Exemplar{{"id", std::string(120, 'b')}, {"c", "d"}});
+    });
+    while (counter.value() < 2) std::this_thread::yield();
+    for (const auto end = Clock::now() + some_time; all_well && (children < 20 || Clock::now() < end); ++children) {
+      all_well = in_child([&] {
+        const auto labels = [&] {
+          const auto exemplar = shown::series(registry, "a_total").exemplar;
+          return exemplar.has_value() ? exemplar->labels : decltype(exemplar->labels){};
+        };
+        // That of the parent is shown if it is whole.
+        const auto kept = labels();
+        bool ok = kept.empty() || kept.back().second == "a" || kept.back().second == "d";
+        counter.inc(1, quipu::Exemplar{{"id", "own"}});
+        ok = ok && labels().size() == 1 && labels()[0].second == "own";
+        return ok;
+      });
+    }
+  }
+  INFO(children << " children");
+  CHECK(all_well);
 }

@@ -26,8 +26,8 @@ struct alignas(16) Cell {
   /// For a gauge, its GaugeState. For every other series, its creation time as by seconds_now(). The cell does not say
   /// which of the two it is; only code that knows the kind of the series uses it.
   std::atomic<std::uint32_t> state{0};
-  /// A whole number (counter), the bits of a double (gauge, fractional counter), a bit for each state (stateset), a
-  /// SharedHistogram*, null until it is needed (histogram), or a NativeCells* (native histogram).
+  /// A whole number (counter), the bits of a double (fractional counter, gauge that was set), a bit for each state
+  /// (stateset), a SharedHistogram*, null until it is needed (histogram), or a NativeCells* (native histogram).
   std::atomic<std::uint64_t> bits{0};
 };
 

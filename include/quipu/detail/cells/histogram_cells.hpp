@@ -29,8 +29,9 @@ struct HistogramSnapshot {
 [[nodiscard]] constexpr std::size_t histogram_cells(std::size_t buckets) noexcept { return 1 + (buckets + 1) / 2; }
 
 QUIPU_EXPORT void observe_slowly(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept;
-/// Copies this thread's cells of the slot for the reader that waits for them.
-QUIPU_EXPORT void serve_reader(std::uint32_t slot) noexcept;
+/// Copies the sum and the buckets of this thread's cells of the slot, `words` words in all, for the reader that waits
+/// for them.
+QUIPU_EXPORT void serve_reader(std::uint32_t slot, std::size_t words) noexcept;
 
 /// How a reader gets buckets, sum and count of one moment:
 ///
@@ -54,7 +55,7 @@ inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, 
   add_to(cell->bits, value, std::memory_order_release);
   cell->count.store(cell->count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   if (static_cast<std::uint32_t>(own_slab->wanted.load(std::memory_order_relaxed)) == to.slot) [[unlikely]] {
-    serve_reader(to.slot);
+    serve_reader(to.slot, layout.buckets() + 1);
   }
 }
 

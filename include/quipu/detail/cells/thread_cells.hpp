@@ -15,7 +15,7 @@
 /// A cell carries the tag of the series that it counts for. A handle finds its cell by the slot, and writes only if the
 /// tags match. So a slot may be used again by another series: the owner clears its cell when it first writes for the
 /// new series, a reader skips cells with other tags, and a handle of the removed series does no harm. Only its owner
-/// ever writes to a cell.
+/// ever writes to a cell, but for a reader that puts the count of a histogram right (see observe()).
 ///
 /// A thread that ends leaves its slab, with all values, to the next thread that begins. Nothing is moved, so nothing is
 /// lost. Memory is bounded by the largest number of threads that lived at once. Slabs are never freed.
@@ -23,14 +23,15 @@
 /// A thread gets a block for the series that it writes often, as long as the budget lasts. A thread without the block
 /// adds to the cell of the series, which all threads share. So does a thread that has given its slab back.
 ///
-/// Memory orders: the owner's stores to a cell are relaxed, because each cell is a value of its own. The cells of a
-/// histogram belong together, and are the exception (see observe()). A reader holds a guard, so a slot does not change
-/// hands while it reads, or finds out afterwards that it has not (see read_histogram()).
+/// Memory orders: the owner's stores to a cell are relaxed, because each cell is a value of its own. The exceptions are
+/// the cells of a histogram, which belong together (see observe()), and those of a gauge, of which a reader wants one
+/// moment (see gauge_cells.hpp). A reader holds a guard, so a slot does not change hands while it reads, or finds out
+/// afterwards that it has not (see read_histogram()).
 namespace quipu::detail {
 
-/// Of a counter, `bits` is a whole number or a double. Of a gauge, it is a whole number in two's complement.
-/// Of a histogram, it is the sum, a double; `count` is the number of observations modulo 2^32; the cells that follow
-/// hold the buckets.
+/// Of a counter, `bits` is a whole number or a double. Of a gauge, it is a whole number in two's complement, and
+/// `count` is the number of its changes modulo 2^32. Of a histogram, it is the sum, a double; `count` is the number of
+/// observations modulo 2^32; the cells that follow hold the buckets.
 struct ThreadCell {
   std::atomic<std::uint32_t> tag{0};
   std::atomic<std::uint32_t> count{0};
@@ -54,8 +55,7 @@ struct Slab {
   // A reader's request for a copy of a histogram's cells; see observe().
   /// The slot of the histogram in the lower half, and in the upper half a number that tells requests apart. 0 for none.
   std::atomic<std::uint64_t> wanted{0};
-  std::atomic<std::uint64_t> served{0};        // the last request that was served, both halves
-  std::atomic<std::uint64_t> wanted_words{0};  // how many words to copy: the sum and the buckets
+  std::atomic<std::uint64_t> served{0};  // the last request that was served, both halves
   std::atomic<std::uint64_t> copy[block_bytes / sizeof(std::uint64_t)]{};
   std::atomic<std::uint32_t> requests{0};  // how many there were
   /// The lock of readers. It is held by the one whose request this is, and for as long as it waits. A forked child

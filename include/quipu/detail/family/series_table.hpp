@@ -22,9 +22,9 @@ namespace quipu::detail {
 /// What the cells of a family's series are used for; see use_of() in lib/family/cell_use.hpp.
 enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native };
 
-/// A series: its cell, then its key. Everything but the cell is written before the series is published. It does not
-/// change while the series can be found, nor while a guard is held under which it was found. acquire_cell() makes it,
-/// with room for the key.
+/// A series: its cell, then its key, then the shared sum of a gauge. Everything but cell and sum is written before the
+/// series is published. It does not change while the series can be found, nor while a guard is held under which it was
+/// found. acquire_cell() makes it, with room for key and sum.
 struct Series : Cell {
   std::uint32_t hash;
   std::uint32_t slot;      // of its thread cells
@@ -235,6 +235,7 @@ class QUIPU_EXPORT SeriesTable {
   /// The key as it is stored. If that is another one than `key`, it is made in `valid`.
   [[nodiscard]] std::span<const std::uint64_t> stored(std::span<const std::uint64_t> key, LabelKey& valid) const;
   [[nodiscard]] bool take_place() noexcept;
+  [[nodiscard]] std::size_t bytes_of_series(std::size_t key_words) const noexcept;
   CellRef create(std::span<const std::uint64_t> key, std::size_t index);
   Series& publish(std::span<const std::uint64_t> key, std::size_t index);
   void insert(HashTable& table, Series& series) noexcept;
