@@ -64,8 +64,8 @@ class QUIPU_EXPORT Collector {
   /// their own at any time, and so does a scrape with a deadline that begins inside a call. So several threads may call
   /// it at once.) A scrape that finds a call under way waits for the next one, which shows what happened before the
   /// scrape began. If the next one is not over at the deadline, the page shows what the call under way found. A
-  /// collector that has shown nothing by then is missing, and is counted as a timeout. A scrape does not wait for a call
-  /// that has been under way for longer than the scrape has time.
+  /// collector that has shown nothing by then is missing, and is counted as a timeout. A scrape does not wait for a
+  /// call that has been under way for longer than the scrape has time.
   virtual void collect(Samples& samples) = 0;
 };
 

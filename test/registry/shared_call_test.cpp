@@ -1,8 +1,8 @@
-#include <algorithm>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
-#include <cstddef>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -15,6 +15,7 @@
 #include "quipu/registry.hpp"
 #include "support/page.hpp"
 #include "support/process.hpp"
+#include "support/sanitizers.hpp"
 #include "support/waiting.hpp"
 
 // Scrapes with deadlines share the calls of collectors.
@@ -260,6 +261,58 @@ TEST_CASE("a registration may end while scrapes wait for the next call") {
   CHECK(gate.entered() == 1);
   CHECK(page::samples(second.body()) == Lines{"a_slow 0", "b 2"});
   CHECK(page::samples(first.body()) == Lines{"a_slow 0", "b 1"});
+}
+
+TEST_CASE("a callback that waits for a scrape of its registry waits until the deadline of that") {
+  const auto registry = page::empty_registry();
+  Lines nested;
+  const auto callback = registry.gauge_callback({.name = "x"}, [&] {
+    std::thread([&] { nested = page::samples(body_within(registry, 300ms)); }).join();
+    return 1;
+  });
+  const auto other = registry.gauge_callback({.name = "y"}, [] { return 2; });
+  CHECK(page::samples(body_within(registry, plenty)) == Lines{"x 1", "y 2"});
+  CHECK(nested == Lines{"y 2"});
+}
+
+TEST_CASE("when the system has no thread to give, the scrapes themselves make the calls that they share") {
+  // The limit is the child's own, and holds for users other than root.
+  if (::geteuid() != 0 || is_thread_sanitized) {
+    WARN("skipped: this process is not root, or under the thread sanitizer");
+    return;
+  }
+  CHECK(status_of_child([] {
+          const auto registry = page::empty_registry();
+          std::atomic<int> inside{0};
+          std::atomic<int> overlaps{0};
+          std::vector<quipu::Registration> callbacks;
+          for (const char* const name : {"a", "b"}) {
+            callbacks.push_back(registry.gauge_callback({.name = quipu::runtime(name)}, [&, name] {
+              if (name[0] == 'a' && ++inside > 1) ++overlaps;
+              std::this_thread::sleep_for(2ms);
+              if (name[0] == 'a') --inside;
+              return 1;
+            }));
+          }
+          Gate gate;
+          std::atomic<int> whole{0};
+          std::vector<std::thread> scrapers;
+          for (int i = 0; i < 3; ++i) {
+            scrapers.emplace_back([&] {
+              gate.pass();
+              for (int n = 0; n < 20; ++n) {
+                if (page::samples(body_within(registry, plenty)) == Lines{"a 1", "b 1"}) ++whole;
+              }
+            });
+          }
+          const rlimit none{1, 1};
+          if (::setrlimit(RLIMIT_NPROC, &none) != 0 || ::setuid(54321) != 0) return 77;
+          gate.open();
+          for (std::thread& scraper : scrapers) scraper.join();
+          if (threads_named("quipu-collect") > 0) return 1;
+          if (overlaps != 0) return 2;
+          return whole == 60 ? 0 : 3;
+        }) == 0);
 }
 
 // Which collectors a page has.
