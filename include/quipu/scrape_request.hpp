@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,9 @@ struct ScrapeRequest {
   /// are called on a thread of the registry, so that the scrape can go on without them. Without a deadline they are
   /// called on the calling thread, for as long as it takes.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  /// Asked to stop when nobody needs the page any more. The scrape then stops waiting for collectors and callbacks, as
+  /// at the deadline, but does not count them. With it they are called on another thread, as with a deadline.
+  std::stop_token stop = {};
 };
 
 }  // namespace quipu

@@ -25,9 +25,9 @@ struct CollectorCall {
 /// The calls that one scrape waits for. Other threads make them, in a task sequence of this scrape or of another one
 /// (RegisteredCollector says who). The scraping thread has to wait anyway, so it is the thread that calls hand_on().
 ///
-/// At the deadline the scraping thread takes all calls out of the collection, with the outcomes that exist by then. The
-/// threads share the collection, which may outlive the scrape and the registry. Its calls do not outlive them. A thread
-/// that is inside a collector keeps only that collector alive.
+/// At the deadline, or when it is asked to stop, the scraping thread takes all calls out of the collection, with the
+/// outcomes that exist by then. The threads share the collection, which may outlive the scrape and the registry. Its
+/// calls do not outlive them. A thread that is inside a collector keeps only that collector alive.
 class Collection final : public CallWaiter, public std::enable_shared_from_this<Collection> {
  public:
   Collection(std::vector<CollectorCall> calls, Clock::time_point deadline, Executor& threads)
@@ -37,7 +37,7 @@ class Collection final : public CallWaiter, public std::enable_shared_from_this<
 
   /// Throws std::bad_alloc; then nothing has begun.
   void begin();
-  [[nodiscard]] std::vector<CollectorCall> finish() noexcept;
+  [[nodiscard]] std::vector<CollectorCall> finish(const std::stop_token& stop) noexcept;
 
  private:
   using State = CollectorCall::State;
@@ -55,7 +55,7 @@ class Collection final : public CallWaiter, public std::enable_shared_from_this<
   // The mutex guards what follows, and is not held while a collector is called or waited for. It may be locked while a
   // collector's is, but not the other way round.
   std::mutex mutex_;
-  std::condition_variable has_changed_;
+  std::condition_variable has_changed_;  // all calls are done, one is due, or nobody waits for them any more
   std::vector<CollectorCall> calls_;
   std::size_t done_ = 0;
   bool has_due_ = true;
@@ -82,9 +82,16 @@ void Collection::begin() {
   static_cast<void>(tasks_.hand_on(shared_from_this()));
 }
 
-std::vector<CollectorCall> Collection::finish() noexcept {
+std::vector<CollectorCall> Collection::finish(const std::stop_token& stop) noexcept {
+  // The lock makes sure that the scraping thread is waiting, or has not looked yet. It is not held when the callback
+  // ends, because that waits for a call of it.
+  const std::stop_callback wake(stop, [this] {
+    const std::lock_guard lock(mutex_);
+    has_changed_.notify_one();
+  });
   std::unique_lock lock(mutex_);
-  while (done_ < calls_.size() && Clock::now() < deadline_) {
+  const auto is_over = [&] { return done_ == calls_.size() || stop.stop_requested(); };
+  while (!is_over() && Clock::now() < deadline_) {
     try {
       add_tasks();
     } catch (const std::exception&) {
@@ -93,7 +100,7 @@ std::vector<CollectorCall> Collection::finish() noexcept {
     lock.unlock();
     const auto again = tasks_.hand_on(shared_from_this());
     lock.lock();
-    has_changed_.wait_until(lock, std::min(again, deadline_), [this] { return done_ == calls_.size() || has_due_; });
+    has_changed_.wait_until(lock, std::min(again, deadline_), [&] { return is_over() || has_due_; });
   }
   lock.unlock();
   leave_collectors();
@@ -152,14 +159,15 @@ void Collection::set_done(CollectorCall& call) noexcept {
 }  // namespace
 
 Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
-                  std::chrono::steady_clock::time_point deadline, CollectorErrors& errors, Executor& threads) {
-  const bool has_deadline = deadline != Clock::time_point::max();
+                  std::chrono::steady_clock::time_point deadline, const std::stop_token& stop, CollectorErrors& errors,
+                  Executor& threads) {
+  const bool may_leave = deadline != Clock::time_point::max() || stop.stop_possible();
   std::vector<CollectorCall> here;
   std::vector<CollectorCall> elsewhere;
   for (const auto& collector : collectors) {
     if (collector->role() == RegisteredCollector::Role::status) continue;
     const bool is_prompt = collector->role() == RegisteredCollector::Role::prompt;
-    (has_deadline && !is_prompt ? elsewhere : here).push_back({collector});
+    (may_leave && !is_prompt ? elsewhere : here).push_back({collector});
   }
   std::shared_ptr<Collection> collection;
   if (!elsewhere.empty()) {
@@ -168,7 +176,7 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
   }
   // Nothing may be thrown until the collection is finished.
   for (CollectorCall& made : here) made.outcome = made.collector->collect();
-  if (collection != nullptr) elsewhere = collection->finish();
+  if (collection != nullptr) elsewhere = collection->finish(stop);
 
   // Failures are counted at the end, so that a page shows the errors of the pages before it.
   Collected collected;
@@ -182,7 +190,7 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
           errors.exceptions.fetch_add(1, std::memory_order_relaxed);
           break;
         case CollectorOutcome::Kind::none:
-          errors.timeouts.fetch_add(1, std::memory_order_relaxed);
+          if (!stop.stop_requested()) errors.timeouts.fetch_add(1, std::memory_order_relaxed);
           break;
         case CollectorOutcome::Kind::ended:
           break;

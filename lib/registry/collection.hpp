@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "base/executor.hpp"
@@ -23,11 +24,12 @@ struct CollectorErrors {
   std::atomic<std::uint64_t> duplicates{0};  // series that were shown twice on a page
 };
 
-/// Calls all collectors. With a deadline, it returns then at the latest, without the collectors that are not done.
-/// Prompt collectors are called on this thread, the others on other threads, in calls that scrapes share. Without a
-/// deadline (time_point::max()) all are called on this thread, for this scrape alone.
+/// Calls all collectors. Returns at the deadline or when it is asked to stop, without the collectors that are not done;
+/// at the deadline these are counted. Prompt collectors are called on this thread, the others on other threads, in
+/// calls that scrapes share. With neither a deadline (time_point::max()) nor anybody who can ask it to stop, all are
+/// called on this thread, for this scrape alone.
 [[nodiscard]] Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
-                                std::chrono::steady_clock::time_point deadline, CollectorErrors& errors,
-                                Executor& threads);
+                                std::chrono::steady_clock::time_point deadline, const std::stop_token& stop,
+                                CollectorErrors& errors, Executor& threads);
 
 }  // namespace quipu::detail

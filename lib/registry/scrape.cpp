@@ -201,7 +201,8 @@ bool CollectedWalk::show_some(Visitor& visitor) {
 Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request)
     : registry_(std::move(registry)),
       start_(registry_->start_scrape(request.families)),
-      collected_(collect(start_.collectors, request.deadline, registry_->errors(), registry_->collector_threads())),
+      collected_(collect(start_.collectors, request.deadline, request.stop, registry_->errors(),
+                         registry_->collector_threads())),
       families_(registry_->families_of(request.families, start_)) {
   for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
   collect_status();

@@ -2,22 +2,27 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <random>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "catch.hpp"
 #include "quipu/quipu.hpp"
+#include "quipu/testing.hpp"
 #include "support/page.hpp"
 #include "support/process.hpp"
 #include "support/sanitizers.hpp"
+#include "support/waiting.hpp"
 
 namespace {
 
@@ -254,6 +259,33 @@ TEST_CASE("whole numbers are printed digit by digit") {
     INFO(digits);
     REQUIRE(series.at("x_total{n=\"" + digits + "\"}") == digits);
   }
+}
+
+TEST_CASE("a scrape that is asked to stop does not wait for collectors, and does not count them") {
+  using Clock = std::chrono::steady_clock;
+  const quipu::Registry registry({.process_metrics = false});
+  registry.counter({.name = "x_total", .help = "X."}).inc();
+  Gate gate;
+  const auto hanging = registry.gauge_callback({.name = "y"}, [&gate] {
+    gate.pass();
+    return 1.0;
+  });
+  // Also where the deadline is far away, and where there is none.
+  const auto deadline = GENERATE(Clock::now() + std::chrono::hours(1), Clock::time_point::max());
+  const std::stop_source stop;
+  std::thread stopping([&] {
+    soon([&gate] { return gate.entered() > 0; });
+    stop.request_stop();
+  });
+  const std::string body = quipu::render(registry, {.deadline = deadline, .stop = stop.get_token()}).body;
+  stopping.join();
+  CHECK(series_of(body).count("x_total") == 1);
+  CHECK(series_of(body).count("y") == 0);
+  // One that was asked before it began waits for nothing either.
+  CHECK(series_of(quipu::render(registry, {.deadline = deadline, .stop = stop.get_token()}).body).count("y") == 0);
+  gate.open();
+  CHECK(soon([&gate] { return gate.passed() == gate.entered(); }));
+  CHECK(quipu::testing::value_of(registry, "quipu_collector_errors_total", {{"reason", "timeout"}}) == 0);
 }
 
 #ifdef __GLIBC__
