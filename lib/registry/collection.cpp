@@ -55,7 +55,7 @@ class Collection final : public CallWaiter, public std::enable_shared_from_this<
   // The mutex guards what follows, and is not held while a collector is called or waited for. It may be locked while a
   // collector's is, but not the other way round.
   std::mutex mutex_;
-  std::condition_variable has_changed_;  // all calls are done, some are due, or nobody waits for them any more
+  std::condition_variable has_changed_;  // all calls are done, one is due, or nobody waits for them any more
   std::vector<CollectorCall> calls_;
   std::size_t done_ = 0;
   bool has_due_ = true;

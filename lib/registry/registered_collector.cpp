@@ -43,6 +43,7 @@ void RegisteredCollector::call_for_waiters() noexcept {
   forget_parent();
   if (waiters_.empty() || shared_call() != nullptr) return;
   const CollectorOutcome outcome = call(lock, true);
+  forget_parent();  // the collector may have forked
   for (const Waiter& one : waiters_) one.waiter->take(one.index, outcome, !one.has_joined_during_call);
   std::erase_if(waiters_, [](const Waiter& one) { return !one.has_joined_during_call; });
   for (Waiter& one : waiters_) one.has_joined_during_call = false;

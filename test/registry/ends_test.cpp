@@ -67,6 +67,45 @@ TEST_CASE("two callbacks may end each other's registrations within a deadline", 
   check_that_two_may_end_each_other(Clock::now() + 1h);
 }
 
+TEST_CASE("an end waits for a call that is itself ending another one, and that call for the other", "[ends]") {
+  const auto registry = page::empty_registry();
+  Gate gate;
+  std::atomic<bool> has_left_a{false};
+  std::atomic<bool> has_left_b{false};
+  std::atomic<bool> is_too_early{false};
+  std::atomic<bool> is_ending_b{false};
+  quipu::Registration b = registry.gauge_callback({.name = "b"}, [&] {
+    gate.pass();
+    has_left_b = true;
+    return 1;
+  });
+  quipu::Registration a = registry.gauge_callback({.name = "a"}, [&] {
+    is_ending_b = true;
+    b.end();
+    if (!has_left_b) is_too_early = true;
+    has_left_a = true;
+    return 1;
+  });
+  const auto scrape = [&](const char* name) {
+    static_cast<void>(quipu::render(registry, {.families = std::vector<std::string>{name}}));
+  };
+  std::thread scrape_b([&] { scrape("b"); });
+  const bool has_entered_b = soon([&] { return gate.entered() == 1; });
+  std::thread scrape_a([&] { scrape("a"); });
+  const bool has_entered_a = soon([&] { return is_ending_b.load(); });
+  std::thread opener([&] {
+    std::this_thread::sleep_for(50ms);
+    gate.open();
+  });
+  a.end();
+  const bool had_left_a = has_left_a;
+  for (std::thread* const thread : {&scrape_a, &scrape_b, &opener}) thread->join();
+  CHECK(has_entered_a);
+  CHECK(has_entered_b);
+  CHECK(had_left_a);
+  CHECK_FALSE(is_too_early);
+}
+
 TEST_CASE("a forked child with the pid of its parent does not wait for its parent's threads and calls", "[fork]") {
   if (is_thread_sanitized) return;
   constexpr int not_permitted = 77;
