@@ -5,7 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <span>
 #include <string>
@@ -27,11 +26,7 @@ enum class Method { get, post, other };
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-/// How long each test goes on that counts no rounds.
-const std::chrono::seconds some_time = [] {
-  const char* const given = std::getenv("QUIPU_STRESS_SECONDS");
-  return given == nullptr ? 1s : std::chrono::seconds(std::max(1, std::atoi(given)));
-}();
+constexpr auto some_time = 1s;
 
 /// Runs threads until the end of the scope.
 class Threads {
