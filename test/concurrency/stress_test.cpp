@@ -10,7 +10,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <optional>
 #include <span>
@@ -37,11 +36,7 @@ enum class Method { get, post, other };
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-/// How long each test goes on that counts no rounds.
-const std::chrono::seconds some_time = [] {
-  const char* const given = std::getenv("QUIPU_STRESS_SECONDS");
-  return given == nullptr ? 1s : std::chrono::seconds(std::max(1, std::atoi(given)));
-}();
+constexpr auto some_time = 1s;
 
 /// Runs threads until the end of the scope.
 class Threads {
