@@ -28,7 +28,7 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const Regi
       on_lint_(options.on_lint) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
-                                                     std::size_t max_series, Batch* batch) {
+                                                     std::size_t max_series, Batch* batch, bool is_own) {
   check(definition, const_labels_, name_rules_);
   if (max_series == 0) {
     throw RegistrationError(
@@ -47,6 +47,7 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
     return entry.instruments;
   }
   SeriesLimits limits{.series = max_series, .label_value = max_label_value_, .budget = series_budget_};
+  if (is_own) limits.budget = std::make_shared<SeriesBudget>(max_series);
   auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, std::move(limits));
   const Definition& made = family->definition;
   FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), family};

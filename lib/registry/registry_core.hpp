@@ -32,9 +32,10 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   /// form in which they are kept.
   RegistryCore(OwnedLabels const_labels, NameRules rules, const RegistryOptions& options);
 
-  // `batch` is the batch of the scope that registers; null for none.
+  // `batch` is the batch of the scope that registers; null for none. The series of a family of the library's own are
+  // not counted in the registry's limit.
   [[nodiscard]] std::shared_ptr<FamilyCore> add_family(Definition definition, std::size_t closed_size,
-                                                       std::size_t max_series, Batch* batch);
+                                                       std::size_t max_series, Batch* batch, bool is_own = false);
   // The parameters are those of RegisteredCollector.
   [[nodiscard]] std::shared_ptr<RegisteredCollector> add_collector(
       Collector& collector, std::string name, const std::string& prefix,

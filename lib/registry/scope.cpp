@@ -77,7 +77,7 @@ std::shared_ptr<FamilyCore> ScopeAccess::add_family(const Scope& scope, Definiti
 
 std::shared_ptr<FamilyCore> ScopeAccess::add_unprefixed(const Scope& scope, Definition definition,
                                                         std::size_t max_series) {
-  return scope.core_->add_family(std::move(definition), 0, max_series, nullptr);
+  return scope.core_->add_family(std::move(definition), 0, max_series, nullptr, true);
 }
 
 const std::shared_ptr<RegistryCore>& ScopeAccess::core(const Scope& scope) noexcept { return scope.core_; }

@@ -478,6 +478,17 @@ TEST_CASE("series of a recorded name beyond the limit are counted together") {
   CHECK(value_of(to.registry, "x_total", {{"a", "overflow"}}) == 2);
 }
 
+TEST_CASE("a recorder counts what it drops in a registry that is full, too") {
+  const Recording to(quipu::Registry({.max_series = 1, .process_metrics = false, .self_metrics = false}));
+  to.recorder.increment("x");
+  to.recorder.gauge("x", 1);
+  to.recorder.gauge("x", 1);
+  to.recorder.increment("x", 1, {{"a", "1"}});
+  CHECK(to.dropped("refused") == 2);
+  CHECK(to.dropped("label") == 1);
+  CHECK(to.backend->dropped() == 3);
+}
+
 TEST_CASE("recorders of one registry share their names and what they dropped") {
   const Recording to;
   const RegistryRecorder other(to.registry);
