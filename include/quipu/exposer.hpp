@@ -22,16 +22,15 @@ struct ExposerOptions {
   /// The path of the page. It begins with '/', and is not "/" itself, because that path shows a landing page with a
   /// link to it. It may have every character that URL paths allow, except '%'.
   std::string_view path = "/metrics";
-  /// How many requests for pages of more than 256 KiB may be in progress at once, from their complete head to the end
-  /// of their response. Shorter pages wait for long ones only if `max_response_bytes` are used up. A request that
-  /// cannot be served at once waits up to 500 ms, and then gets 503 with `Retry-After: 1`. Meanwhile a client that has
-  /// taken less than 64 KiB of its response for 100 ms, or for a shorter time when many requests wait, loses its
-  /// connection to a request that waits. From 1 to 1,000.
+  /// How many requests for long pages may be in progress at once, from their complete head to the end of their
+  /// response. A page of up to 256 KiB, or 64 KiB compressed, is short, and does not have to wait for long ones. A
+  /// request that cannot be served at once waits up to one second, and then gets 503 with `Retry-After: 1`. Meanwhile a
+  /// client that has taken less than 64 KiB of its response for 100 ms, or for a shorter time when many requests wait,
+  /// loses its connection to a request that waits. From 1 to 1,000.
   std::size_t max_concurrent_scrapes = 32;
-  /// How many bytes the responses in progress may hold in memory. The kernel's send buffers come in addition, and so do
-  /// the pieces that are just being made, up to three. A page that is not complete counts for at least 512 KiB. While
-  /// there is no room for another response, a request waits as above. At least one response may always be in progress.
-  /// At least 1 MiB.
+  /// How many bytes the responses in progress may hold in memory before another one has to wait, as above. A page that
+  /// is not complete counts for 512 KiB, and for more once its source has given a longer piece. What the kernel holds
+  /// does not count. One response may always be in progress, and routes do not wait for pages. At least 1 MiB.
   std::size_t max_response_bytes = std::size_t{64} << 20;
   /// Compresses pages of 1 KiB and more, to about a ninth, for clients that accept gzip and prefer it. This takes about
   /// 5 ms for a page of 1 MB, many times as long as making it. A scraper on the same machine gains nothing by it. No
