@@ -57,9 +57,9 @@ struct ExposerOptions {
 /// signals is left alone. A connection answers any number of requests. It is closed in four cases: a request that has
 /// begun is not whole after two seconds; the client takes less than 64 KiB of its response in five seconds; a response
 /// has not ended after thirty seconds; no request comes for five minutes. The number of connections in each of these
-/// states is limited. What there is too little of is shared out among the addresses of clients (of IPv6 their first
-/// half): permits for responses, and connections. Of many silent connections, the oldest of the address that has the
-/// most is closed; while requests wait as well, none is before 100 ms, and new clients wait in the kernel's backlog.
+/// states is limited. Permits for responses, and connections, are shared out among the addresses of clients (of
+/// IPv6 their first half). When too many connections are silent or wait, the oldest silent one of the address that has
+/// the most of them is closed, but none in its first 100 ms. New clients then wait in the kernel's backlog.
 ///
 /// Thread-safe, except for moving and destruction.
 class QUIPU_EXPORT Exposer {
