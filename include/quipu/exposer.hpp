@@ -24,16 +24,15 @@ struct ExposerOptions {
   /// The path of the page. It begins with '/', and is not "/" itself, because that path shows a landing page with a
   /// link to it. It may have every character that URL paths allow, except '%'.
   std::string_view path = "/metrics";
-  /// How many requests for pages of more than 256 KiB may be in progress at once, from their complete head to the end
-  /// of their response. Shorter pages wait for long ones only if `max_response_bytes` are used up. A request that
-  /// cannot be served at once waits up to 500 ms, and then gets 503 with `Retry-After: 1`. Meanwhile a client that has
-  /// taken less than 64 KiB of its response for 100 ms, or for a shorter time when many requests wait, loses its
-  /// connection to a request that waits. From 1 to 1,000.
+  /// How many requests for long pages may be in progress at once, from their complete head to the end of their
+  /// response. A page of up to 256 KiB, or 64 KiB compressed, is short, and does not have to wait for long ones. A
+  /// request that cannot be served at once waits up to one second, and then gets 503 with `Retry-After: 1`. Meanwhile a
+  /// client that has taken less than 64 KiB of its response for 100 ms, or for a shorter time when many requests wait,
+  /// loses its connection to a request that waits. From 1 to 1,000.
   std::size_t max_concurrent_scrapes = 32;
-  /// How many bytes the responses in progress may hold in memory. The kernel's send buffers come in addition, and so do
-  /// the pieces that are just being made, up to three. A page that is not complete counts for at least 512 KiB. While
-  /// there is no room for another response, a request waits as above. At least one response may always be in progress.
-  /// At least 1 MiB.
+  /// How many bytes the responses in progress may hold in memory before another one has to wait, as above. A page that
+  /// is not complete counts for 512 KiB, and for more once its source has given a longer piece. What the kernel holds
+  /// does not count. One response may always be in progress, and routes do not wait for pages. At least 1 MiB.
   std::size_t max_response_bytes = std::size_t{64} << 20;
   /// The most that a scraper may wait for a page, whatever it says in X-Prometheus-Scrape-Timeout-Seconds: a request
   /// may take a thread for so long if a collector hangs. One minute if nothing else is said. Positive; more than a day
@@ -76,10 +75,10 @@ struct ExposerOptions {
 /// program's handling of signals is left alone. A connection answers any number of requests. It is closed in four
 /// cases: a request that has begun is not whole after two seconds; the client takes less than 64 KiB of its response in
 /// five seconds; a response has not ended after thirty seconds; no request comes for five minutes. The number of
-/// connections in each of these states is limited. What there is too little of is shared out among the addresses of
-/// clients (of IPv6 their first half): permits for responses, and connections. Of many silent connections, the oldest
-/// of the address that has the most is closed; while requests wait as well, none is before 100 ms, and new clients wait
-/// in the kernel's backlog.
+/// connections in each of these states is limited. Permits for responses, and connections, are shared out among the
+/// addresses of clients (of IPv6 their first half). When too many connections are silent or wait, the oldest silent one
+/// of the address that has the most of them is closed, but none in its first 100 ms. New clients then wait in the
+/// kernel's backlog.
 ///
 /// Thread-safe, except for moving and destruction.
 class QUIPU_EXPORT Exposer {

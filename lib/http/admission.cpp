@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 constexpr auto permit_time = 1s;
 constexpr auto preemption_time = 100ms;
 // A client that reads may have to wait so long for a processor.
-constexpr auto min_preemption_time = 10ms;
+constexpr auto min_preemption_time = 5ms;
 
 }  // namespace
 
@@ -72,7 +72,7 @@ Clock::time_point Admission::gives_way_at(const Connection& response, const Conn
   const std::size_t its_permits = response.peer->permits;
   const std::size_t permits_of_request = request.peer->permits;
   auto patience = std::chrono::duration_cast<Clock::duration>(preemption_time);
-  if (its_permits >= permits_of_request) {
+  if (!response.is_read && its_permits >= permits_of_request) {
     const auto shorter = patience * limits_.permits / (limits_.permits + waiting.size());
     patience = std::max<Clock::duration>(shorter, min_preemption_time);
   }
@@ -89,7 +89,7 @@ ConnectionIterator Admission::next_to_give_way(Clock::time_point now) noexcept {
   for (auto response = sending.begin(); response != sending.end(); ++response) {
     if (gives_way_at(*response, *request) > now) continue;
     const auto rank = [](const Connection& connection) {
-      return std::tuple(connection.peer->permits, -connection.last_progress.time_since_epoch());
+      return std::tuple(connection.peer->permits, !connection.is_read, -connection.last_progress.time_since_epoch());
     };
     if (found == sending.end() || rank(*response) > rank(*found)) found = response;
   }
@@ -117,9 +117,9 @@ void Admission::keep_sending(Connections& from, ConnectionIterator response) noe
 void Admission::wait_for_permit(Connections& from, ConnectionIterator request) noexcept {
   end(*request);
   request->needs_permit = true;
-  const auto later = std::find_if(waiting.begin(), waiting.end(),
-                                  [&](const Connection& other) { return other.deadline > request->deadline; });
-  waiting.splice(later, from, request);
+  const auto next = std::find_if(waiting.begin(), waiting.end(),
+                                 [&](const Connection& other) { return other.deadline >= request->deadline; });
+  waiting.splice(next, from, request);
 }
 
 void Admission::end(Connection& connection) noexcept {

@@ -23,9 +23,10 @@ struct ResponseBytes {
 ///
 /// A response gives way when its client has made no progress for preemption_time. The more requests wait, the shorter
 /// this time becomes, so that all of them have had a permit after about preemption_time. It does not become shorter for
-/// a client whose peer has fewer permits than that of the request. A response of a peer that has more than its share
-/// gives way to a request of another peer, even if its client makes progress. The first to go is of the peer that has
-/// the most permits, and of these the one that has made no progress for longest.
+/// a client that has made progress before, or whose peer has fewer permits than that of the request. A response of a
+/// peer that has more than its share gives way to a request of another peer, even if its client makes progress. The
+/// first to go is of the peer that has the most permits, and of these the one that has made no progress at all, or none
+/// for longest.
 class Admission {
  public:
   struct Limits {

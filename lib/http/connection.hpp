@@ -39,6 +39,7 @@ struct Connection {
   Clock::time_point started_at{};     // when the response started
   Clock::time_point last_progress{};  // when the client last took progress_bytes, or all that there was to take
   std::size_t progress_sent = 0;      // bytes sent by then
+  bool is_read = false;               // the client has made progress after it was waited for
   Outgoing outgoing{};
   std::unique_ptr<PageStream> rest{};  // the pieces of the page that are still to be made
 };

@@ -343,7 +343,10 @@ void EventLoop::reject_busy(Connections& from, ConnectionIterator connection) no
 
 /// Sends no more than the kernel takes at once, so that a fast reader of a large piece does not delay other clients.
 void EventLoop::continue_sending(ConnectionIterator connection) noexcept {
-  switch (send_some(*connection)) {
+  const auto last_progress = connection->last_progress;
+  const auto progress = send_some(*connection);
+  if (connection->last_progress != last_progress) connection->is_read = true;
+  switch (progress) {
     case Outgoing::Progress::failed:
       return drop(connection);
     case Outgoing::Progress::would_block:
@@ -379,6 +382,7 @@ void EventLoop::finish(Connections& from, ConnectionIterator connection) noexcep
   connection->has_started = false;
   connection->is_sent = false;
   connection->is_chunked = false;
+  connection->is_read = false;
   if (connection->received.empty()) {
     connection->received = std::string();
     connection->deadline = Clock::now() + idle_time;

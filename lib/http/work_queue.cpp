@@ -4,6 +4,11 @@
 #include <iterator>
 
 namespace quipu::http {
+namespace {
+
+constexpr int max_requests_in_turn = 3;
+
+}  // namespace
 
 WorkQueue::Completions WorkQueue::collect() noexcept {
   Completions completions;
@@ -40,12 +45,12 @@ bool WorkQueue::take(Connections& batch) noexcept {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return is_closed_ || !is_empty(); });
   if (is_empty()) return false;
-  if (requests_.empty() || (is_turn_of_started_ && !started_.empty())) {
-    is_turn_of_started_ = false;
+  if (requests_.empty() || (requests_in_turn_ >= max_requests_in_turn && !started_.empty())) {
+    requests_in_turn_ = 0;
     batch.splice(batch.end(), started_, started_.begin());
     return true;
   }
-  is_turn_of_started_ = true;
+  ++requests_in_turn_;
   batch.splice(batch.end(), requests_, requests_.begin());
   const Connection& first = batch.front();
   // All of them arrived before their page is begun. A later request does not get this page, because the page may lack

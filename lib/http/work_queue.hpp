@@ -14,9 +14,9 @@ namespace quipu::http {
 /// for a response, or for more of one. A worker completes it: it is then sent, or waits until its client takes more, or
 /// its socket is closed, or it has not started because its page is too long for a trial. Thread-safe.
 ///
-/// Responses that have started take turns with each other, and with requests: while both wait, a worker takes one of
-/// each in turn. So a short page waits for no more than a turn of a long one, and requests, however many, do not keep a
-/// long page from its end.
+/// Responses that have started take turns with each other, and with requests: while both wait, every fourth turn is
+/// that of a response. So a short page waits for no more than a turn of a long one, and requests, however many, do not
+/// keep a long page from its end.
 class WorkQueue {
  public:
   explicit WorkQueue(const WakePipe& wake_pipe) : wake_pipe_(wake_pipe) {}
@@ -61,7 +61,7 @@ class WorkQueue {
   Connections requests_;             // for a worker that starts the response
   Connections started_;              // for a worker that makes more of the response
   Connections returned_;             // for the event loop
-  bool is_turn_of_started_ = false;
+  int requests_in_turn_ = 0;         // since the last turn of a started response
   std::optional<Clock::time_point> stopped_at_;
   bool is_closed_ = false;
 };

@@ -153,7 +153,21 @@ TEST_CASE("the more requests wait, the sooner stalled clients give way", "[admis
   const auto before = f.admission.next_change();
   for (int i = 0; i < 500; ++i) f.add("/more", 1, true);
   CHECK(f.admission.next_change() < before);
-  CHECK(f.admission.next_change() == f.now + 10ms);
+  CHECK(f.admission.next_change() == f.now + 5ms);
+}
+
+TEST_CASE("a client that reads gives way after those that do not, and not sooner because many wait", "[admission]") {
+  Fixture f(two_permits);
+  f.start_stalled("/reads", 1, f.now);
+  f.admission.sending.back().is_read = true;
+  f.start_stalled("/2", 1, f.now + 10ms);
+  for (int i = 0; i < 500; ++i) f.add("/more", 1, true);
+  CHECK(f.gives_way(f.now + 14ms).empty());
+  CHECK(f.gives_way(f.now + 15ms) == "/2");
+  CHECK(f.gives_way(f.now + 200ms) == "/2");
+  f.drop();
+  CHECK(f.gives_way(f.now + 99ms).empty());
+  CHECK(f.gives_way(f.now + 100ms) == "/reads");
 }
 
 TEST_CASE("a peer with few permits does not give way sooner for one with many", "[admission]") {
@@ -202,7 +216,8 @@ TEST_CASE("responses have no more than their bytes, but one may always be", "[ad
     f.admission.end(f.at_workers.front());
     f.at_workers.pop_front();
   }
-  f.drop();
+  f.admission.end(f.admission.sending.front());
+  f.admission.sending.pop_front();
   CHECK(f.response_bytes.held == 0);
   f.response_bytes.held = 1024 * kib;  // by others
   CHECK(f.start() == "/4");

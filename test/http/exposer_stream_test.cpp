@@ -213,7 +213,7 @@ TEST_CASE("a short page is made between the pieces of long ones", "[exposer][str
   const quipu::PageSource source = [&](const quipu::ScrapeRequest& request) {
     if (request.accept != "long") return stream_of(small_page());
     ++begun;
-    return std::unique_ptr<quipu::PageStream>(std::make_unique<Pieces>(100'000, 4096, [&](int) {
+    return std::unique_ptr<quipu::PageStream>(std::make_unique<Pieces>(100'000, piece_size, [&](int) {
       if (is_over) throw std::runtime_error("over");
       std::this_thread::sleep_for(1ms);
     }));
@@ -230,7 +230,7 @@ TEST_CASE("a short page is made between the pieces of long ones", "[exposer][str
       }
     });
   }
-  CHECK(soon([&] { return begun >= 4; }));  // there are three workers
+  CHECK(soon([&] { return begun >= 3; }));  // all workers have one
   std::string body;
   try {
     body = ask(exposer, "GET /metrics").body;
@@ -329,7 +329,7 @@ TEST_CASE("forty clients of HTTP/1.0 that do not read take little memory", "[exp
   std::vector<Client> clients;
   for (int i = 0; i < 40; ++i)
     clients.emplace_back(exposer.port(), AF_INET, 4096).send("GET /metrics HTTP/1.0\r\n\r\n");
-  CHECK(soon([&] { return begun >= 40; }));
+  CHECK(soon([&] { return begun >= 32; }));
   std::this_thread::sleep_for(100ms);
   CHECK(resident_bytes() - before < std::size_t{64} << 20);
 }
@@ -351,13 +351,12 @@ TEST_CASE("responses hold no more than the bytes that they may", "[exposer][stre
   for (int i = 0; i < 20; ++i) {
     clients.emplace_back(exposer.port(), AF_INET, 4096)
         .send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: large\r\n\r\n");
-  }
-  CHECK(soon([&] {
+    std::this_thread::sleep_for(30ms);
     most = std::max(most, resident_bytes());
-    return begun >= 10;
-  }));
+  }
+  CHECK(begun >= 2);
   CHECK(soon([&] { return ask(exposer, "GET /metrics").status == 200; }));
-  // Two that fit, or do when nothing else is there, and three that are being made.
+  // Two, as the first one leaves room for another, and three that are being made.
   CHECK(most - before < std::size_t{128} << 20);
 }
 
