@@ -5,13 +5,16 @@
 
 namespace quipu::detail {
 
-/// Waits for another thread to make progress. It yields at first. Later it sleeps, as the other thread may have a lower
-/// priority.
+/// Waits for another thread to make progress. It spins at first, for a microsecond or two. Later it sleeps, as the
+/// other thread is not running then. It does not yield: where many threads want to run, that takes as long as all of
+/// them together.
 class Backoff {
  public:
   void wait() {
-    if (++waits_ < yields) return std::this_thread::yield();
-    std::this_thread::sleep_for(pause);
+    if (++waits_ >= spins) return std::this_thread::sleep_for(pause);
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
   }
 
   /// Whether it has yielded for a while, and sleeps from now on.
@@ -20,9 +23,9 @@ class Backoff {
   [[nodiscard]] bool is_exhausted() const noexcept { return waits_ >= most_waits; }
 
  private:
-  static constexpr int yields = 64;
+  static constexpr int spins = 64;
   static constexpr std::chrono::microseconds pause{50};
-  static constexpr int most_waits = yields + static_cast<int>(std::chrono::seconds(1) / pause);
+  static constexpr int most_waits = spins + static_cast<int>(std::chrono::seconds(1) / pause);
 
   int waits_ = 0;
 };

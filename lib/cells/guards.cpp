@@ -78,12 +78,20 @@ void wait_for_guards_without_slab() noexcept {
   is_period_under_way.store(false, std::memory_order_release);  // pairs with the exchange
 }
 
+#ifdef __linux__
+bool membarrier(int command) noexcept { return ::syscall(SYS_membarrier, command, 0, 0) == 0; }
+
+/// When the library is loaded: in a process of many busy threads, the system takes seconds for this.
+[[gnu::constructor(101)]] void register_for_barriers() noexcept {
+  static_cast<void>(membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED));
+}
+#endif
+
 /// Makes every other running thread of the process execute a full barrier.
 bool barrier_everywhere() noexcept {
 #ifdef __linux__
-  if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return true;
-  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
-         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+  return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) ||
+         (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED));
 #else
   return false;
 #endif

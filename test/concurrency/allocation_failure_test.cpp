@@ -150,7 +150,7 @@ std::unique_ptr<Subject> with_families() {
   return subject;
 }
 
-constexpr int some = 20;  // enough that tables grow
+constexpr int some = 10;  // enough that tables grow
 
 std::string long_text(int n) { return std::string(400, 'x') + std::to_string(n); }
 
