@@ -157,10 +157,10 @@ class QUIPU_EXPORT Scope {
   }
   void info(const InfoOptions& options, std::span<const InfoLabel> labels) const;
 
-  /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock, as
-  /// Collector::collect() is: if there are several scrapes at once, perhaps by several threads at once. If it throws,
-  /// only its own series is missing on that page. Several callbacks may share a family if their labels have the same
-  /// names and different values.
+  /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock,
+  /// as Collector::collect() is: if there are several scrapes at once, perhaps by several threads at once. If it
+  /// throws, only its own series is missing on that page. Several callbacks may share a family if their labels have the
+  /// same names and different values.
   [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::function<double()> read) const {
     return callback(MetricType::gauge, options, {}, std::move(read));
   }

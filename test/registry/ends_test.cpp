@@ -43,6 +43,8 @@ struct TwoThatEndEachOther {
   }
 };
 
+constexpr int not_permitted = 77;  // the status of a child that could not do what is tested
+
 void check_that_two_may_end_each_other(Clock::time_point deadline) {
   const auto both = std::make_shared<TwoThatEndEachOther>();
   both->a = both->registry.gauge_callback({.name = "a"}, [&both = *both] { return both.meet_and_end(both.b); });
@@ -108,7 +110,6 @@ TEST_CASE("an end waits for a call that is itself ending another one, and that c
 
 TEST_CASE("a forked child with the pid of its parent does not wait for its parent's threads and calls", "[fork]") {
   if (is_thread_sanitized) return;
-  constexpr int not_permitted = 77;
   const auto registry = page::empty_registry();
   const auto in_new_pid_namespace = [](auto body) {
     // A process must not make threads between this and its fork.

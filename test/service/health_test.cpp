@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "quipu/exposition.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/testing.hpp"
 #include "support/process.hpp"
