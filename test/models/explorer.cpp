@@ -124,7 +124,7 @@ enum class State : std::uint8_t { ready, locking, waiting, ended };
 
 struct Read {
   Location* location;
-  std::uint32_t time;
+  Word value;
 };
 
 struct Running {
@@ -333,9 +333,11 @@ void switch_to(std::size_t next) {
 
 [[noreturn]] void leave(End end) { _longjmp(origin, end); }
 
+/// Whether a thread that loads the same again finds another value. An update that leaves the value as it was is no
+/// news: threads that wait by such updates would wake each other for ever.
 bool has_news(const std::vector<Read>& reads) {
   return std::any_of(reads.begin(), reads.end(),
-                     [](const Read& read) { return read.location->messages.back().time > read.time; });
+                     [](const Read& read) { return read.location->messages.back().value != read.value; });
 }
 
 bool is_enabled(const Running& thread) {
@@ -654,7 +656,7 @@ void read_message(Location& location, const Message& message, int order) {
   Running& self = threads[current];
   if (!location.is_shared) return;
   self.history = mix(mix(self.history, location.address), message.id());
-  self.reads.push_back({&location, message.time});
+  self.reads.push_back({&location, message.value});
   auto& known = self.knows.oldest[location.index];
   known = std::max(known, message.time);
   if (order == __ATOMIC_SEQ_CST) location.oldest_in_order = std::max(location.oldest_in_order, message.time);
@@ -681,8 +683,9 @@ void write_message(Location& location, std::size_t behind, Word value, int order
     messages.insert(messages.begin() + static_cast<std::ptrdiff_t>(behind) + 1, made);
     self.history = mix(self.history, location.address + 1);
     self.older_reads.insert(self.older_reads.end(), self.reads.begin(), self.reads.end());
+    std::erase_if(self.older_reads, [&](const Read& read) { return read.location == &location; });
     self.reads.clear();
-    if (is_update) self.reads.push_back({&location, time});
+    if (is_update) self.reads.push_back({&location, value});
     ++self.knows.clock[current];
   }
   if (location.size != 0) {
