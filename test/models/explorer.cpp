@@ -112,6 +112,7 @@ struct Location {
   std::uint32_t execution;
   std::uint32_t size;
   bool is_shared;
+  bool is_new;             // memory is constructed again: what it holds is the first message
   std::uint32_t index;     // if shared
   std::uint32_t accessed;  // by which threads
   bool is_written;
@@ -123,7 +124,7 @@ enum class State : std::uint8_t { ready, locking, waiting, ended };
 
 struct Read {
   Location* location;
-  std::uint32_t time;
+  Word value;
 };
 
 struct Running {
@@ -132,7 +133,8 @@ struct Running {
   Knowledge knows;
   Word history;  // a hash of what it has done and seen
   std::uint32_t messages;
-  std::vector<Read> reads;  // since its last write or wait: what it may be waiting for
+  std::vector<Read> reads;        // since its last write or wait: what it may be waiting for
+  std::vector<Read> older_reads;  // since its last wait
   explorer::Thread parts;
   std::vector<std::pair<void (*)(void*), void*>> at_end;
   std::vector<char> locals;  // its thread-locals
@@ -331,6 +333,13 @@ void switch_to(std::size_t next) {
 
 [[noreturn]] void leave(End end) { _longjmp(origin, end); }
 
+/// Whether a thread that loads the same again finds another value. An update that leaves the value as it was is no
+/// news: threads that wait by such updates would wake each other for ever.
+bool has_news(const std::vector<Read>& reads) {
+  return std::any_of(reads.begin(), reads.end(),
+                     [](const Read& read) { return read.location->messages.back().value != read.value; });
+}
+
 bool is_enabled(const Running& thread) {
   switch (thread.state) {
     case State::ready:
@@ -338,8 +347,7 @@ bool is_enabled(const Running& thread) {
     case State::locking:
       return thread.lock->messages.back().value == 0;
     case State::waiting:
-      return std::any_of(thread.reads.begin(), thread.reads.end(),
-                         [](const Read& read) { return read.location->messages.back().time > read.time; });
+      return has_news(thread.reads) || has_news(thread.older_reads);
     case State::ended:
       return false;
   }
@@ -433,6 +441,7 @@ void prepare(Running& thread, void (*run)()) {
   thread.history = 0;
   thread.messages = 0;
   thread.reads.clear();
+  thread.older_reads.clear();
   thread.at_end.clear();
   thread.allocated = 0;
   thread.locals = initial_locals;
@@ -456,12 +465,24 @@ void prepare(Running& thread, void (*run)()) {
   swapcontext(&origin_context, &context);
 }
 
+std::vector<Location> table(1 << 12);
+std::uint32_t shared_count = 0;
+std::size_t location_count = 0;
+
+/// The location at the address, if it was accessed in this execution.
+Location* known_location(Address address) {
+  std::size_t i = (address * 0x9E37'79B9'7F4A'7C15 >> 40) & (table.size() - 1);
+  while (table[i].execution == execution && table[i].address != address) i = (i + 1) & (table.size() - 1);
+  return table[i].execution == execution ? &table[i] : nullptr;
+}
+
 // Data races: plain accesses that are not ordered with others.
 
 struct Shadow {
   Address granule;
   std::uint32_t execution;
   bool is_freed;
+  bool has_atomic;
   std::array<std::uint32_t, max_threads> plain_write, plain_read, atomic_write, atomic_read;
 };
 std::vector<Shadow> shadows(1 << 16);
@@ -506,13 +527,20 @@ void check_race(Address address, std::size_t size, Access access, Address site) 
         is_ordered =
             is_ordered && is_after(shadow.plain_read) && is_after(shadow.atomic_write) && is_after(shadow.atomic_read);
         shadow.plain_write[current] = now;
+        if (shadow.has_atomic) {
+          for (Address byte = at; byte < at + granule; ++byte) {
+            if (Location* location = known_location(byte)) location->is_new = true;
+          }
+        }
         break;
       case Access::atomic_read:
         shadow.atomic_read[current] = now;
+        shadow.has_atomic = true;
         break;
       case Access::atomic_write:
         is_ordered = is_ordered && is_after(shadow.plain_read);
         shadow.atomic_write[current] = now;
+        shadow.has_atomic = true;
         break;
     }
     if (is_ordered && !shadow.is_freed) continue;
@@ -536,10 +564,6 @@ void plain(const void* memory, std::size_t size, bool is_write, void* site) {
 
 // Atomic operations.
 
-std::vector<Location> table(1 << 12);
-std::uint32_t shared_count = 0;
-std::size_t location_count = 0;
-
 Word load_memory(Address address, std::size_t size) {
   Word value = 0;
   std::memcpy(&value, reinterpret_cast<const void*>(address), size);
@@ -551,22 +575,29 @@ Location& location_at(Address address, std::size_t size) {
   std::size_t i = (address * 0x9E37'79B9'7F4A'7C15 >> 40) & (table.size() - 1);
   while (table[i].execution == execution && table[i].address != address) i = (i + 1) & (table.size() - 1);
   Location& location = table[i];
+  std::uint32_t time = 0;
   if (location.execution != execution) {
     if (++location_count > table.size() / 2) give_up("too many locations");
     location.address = address;
     location.execution = execution;
-    location.size = static_cast<std::uint32_t>(size);
     location.is_shared = shared.contains(address);
+    location.is_new = true;
     location.accessed = 0;
     location.is_written = false;
     location.oldest_in_order = 0;
-    location.messages.clear();
-    location.messages.push_back({size == 0 ? 0 : load_memory(address, size), 0, 0, 0, false, false, {}});
     if (location.is_shared) {
       if (shared_count == max_shared) give_up("too many shared locations");
       location.index = shared_count++;
       shared_locations.push_back(&location);
     }
+  } else if (location.is_new) {
+    time = location.messages.back().time + time_step;
+  }
+  if (location.is_new) {
+    location.is_new = false;
+    location.size = static_cast<std::uint32_t>(size);
+    location.messages.clear();
+    location.messages.push_back({size == 0 ? 0 : load_memory(address, size), time, 0, 0, false, false, {}});
   }
   if (location.size != size) give_up("a location is accessed in different sizes");
   return location;
@@ -625,7 +656,7 @@ void read_message(Location& location, const Message& message, int order) {
   Running& self = threads[current];
   if (!location.is_shared) return;
   self.history = mix(mix(self.history, location.address), message.id());
-  self.reads.push_back({&location, message.time});
+  self.reads.push_back({&location, message.value});
   auto& known = self.knows.oldest[location.index];
   known = std::max(known, message.time);
   if (order == __ATOMIC_SEQ_CST) location.oldest_in_order = std::max(location.oldest_in_order, message.time);
@@ -651,8 +682,10 @@ void write_message(Location& location, std::size_t behind, Word value, int order
     if (releases(order)) made.released.join(self.knows);
     messages.insert(messages.begin() + static_cast<std::ptrdiff_t>(behind) + 1, made);
     self.history = mix(self.history, location.address + 1);
+    self.older_reads.insert(self.older_reads.end(), self.reads.begin(), self.reads.end());
+    std::erase_if(self.older_reads, [&](const Read& read) { return read.location == &location; });
     self.reads.clear();
-    if (is_update) self.reads.push_back({&location, time});
+    if (is_update) self.reads.push_back({&location, value});
     ++self.knows.clock[current];
   }
   if (location.size != 0) {
@@ -746,7 +779,7 @@ void wait() {
   if (!is_parallel) give_up("a wait outside of the threads");
   let_others_run(State::waiting);
   Running& self = threads[current];
-  for (const Read& read : self.reads) {
+  for (const Read& read : has_news(self.reads) ? self.reads : self.older_reads) {
     if (!read.location->is_shared) continue;
     const Message& newest = read.location->messages.back();
     auto& known = self.knows.oldest[read.location->index];
@@ -754,6 +787,7 @@ void wait() {
     self.history = mix(mix(self.history, read.location->address + 2), newest.id());
   }
   self.reads.clear();
+  self.older_reads.clear();
   self.state = State::ready;
 }
 
