@@ -252,7 +252,7 @@ void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch) {
 }
 
 void NativeCells::read(NativeSnapshot& into) {
-  const ForkExclusion no_fork;
+  const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
   const std::lock_guard reading(reading_);
   // The epoch of `last` is shown. If a reset is due, this reading ends that epoch, and so shows all that was counted
   // before the reset.
