@@ -43,6 +43,13 @@ QUIPU_EXPORT void serve_reader(std::uint32_t slot, std::size_t words) noexcept;
 /// attempts the reader asks for a copy, in the `wanted` of the slab. The owner, which is busy with this very histogram,
 /// makes the copy at the end of its next observation. So no writer waits, and a reader waits only as long as a thread
 /// that is inside an observation takes to come out of it.
+///
+/// The additions are not locked. If a signal handler observes in the histogram that it interrupted in the same thread,
+/// one of the two observations may be lost in each of the three places, and buckets and count then disagree. They also
+/// do if a thread ended, or a fork left it, inside an observation. The count only serves to recognise a moment, so it
+/// is made what the buckets add up to: by the owner when it is asked for a copy, and by a reader that has waited long
+/// enough. The owner may add to the count at the same time, or be inside an observation after all. Then the two may
+/// disagree once more, and are put right in the same way.
 inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept {
   ThreadCell* cell = own_cell(to);
   if (cell == nullptr) [[unlikely]] {
