@@ -2,15 +2,20 @@
 
 namespace quipu::detail {
 
-/// While one exists, the process does not fork. A thread that wants to fork waits until there is none, for a second or
-/// two at most, and meanwhile none begins. So the child finds what is done under it neither half done nor locked. For
-/// readings that change what they read. A thread may have several at once. Held while other threads are waited for, so
-/// none of those may fork.
+/// While a thread has one, no other thread forks: it waits until there is none, for a second or two at most. So the
+/// child finds what is done under it neither half done nor locked. For readings that change what they read. A thread
+/// may have several at once.
+///
+/// A thread that wants one waits for threads that want to fork, so that readings without a pause do not hold forks up.
+/// Under a guard it must not: quiesce() may be called under an exclusion, and the fork waits for that one. So under a
+/// guard there is `at_once`, which only waits for a fork that waits for no exclusion any more.
 ///
 /// The functions for fork_handlers.cpp are called before it takes its locks, and after it has released them.
 class ForkExclusion {
  public:
-  ForkExclusion() noexcept;
+  enum class Begin : std::uint8_t { after_forks, at_once };
+
+  explicit ForkExclusion(Begin begin) noexcept;
   ForkExclusion(const ForkExclusion&) = delete;
   ForkExclusion& operator=(const ForkExclusion&) = delete;
   ~ForkExclusion();

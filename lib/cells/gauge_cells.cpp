@@ -92,11 +92,9 @@ class SumReader {
   double shared_ = 0;
 };
 
-/// Makes a gauge `shared` until its thread cells have come to rest.
-void read_shared(std::atomic<std::uint32_t>& state, SumReader& reader) noexcept {
-  static constinit std::mutex readers;  // so that none takes away the flag of another one
-  const ForkExclusion no_fork;          // the child finds neither the lock taken nor the flag
-  const std::lock_guard lock(readers);
+/// The value of a gauge that is not set, while its thread cells are at rest: until they are, it is `shared`. To be
+/// called under a guard, with the readers' lock.
+double read_at_rest(std::atomic<std::uint32_t>& state, SumReader& reader) noexcept {
   // Relaxed, all: the flag says nothing about other memory. A set stays a set.
   std::uint32_t known = state.load(std::memory_order_relaxed);
   while (known != GaugeState::set &&
@@ -106,6 +104,7 @@ void read_shared(std::atomic<std::uint32_t>& state, SumReader& reader) noexcept 
   for (Backoff backoff; !reader.try_cells() && !backoff.is_exhausted(); backoff.wait()) {
   }
   state.fetch_and(~GaugeState::shared, std::memory_order_relaxed);
+  return reader.value();
 }
 
 }  // namespace
@@ -140,18 +139,30 @@ void add_gauge_slowly(CellRef to, double step) noexcept {
 }
 
 double read_gauge(CellRef from) noexcept {
+  static constinit std::mutex readers;  // so that none takes away the flag of another one
   constexpr int attempts = 4;
-  const Guard guard;
-  if (!from.is_live()) return 0;
-  std::atomic<std::uint32_t>& state = from.cell->state;
-  const std::uint32_t seen = state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
-  if (seen == GaugeState::set) return std::bit_cast<double>(from.cell->bits.load(std::memory_order_relaxed));
-  SumReader reader(from, shared_sum(*from.cell, seen));
-  for (int i = 0; i < attempts; ++i) {
-    if (reader.try_cells()) return reader.value();
-  }
-  read_shared(state, reader);
-  return reader.value();
+  const auto read = [from](auto read_sum) -> double {
+    const Guard guard;
+    if (!from.is_live()) return 0;
+    std::atomic<std::uint32_t>& state = from.cell->state;
+    const std::uint32_t seen = state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
+    if (seen == GaugeState::set) return std::bit_cast<double>(from.cell->bits.load(std::memory_order_relaxed));
+    SumReader reader(from, shared_sum(*from.cell, seen));
+    return read_sum(state, reader);
+  };
+  bool is_of_one_moment = true;
+  const double value = read([&](auto&, SumReader& reader) {
+    for (int i = 0; i < attempts; ++i) {
+      if (reader.try_cells()) return reader.value();
+    }
+    is_of_one_moment = false;
+    return 0.0;
+  });
+  if (is_of_one_moment) return value;
+  // The child of a fork finds neither the lock taken nor the flag.
+  const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
+  const std::lock_guard lock(readers);
+  return read(read_at_rest);
 }
 
 }  // namespace quipu::detail

@@ -269,7 +269,7 @@ void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch, std::ch
 }
 
 void NativeCells::read(NativeSnapshot& into, std::chrono::nanoseconds& patience) {
-  const ForkExclusion no_fork;
+  const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
   const std::lock_guard reading(reading_);
   // The epoch of `last` is shown. If a reset is due, this reading ends that epoch, and so shows all that was counted
   // before the reset.

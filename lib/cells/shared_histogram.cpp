@@ -64,7 +64,7 @@ void SharedHistogram::move(Half& from, Half& to, HistogramSnapshot* into) noexce
 }
 
 void SharedHistogram::add_to(HistogramSnapshot& into) {
-  const ForkExclusion no_fork;
+  const ForkExclusion no_fork(ForkExclusion::Begin::at_once);
   const std::lock_guard lock(reader_);
   const std::uint32_t forks = forks_before_this_process();
   const bool was_forked = forks != forks_;

@@ -1063,11 +1063,15 @@ TEST_CASE("a histogram in which a signal handler observed meanwhile is read with
   std::atomic<bool> is_over{false};
   std::atomic<bool> is_at_rest{false};
   Gate end;
+  std::atomic<bool> has_begun{false};
   std::thread thread([&, histogram = *observed_by_handler] {
+    histogram.observe(1);  // the first one of a thread is not for signal handlers
+    has_begun = true;
     while (!is_over.load(std::memory_order_relaxed)) histogram.observe(1);
     is_at_rest = true;
     end.pass();
   });
+  while (!has_begun) std::this_thread::yield();
   for (const auto stop = Clock::now() + some_time; Clock::now() < stop;) {
     const std::size_t seen = handled;
     pthread_kill(thread.native_handle(), SIGUSR1);

@@ -44,6 +44,11 @@ QUIPU_EXPORT void serve_reader(std::uint32_t slot, std::size_t words) noexcept;
 /// attempts the reader asks for a copy, in the `wanted` of the slab. The owner, which is busy with this very histogram,
 /// makes the copy at the end of its next observation. So no writer waits, and a reader waits only as long as a thread
 /// that is inside an observation takes to come out of it, and not for ever (see read_histogram()).
+///
+/// The additions are not locked. If a signal handler observes in the histogram that it interrupted in the same thread,
+/// one of the two observations may be lost in each of the three places, and buckets and count then disagree. They also
+/// do if a thread ended, or a fork left it, inside an observation. The count only serves to recognise a moment, so the
+/// owner makes it what the buckets add up to when it is asked for a copy.
 inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept {
   ThreadCell* cell = own_cell(to);
   if (cell == nullptr) [[unlikely]] {
