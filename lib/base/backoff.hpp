@@ -17,8 +17,8 @@ class Backoff {
 #endif
   }
 
-  /// Whether it has yielded for a while, and sleeps from now on.
-  [[nodiscard]] bool is_sleeping() const noexcept { return waits_ >= yields; }
+  /// Whether it has spun for a while, and sleeps from now on.
+  [[nodiscard]] bool is_sleeping() const noexcept { return waits_ >= spins; }
   /// Whether it has waited for a second or two. The other thread has then probably ended at a point where it must not.
   [[nodiscard]] bool is_exhausted() const noexcept { return waits_ >= most_waits; }
 

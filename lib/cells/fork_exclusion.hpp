@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 namespace quipu::detail {
 
 /// While a thread has one, no other thread forks: it waits until there is none, for a second or two at most. So the
