@@ -225,7 +225,7 @@ TEST_CASE("a short page is made between the pieces of long ones", "[exposer][str
     readers.emplace_back([&] {
       try {
         Client client(exposer.port());
-        client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: long\r\n\r\n").receive();
+        client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: long\r\n\r\n").receive();
       } catch (const std::runtime_error&) {
       }
     });
@@ -350,7 +350,7 @@ TEST_CASE("responses hold no more than the bytes that they may", "[exposer][stre
   std::vector<Client> clients;
   for (int i = 0; i < 20; ++i) {
     clients.emplace_back(exposer.port(), AF_INET, 4096)
-        .send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: large\r\n\r\n");
+        .send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: large\r\n\r\n");
     std::this_thread::sleep_for(30ms);
     most = std::max(most, resident_bytes());
   }
