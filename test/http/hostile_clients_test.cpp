@@ -36,7 +36,7 @@ using quipu::Exposer;
 using namespace http_client;
 using namespace std::chrono_literals;
 
-constexpr std::string_view get = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+constexpr std::string_view get = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Both ends of every connection are in this process.
 void allow_many_descriptors() {
@@ -135,7 +135,7 @@ Times measure(const char* what, const Exposer& exposer, Clock::duration time, st
     try {
       Client client(exposer.port());
       if (pause > 0s) std::this_thread::sleep_for(pause);
-      client.send("GET ").send(target).send(" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+      client.send("GET ").send(target).send(" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
       const Answer answer = parse(client.receive());
       if (answer.status != 200 || !answer.is_whole) {
         ++times.failed;
@@ -249,7 +249,7 @@ TEST_CASE("32 readers of a million series with gzip do not delay a request for o
       while (!is_over) {
         try {
           Client client(exposer.port());
-          client.send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n");
+          client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n");
           bool is_first = true;
           while (!is_over && client.receive_some(some) > 0) {
             if (std::exchange(is_first, false)) ++receiving;
