@@ -303,7 +303,7 @@ class Soak {
       try {
         if (!client || i % 50 == 0) client.emplace(endpoint_.port());
         const bool asks_for_gzip = i % 7 == 0;
-        client->send("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: " + std::string(formats[i % formats.size()]) +
+        client->send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: " + std::string(formats[i % formats.size()]) +
                      (asks_for_gzip ? "\r\nAccept-Encoding: gzip" : "") + "\r\n\r\n");
         const auto answer = client->answer();
         if (answer.status == 503) {

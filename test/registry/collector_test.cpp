@@ -560,7 +560,7 @@ TEST_CASE("a collector that hangs costs its own families only, and is counted as
   CHECK(page::value(body, "own_total") == "1");
   CHECK(timeouts_in(body) == "0");  // of the pages before
 
-  const auto next = body_within(registry, plenty);
+  const auto next = body_within(registry, 900ms);
   CHECK(page::value(next, "b_good") == "2");
   CHECK(timeouts_in(next) == "1");
 }
