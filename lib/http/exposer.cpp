@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fork.hpp"
 #include "base/threads.hpp"
 #include "http/allowed_hosts.hpp"
 #include "http/compression.hpp"
@@ -126,7 +126,7 @@ class Exposer::Server {
   void stop() noexcept {
     const std::lock_guard lock(stopping_);
     if (!state_->listener.socket) return;
-    if (::getpid() != owner_) {
+    if (!process_.is_current()) {
       // A forked child has none of the threads, which keep the state there for ever. Its parent goes on using the
       // sockets.
       state_->listener.socket.reset();
@@ -224,7 +224,7 @@ class Exposer::Server {
     }
   }
 
-  const pid_t owner_ = ::getpid();
+  const detail::ProcessGeneration process_;
   const std::shared_ptr<State> state_;
   const std::uint16_t port_;
   const std::string url_;

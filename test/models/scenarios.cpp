@@ -4,6 +4,7 @@
 #include <bit>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -404,7 +405,9 @@ namespace {
 struct Table {
   explicit Table(CellKind kind = CellKind::whole) {
     const LabelColumn text{LabelType::text, {}};
-    table.emplace(kind, std::vector{text}, &no_bounds, 0, 100, 0, std::nullopt);
+    table.emplace(kind, std::vector{text}, &no_bounds, 0,
+                  SeriesLimits{.series = 100, .label_value = 100, .budget = std::make_shared<SeriesBudget>(100)}, 0,
+                  std::nullopt);
     for (char name = 'a'; collisions.size() < 3; ++name) {
       if ((hash_of(seed_of_scenarios(), std::string_view(&name, 1)) & 7) == 0) collisions.push_back(name);
     }
