@@ -43,9 +43,9 @@ class QUIPU_EXPORT EnvironmentError : public Error {
 ///   QUIPU_UTF8_NAMES: the RegistryOptions of those names. The values are true, on or 1, and false, off or 0. Names in
 ///   the environment must be legacy names unless QUIPU_UTF8_NAMES is true.
 /// - QUIPU_LISTEN, QUIPU_PATH, QUIPU_MAX_CONCURRENT_SCRAPES (a number from 1 to 1,000), QUIPU_MAX_RESPONSE_BYTES (a
-///   number from 1,048,576 on), QUIPU_MAX_SCRAPE_TIME (seconds, such as 60 or 2.5), QUIPU_GZIP (true or false, as above),
-///   QUIPU_ALLOWED_HOSTS (names with commas between them, which are added to the program's): the ExposerOptions of those
-///   names.
+///   number from 1,048,576 on), QUIPU_MAX_SCRAPE_TIME (seconds, such as 60 or 2.5), QUIPU_GZIP (true or false, as
+///   above), QUIPU_ALLOWED_HOSTS (names with commas between them, which are added to the program's): the ExposerOptions
+///   of those names.
 ///
 /// The options refer to texts of the Environment. It must live until the registry or the endpoint is made.
 /// Thread-compatible.

@@ -253,15 +253,14 @@ TEST_CASE("series that memory runs out for go nowhere, and are made afterwards")
   CHECK(failures(
             with_families, [&](auto& subject) { record(*subject); },
             [&](auto& subject) {
-              const auto& [registry, counter, numbers, texts, sizes, native, registrations] = *subject;
               std::vector<std::uint64_t> before;
-              const auto values = [&] {
+              const auto values = [&known = *subject] {
                 std::vector<std::uint64_t> all;
                 for (int n = 0; n < some; ++n) {
-                  all.push_back((*numbers)(n).value());
-                  all.push_back((*texts)(long_text(n)).value());
-                  all.push_back((*sizes)(n).snapshot().count());
-                  all.push_back((*native)(n).snapshot().count());
+                  all.push_back((*known.numbers)(n).value());
+                  all.push_back((*known.texts)(long_text(n)).value());
+                  all.push_back((*known.sizes)(n).snapshot().count());
+                  all.push_back((*known.native)(n).snapshot().count());
                 }
                 return all;
               };
@@ -271,7 +270,7 @@ TEST_CASE("series that memory runs out for go nowhere, and are made afterwards")
               for (std::size_t i = 0; i < after.size(); ++i) {
                 if (before[i] > 1 || after[i] != before[i] + 1) return false;
               }
-              return is_page_legal(registry) && numbers->size() == some;
+              return is_page_legal(subject->registry) && subject->numbers->size() == some;
             }) > 0);
 }
 

@@ -470,7 +470,8 @@ TEST_CASE("however many requests wait, none gets 503 before its time", "[exposer
                         {.listen = any_port, .max_concurrent_scrapes = 1});
   std::vector<Client> clients;
   const auto start = Clock::now();
-  for (int i = 0; i < 200; ++i) clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  for (int i = 0; i < 200; ++i)
+    clients.emplace_back(exposer.port()).send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   std::this_thread::sleep_for(300ms);
   const auto answered = std::count_if(clients.begin(), clients.end(), [](const Client& c) { return c.is_ready(); });
   const auto looked_after = Clock::now() - start;
