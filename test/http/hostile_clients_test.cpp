@@ -1,4 +1,6 @@
 // An endpoint beside thousands of hostile clients. What they do to a well-behaved client is measured, and printed.
+//
+// QUIPU_STRESS_SECONDS is how long each measurement takes: two seconds unless it is given.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -14,6 +16,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <list>
 #include <memory>
 #include <stdexcept>
@@ -35,6 +38,11 @@ namespace {
 using quipu::Exposer;
 using namespace http_client;
 using namespace std::chrono_literals;
+
+const Clock::duration some_time = [] {
+  const char* const given = std::getenv("QUIPU_STRESS_SECONDS");
+  return std::chrono::seconds(given == nullptr ? 2 : std::max(1, std::atoi(given)));
+}();
 
 constexpr std::string_view get = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -177,7 +185,7 @@ TEST_CASE("2,000 clients that do not read a page of 1.65 MB do not shut a scrape
   const Exposer exposer(pieces(26, 63'500), {.listen = any_port});
   const Crowd crowd(exposer.port(), 2000, addresses, get);
   REQUIRE(soon([&] { return crowd.opened() >= 2000; }));
-  Times times = measure((std::string("2,000 that do not read, ") + name_of(addresses)).c_str(), exposer, 4s);
+  Times times = measure((std::string("2,000 that do not read, ") + name_of(addresses)).c_str(), exposer, some_time);
   std::printf("  they opened %zu connections\n", crowd.opened());
   check(times);
 }
@@ -191,8 +199,8 @@ TEST_CASE("2,000 clients that do not read a page of 58 MB do not shut a scraper 
   const Exposer exposer(source, {.listen = any_port});
   const Crowd crowd(exposer.port(), 2000, addresses, get);
   REQUIRE(soon([&] { return crowd.opened() >= 2000; }));
-  Times times = measure((std::string("2,000 that do not read 58 MB, ") + name_of(addresses)).c_str(), exposer, 4s,
-                        "/metrics?name[]=x");
+  Times times = measure((std::string("2,000 that do not read 58 MB, ") + name_of(addresses)).c_str(), exposer,
+                        some_time, "/metrics?name[]=x");
   std::printf("  they opened %zu connections\n", crowd.opened());
   check(times);
 }
@@ -222,7 +230,7 @@ TEST_CASE("4,000 silent connections a second do not displace a client that takes
   });
   std::this_thread::sleep_for(1s);
   const int before = opened;
-  Times times = measure((std::string("4,000 silent ones a second, ") + name_of(addresses)).c_str(), exposer, 4s,
+  Times times = measure((std::string("4,000 silent ones a second, ") + name_of(addresses)).c_str(), exposer, some_time,
                         "/metrics", 100ms);
   std::printf("  there were %d a second\n", (opened - before) / 4);
   is_over = true;
@@ -261,7 +269,7 @@ TEST_CASE("32 readers of a million series with gzip do not delay a request for o
     });
   }
   REQUIRE(soon([&] { return receiving >= 3; }));
-  Times times = measure("32 gzip readers of a million series", exposer, 6s, "/metrics?name[]=one_total");
+  Times times = measure("32 gzip readers of a million series", exposer, some_time, "/metrics?name[]=one_total");
   std::printf("  %d whole pages\n", whole.load());
   is_over = true;
   for (std::thread& reader : readers) reader.join();
