@@ -523,14 +523,15 @@ SCENARIO("a gauge is read while one thread adds to it, and another one takes awa
   const CellRef series = gauges.create('x');
   std::atomic<bool> is_added{false};
   double read = 0;
+  // The first thread's slab is the oldest, which readers come to last.
   in_parallel({
       {[&] {
-         add_gauge(series, 1);
-         is_added.store(true, std::memory_order_release);
+         if (is_added.load(std::memory_order_acquire)) add_gauge(series, -1);
        },
        [&] { touch(series); }},
       {[&] {
-         if (is_added.load(std::memory_order_acquire)) add_gauge(series, -1);
+         add_gauge(series, 1);
+         is_added.store(true, std::memory_order_release);
        },
        [&] { touch(series); }},
       {[&] { read = read_gauge(series); }},
