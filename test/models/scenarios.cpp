@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <tuple>
@@ -623,6 +624,32 @@ SCENARIO("a series moves up in the table while threads look for it") {
   require(series.find(a) == CellRef{} && series.find(b) == of_b && series.find(c) == of_c, "each is found, or not");
 }
 
+SCENARIO("the series of a page are gone through while one is removed and another one takes its memory") {
+  Table series;
+  const auto [a, b] = std::pair(series.collisions[0], series.collisions[1]);
+  const CellRef of_a = series.create(a);
+  CellRef of_b{};
+  std::vector<std::pair<CellRef, std::string>> shown;
+  in_parallel({
+      {[&] {
+        series.remove(a);
+        of_b = series.create(b);
+      }},
+      {[&] {
+         SeriesTable::Walk walk(*series.table);
+         for (auto batch = walk.next(); !batch.empty(); batch = walk.next()) {
+           for (const auto& item : batch) shown.emplace_back(item.series.ref, KeyCursor(item.key).text());
+         }
+       },
+       [] { acquire_slab(); }},
+  });
+  require(shown.size() <= 1, "a place is shown once");
+  for (const auto& [ref, text] : shown) {
+    require((ref == of_a && text == std::string(1, a)) || (ref == of_b && text == std::string(1, b)),
+            "a series is shown with its own label value");
+  }
+}
+
 SCENARIO("the table grows while threads look for series") {
   Table series;
   std::vector<CellRef> made;
@@ -805,6 +832,20 @@ SCENARIO("an exemplar is whole while a thread replaces it and one reads it") {
       {[&] { is_there = read_exemplar(series, counter_place, copy); }},
   });
   require(is_there && is_whole(copy), "an exemplar is whole");
+}
+
+SCENARIO("the first exemplar of a series is read while it is kept") {
+  const CellRef series = begin_series(acquire_cell(sizeof(Cell)), 1, 0);
+  ExemplarCopy copy;
+  bool is_there = false;
+  in_parallel({
+      {[&] {
+         attach(series, counter_place, 1, quipu::Exemplar{{"id", "one"}});
+       },
+       [] { acquire_slab(); }},
+      {[&] { is_there = read_exemplar(series, counter_place, copy); }, [] { acquire_slab(); }},
+  });
+  require(!is_there || is_whole(copy), "an exemplar is whole");
 }
 
 SCENARIO("the first exemplars of a series are kept at once") {
