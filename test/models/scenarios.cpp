@@ -557,6 +557,23 @@ SCENARIO("a gauge is read while steps go to a thread's cell and to what threads 
   require(read_gauge(series) == 0.5, "nothing is lost");
 }
 
+SCENARIO("a gauge is read while a thread's cell and what threads share go up and come back") {
+  Table gauges(CellKind::gauge);
+  const CellRef series = gauges.create('x');
+  double read = 0;
+  in_parallel({
+      {[&] {
+         add_gauge(series, 1);
+         add_gauge(series, 0.5);
+         add_gauge(series, -0.5);
+         add_gauge(series, -1);
+       },
+       [&] { touch(series); }},
+      {[&] { read = read_gauge(series); }},
+  });
+  require(read == 0 || read == 1 || read == 1.5, "a reading is a value that the gauge had");
+}
+
 // Series by their labels.
 
 SCENARIO("a series is found, or not yet, while it is made, and removed, and another one takes its memory") {
