@@ -341,6 +341,17 @@ TEST_CASE("datagrams for StatsD hold whole lines, and no more bytes than they ma
   CHECK(stats.dropped_lines == 1);
 }
 
+TEST_CASE("a name too long for a datagram is dropped when it is recorded, whatever code point is at the limit") {
+  for (std::size_t before = 13; before <= 17; ++before) {
+    Sent sent({.max_datagram = 16});
+    INFO(before);
+    const std::string name = std::string(before, 'x') + "\xF0\x9F\x98\x80";
+    for (int i = 0; i < 3; ++i) sent.recorder.increment(name);
+    CHECK(sent.backend->stats().dropped_lines == 3);
+    CHECK(sent.lines().empty());
+  }
+}
+
 TEST_CASE("an address for StatsD that makes no sense is refused with its name and the reason") {
   using Catch::Matchers::ContainsSubstring;
   const auto refusal = [](std::string_view address) -> std::string {
