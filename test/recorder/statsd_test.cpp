@@ -1,7 +1,5 @@
 #include "quipu/statsd.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -32,6 +30,7 @@
 #include "quipu/quipu.hpp"
 #include "quipu/testing.hpp"
 #include "support/sanitizers.hpp"
+#include "support/udp.hpp"
 
 using namespace std::chrono_literals;
 using quipu::StatsdDialect;
@@ -61,16 +60,10 @@ Lines lines_of(const std::string& datagram) {
 class Server {
  public:
   /// UDP, on a port of the system's choice.
-  Server() : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in own{};
-    own.sin_family = AF_INET;
-    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof own;
-    REQUIRE(::bind(socket_, reinterpret_cast<const sockaddr*>(&own), size) == 0);
-    REQUIRE(::getsockname(socket_, reinterpret_cast<sockaddr*>(&own), &size) == 0);
-    port_ = ntohs(own.sin_port);
-    address_ = "127.0.0.1:" + std::to_string(port_);
-  }
+  Server()
+      : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
+        port_(bind_to_any_port(socket_)),
+        address_("127.0.0.1:" + std::to_string(port_)) {}
   /// At a path.
   explicit Server(const std::string& path)
       : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)), address_("unix:" + path) {
