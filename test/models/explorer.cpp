@@ -5,6 +5,7 @@
 
 #include <link.h>
 #include <linux/membarrier.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -136,7 +137,7 @@ struct Running {
   std::vector<Read> reads;        // since its last write or wait: what it may be waiting for
   std::vector<Read> older_reads;  // since its last wait
   explorer::Thread parts;
-  std::vector<std::pair<void (*)(void*), void*>> at_end;
+  const void* value_of_key;
   std::vector<char> locals;  // its thread-locals
   char* stack;
   jmp_buf context;
@@ -442,7 +443,7 @@ void prepare(Running& thread, void (*run)()) {
   thread.messages = 0;
   thread.reads.clear();
   thread.older_reads.clear();
-  thread.at_end.clear();
+  thread.value_of_key = nullptr;
   thread.allocated = 0;
   thread.locals = initial_locals;
   ucontext_t context;
@@ -842,6 +843,10 @@ std::vector<Registered>& scenarios() {
 }
 void (*body)() = nullptr;
 
+/// The destructor of the one key for values of threads, which is made when the scenarios are loaded.
+using KeyDestructor = void (*)(void*);
+constinit KeyDestructor end_of_key = nullptr;
+
 struct Result {
   std::size_t executions = 0;
   std::size_t states = 0;
@@ -902,11 +907,8 @@ void require(bool holds, const char* text) {
 }
 
 void end_thread() {
-  auto& at_end = threads[current].at_end;
-  while (!at_end.empty()) {
-    const auto [function, object] = at_end.back();
-    at_end.pop_back();
-    function(object);
+  if (const void* value = std::exchange(threads[current].value_of_key, nullptr)) {
+    end_of_key(const_cast<void*>(value));
   }
 }
 
@@ -972,8 +974,13 @@ std::int64_t __wrap__ZNSt6chrono3_V212steady_clock3nowEv() {
   return is_parallel ? 4'600'000'000'000 : 1'000'000'000'000;
 }
 std::int64_t __wrap__ZNSt6chrono3_V212system_clock3nowEv() { return 1'000'000'000'000; }
-int __wrap___cxa_thread_atexit(void (*function)(void*), void* object, void*) {
-  threads[current].at_end.emplace_back(function, object);
+int __wrap_pthread_key_create(pthread_key_t*, void (*destructor)(void*)) {
+  if (end_of_key != nullptr) give_up("more than one key");
+  end_of_key = destructor;
+  return 0;
+}
+int __wrap_pthread_setspecific(pthread_key_t, const void* value) {
+  threads[current].value_of_key = value;
   return 0;
 }
 
