@@ -72,7 +72,7 @@ struct Slab {
   Unfinished unfinished[8]{};
   std::uint32_t next_unfinished = 0;  // the one that is replaced next
 
-  enum class Owner : std::uint8_t { thread, none, lost };  // lost: a thread that the parent of a fork kept
+  enum class Owner : std::uint8_t { none, thread, lost };  // lost: a thread that the parent of a fork kept
   std::atomic<Owner> owner{Owner::none};
   Slab* next = nullptr;       // in the list of all slabs; does not change
   Slab* next_free = nullptr;  // guarded by `slabs_lock`
