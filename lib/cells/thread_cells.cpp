@@ -4,6 +4,7 @@
 
 #include <array>
 #include <mutex>
+#include <type_traits>
 #include <utility>
 
 #include "cells/locks.hpp"
@@ -46,7 +47,7 @@ bool spend(std::size_t bytes) noexcept {
 /// Gives the slab back when the thread ends: its destructor is called for each thread that has set a value. A key, and
 /// not a thread-local with a destructor: those are destroyed first, and the destructors of the program's own keys may
 /// record for the first time afterwards. They are called in several rounds, and what is set in one is destroyed in the
-/// next.
+/// next. A thread that first records in the last round keeps its slab: the values count, but no other thread gets it.
 pthread_key_t leases;
 constinit std::atomic<bool> has_leases{false};  // relaxed: set before any thread can look
 
