@@ -159,7 +159,7 @@ class HistogramReader {
       if (reading_.collect(cell, size_)) return true;
     }
     // Acquire: pairs with the release of the thread that gave the slab back.
-    return slab.owner.load(std::memory_order_acquire) != Slab::Owner::thread && reading_.is_still_true(cell, size_);
+    return !slab.has_owner.load(std::memory_order_acquire) && reading_.is_still_true(cell, size_);
   }
 
   void wait() noexcept {

@@ -63,7 +63,7 @@ void give_back(void*) noexcept {
   const std::uint64_t guards = slab->guards.load(std::memory_order_relaxed);
   slab->guards.store(guards + guards % 2, std::memory_order_release);  // pairs with quiesce()
   // Release: pairs with the reader's acquire. The cells are final until another thread has the slab.
-  slab->owner.store(Slab::Owner::none, std::memory_order_release);
+  slab->has_owner.store(false, std::memory_order_release);
   const std::lock_guard held(slabs_lock);
   slab->next_free = free_slabs.load(std::memory_order_relaxed);
   free_slabs.store(slab, std::memory_order_relaxed);
@@ -110,7 +110,7 @@ bool acquire_slab() noexcept {
     slab = new_slab();
     if (slab == nullptr) return false;
   }
-  slab->owner.store(Slab::Owner::thread, std::memory_order_relaxed);
+  slab->has_owner.store(true, std::memory_order_relaxed);
   own_slab = slab;
   return true;
 }

@@ -72,10 +72,9 @@ struct Slab {
   Unfinished unfinished[8]{};
   std::uint32_t next_unfinished = 0;  // the one that is replaced next
 
-  enum class Owner : std::uint8_t { none, thread, lost };  // lost: a thread that the parent of a fork kept
-  std::atomic<Owner> owner{Owner::none};
-  Slab* next = nullptr;       // in the list of all slabs; does not change
-  Slab* next_free = nullptr;  // guarded by `slabs_lock`
+  std::atomic<bool> has_owner{false};  // a thread of this process, and not one that the parent of a fork kept
+  Slab* next = nullptr;                // in the list of all slabs; does not change
+  Slab* next_free = nullptr;           // guarded by `slabs_lock`
 
   std::uint8_t misses[max_blocks]{};  // how often the owner found no block here; only the owner uses it
   /// The block with these slots, or null. Only the owner stores. blocks[0] stays null, as slot 0 stands for none.
