@@ -27,6 +27,7 @@
 #include "support/process.hpp"
 #include "support/sanitizers.hpp"
 #include "support/shown.hpp"
+#include "support/stress_time.hpp"
 #include "support/threads.hpp"
 #include "support/waiting.hpp"
 
@@ -37,7 +38,7 @@ enum class Method { get, post, other };
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto some_time = 1s;
+const std::chrono::seconds some_time = stress_time(1s);
 
 /// Scrapes a registry again and again, and checks what every page promises: a counter (and a histogram's count, and
 /// each of its buckets) never goes down, no series is shown twice. For histograms whose observed values are all bounds,
