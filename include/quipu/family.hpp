@@ -107,7 +107,8 @@ class Family {
   }
 
   /// Removes the series from the page and forgets its value. Returns whether there was one. What its handles record
-  /// afterwards goes nowhere. The same values, used again, make a new series at 0.
+  /// afterwards goes nowhere. The same values, used again, make a new series at 0. Throws std::bad_alloc, but only for
+  /// texts that are long or not valid UTF-8.
   bool remove(detail::LabelArgument<LabelTypes>... values) const {
     detail::LabelKey key(core_->series.max_put());
     (key.put(as_stored(values)), ...);
@@ -116,6 +117,7 @@ class Family {
 
   /// Removes the series for which `should_remove(labels)` is true, and returns how many. The labels are the family's
   /// own, in order, and valid during the call. `should_remove` is called without a lock, so it may use the family.
+  /// Throws std::bad_alloc, and what `should_remove` throws.
   template <class Predicate>
   std::size_t remove_if(Predicate should_remove) const {
     return detail::remove_series_if(*core_, &should_remove, [](void* predicate, Labels labels) -> bool {

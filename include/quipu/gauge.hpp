@@ -37,7 +37,8 @@ class Gauge {
   /// Adds `step` now and takes it away at the end of the scope: `auto in_flight = busy.track();`
   [[nodiscard]] GaugeTracker track(double step = 1) const noexcept;
 
-  /// The value now; 0 if the series is gone. May miss recordings that happen during the call.
+  /// A value that the gauge had during the call. It includes all recordings that happened before. 0 if the series is
+  /// gone. Takes a lock if threads change the gauge without a pause.
   [[nodiscard]] double value() const noexcept { return detail::read_gauge(ref_); }
 
   friend bool operator==(const Gauge&, const Gauge&) = default;

@@ -79,8 +79,8 @@ class Histogram {
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
   [[nodiscard]] Timer time() const noexcept;
 
-  /// All observations so far; none if the series is gone. May miss observations that happen during the call. Throws
-  /// std::bad_alloc.
+  /// All observations so far; none if the series is gone. May miss observations that happen during the call. Waits for
+  /// threads that are inside an observation, for a second or two at most. Throws std::bad_alloc.
   [[nodiscard]] Snapshot snapshot() const;
 
   /// The finite upper bounds.

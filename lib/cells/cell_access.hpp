@@ -20,10 +20,11 @@ ThreadCell* claim(CellRef series, std::size_t cells, std::uint8_t misses_needed)
 
 /// Another thread's first cell of the series, or null if it has none. To be called under a guard.
 inline ThreadCell* cell_of(Slab& slab, CellRef series) noexcept {
-  // Acquire, both: pair with the releases in claim(), which clears a block and a cell before it shows them.
+  // Acquire: pairs with the release in claim().
   ThreadCell* block = slab.blocks[series.slot / cells_per_block].load(std::memory_order_acquire);
   if (block == nullptr) return nullptr;  // as always for slot 0
   ThreadCell& cell = block[series.slot % cells_per_block];
+  // Acquire: pairs with the release in claim(), which clears the cell before.
   return cell.tag.load(std::memory_order_acquire) == series.tag ? &cell : nullptr;
 }
 

@@ -33,7 +33,7 @@ ForkExclusion::ForkExclusion(Begin begin) noexcept {
 }
 
 ForkExclusion::~ForkExclusion() {
-  // Release: pairs with the acquire in before_fork(). All that was done is in the child's memory.
+  // Release: pairs with the acquire in before_fork(). All that was done under it is in the child's memory.
   if (--own == 0) users.fetch_sub(1, std::memory_order_release);
 }
 
@@ -45,6 +45,7 @@ void ForkExclusion::before_fork() noexcept {
     if (known % to_fork != none) {
       backoff.wait();
       known = users.load(std::memory_order_relaxed);
+      // Acquire: pairs with the release in ~ForkExclusion().
     } else if (users.compare_exchange_weak(known, known + forking, std::memory_order_acquire,
                                            std::memory_order_relaxed)) {
       return;

@@ -33,9 +33,9 @@ void after_fork_in_parent() {
 /// any more: a thread may have been in the middle of an observation.
 void after_fork_in_child() {
   for (Slab* slab = all_slabs(); slab != nullptr; slab = slab->next) {
-    if (slab != own_slab && slab->owner.load(std::memory_order_relaxed) == Slab::Owner::thread) {
+    if (slab != own_slab && slab->has_owner.load(std::memory_order_relaxed)) {
       slab->guards.store(0, std::memory_order_relaxed);
-      slab->owner.store(Slab::Owner::lost, std::memory_order_relaxed);
+      slab->has_owner.store(false, std::memory_order_relaxed);
     }
     slab->has_reader.store(false, std::memory_order_relaxed);
   }

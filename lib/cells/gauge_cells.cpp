@@ -32,7 +32,7 @@ class Look {
   /// The second look: whether the cell has not changed.
   [[nodiscard]] bool holds(Slab& slab, CellRef gauge) const noexcept {
     if (cell_ == nullptr) return Look(slab, gauge).is_untouched();
-    // Acquire, both: as above, in the opposite order.
+    // Acquire, both: pair with the releases in add_to_gauge(), in the opposite order.
     return cell_->bits.load(std::memory_order_acquire) == whole_ &&
            cell_->count.load(std::memory_order_acquire) == change_;
   }
@@ -118,7 +118,7 @@ void set_gauge_slowly(CellRef to, double value) noexcept {
   static_cast<void>(acquire_slab());
   const Guard guard;
   if (!to.is_live()) return;
-  // Acquire: as in set_gauge().
+  // Acquire: pairs with the release below, as in set_gauge().
   const bool is_set = to.cell->state.load(std::memory_order_acquire) == GaugeState::set;
   to.cell->bits.store(std::bit_cast<std::uint64_t>(value), std::memory_order_relaxed);
   // Release: pairs with all acquire loads of the state. Whoever sees that the gauge is set sees the value.

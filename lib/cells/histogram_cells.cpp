@@ -56,7 +56,7 @@ struct CellsReading {
   /// Whether the cells are as they were read. Buckets only grow, so if they are, they all were so at one moment. It may
   /// be a moment inside an observation.
   [[nodiscard]] bool is_still_true(ThreadCell& cell, std::size_t size) const noexcept {
-    // Acquire: the loads of collect(), all of which came before, are not made again after these.
+    // Acquire, both: pair with the releases in observe(), as in collect().
     if (cell.count.load(std::memory_order_acquire) != count) return false;
     if (cell.bits.load(std::memory_order_acquire) != std::bit_cast<std::uint64_t>(sum)) return false;
     for (std::size_t i = 0; i < size; ++i) {
@@ -159,7 +159,7 @@ class HistogramReader {
       if (reading_.collect(cell, size_)) return true;
     }
     // Acquire: pairs with the release of the thread that gave the slab back.
-    return slab.owner.load(std::memory_order_acquire) != Slab::Owner::thread && reading_.is_still_true(cell, size_);
+    return !slab.has_owner.load(std::memory_order_acquire) && reading_.is_still_true(cell, size_);
   }
 
   void wait() noexcept {
@@ -251,6 +251,8 @@ void serve_reader(std::uint32_t slot, std::size_t words) noexcept {
   // and leaves the copy alone. Nor does a later observation change the copy while the reader takes it.
   if (!slab.wanted.compare_exchange_strong(request, 0, std::memory_order_relaxed)) return;
   ThreadCell& cell = *slab.cell(slot);
+  // The copy is made between two loads of the count. A signal handler of this thread that observes meanwhile changes
+  // the count. Both fences keep the compiler from moving the copy out from between them. They pair with each other.
   const std::uint32_t before = cell.count.load(std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   slab.copy[0].store(cell.bits.load(std::memory_order_relaxed), std::memory_order_relaxed);
@@ -260,7 +262,7 @@ void serve_reader(std::uint32_t slot, std::size_t words) noexcept {
     slab.copy[i].store(count, std::memory_order_relaxed);
     total += static_cast<std::uint32_t>(count);
   }
-  std::atomic_signal_fence(std::memory_order_seq_cst);
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the fence before the copy
   const bool is_undisturbed = cell.count.load(std::memory_order_relaxed) == before;
   if (is_undisturbed && total == before) {
     slab.served.store(request, std::memory_order_release);  // pairs with the reader's acquire
@@ -268,7 +270,8 @@ void serve_reader(std::uint32_t slot, std::size_t words) noexcept {
   }
   // The count is put right (see observe()), and the reader served at the end of the next observation. If this one is in
   // a signal handler that interrupted another one, that has come to its end by then.
-  if (is_undisturbed) cell.count.store(total, std::memory_order_release);  // pairs as in observe()
+  // Release: pairs with the acquire in collect().
+  if (is_undisturbed) cell.count.store(total, std::memory_order_release);
   std::uint64_t none = 0;
   slab.wanted.compare_exchange_strong(none, request, std::memory_order_relaxed);
 }

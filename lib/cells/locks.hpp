@@ -12,7 +12,7 @@ extern std::mutex native_lock;
 /// For the list of free slabs, the memory of blocks, and the slots.
 extern std::mutex slabs_lock;
 
-/// Held by acquire_cell() and release_cell().
+/// For the memory of cells, and of what recording makes.
 extern std::mutex cell_memory_lock;
 
 }  // namespace quipu::detail

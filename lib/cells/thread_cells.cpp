@@ -4,6 +4,7 @@
 
 #include <array>
 #include <mutex>
+#include <type_traits>
 #include <utility>
 
 #include "cells/locks.hpp"
@@ -46,7 +47,7 @@ bool spend(std::size_t bytes) noexcept {
 /// Gives the slab back when the thread ends: its destructor is called for each thread that has set a value. A key, and
 /// not a thread-local with a destructor: those are destroyed first, and the destructors of the program's own keys may
 /// record for the first time afterwards. They are called in several rounds, and what is set in one is destroyed in the
-/// next.
+/// next. A thread that first records in the last round keeps its slab: the values count, but no other thread gets it.
 pthread_key_t leases;
 constinit std::atomic<bool> has_leases{false};  // relaxed: set before any thread can look
 
@@ -62,7 +63,7 @@ void give_back(void*) noexcept {
   const std::uint64_t guards = slab->guards.load(std::memory_order_relaxed);
   slab->guards.store(guards + guards % 2, std::memory_order_release);  // pairs with quiesce()
   // Release: pairs with the reader's acquire. The cells are final until another thread has the slab.
-  slab->owner.store(Slab::Owner::none, std::memory_order_release);
+  slab->has_owner.store(false, std::memory_order_release);
   const std::lock_guard held(slabs_lock);
   slab->next_free = free_slabs.load(std::memory_order_relaxed);
   free_slabs.store(slab, std::memory_order_relaxed);
@@ -109,7 +110,7 @@ bool acquire_slab() noexcept {
     slab = new_slab();
     if (slab == nullptr) return false;
   }
-  slab->owner.store(Slab::Owner::thread, std::memory_order_relaxed);
+  slab->has_owner.store(true, std::memory_order_relaxed);
   own_slab = slab;
   return true;
 }

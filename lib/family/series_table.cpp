@@ -1,10 +1,7 @@
 #include "quipu/detail/family/series_table.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "base/utf8.hpp"
@@ -17,7 +14,7 @@ namespace {
 constexpr std::size_t first_size = 8;
 
 /// Where a gauge's shared sum is, in words from the beginning of the series: after the key, whose words are copied in
-/// pairs (see copy_batch()).
+/// pairs (see try_copy_batch()).
 std::uint32_t sum_of_gauge_at(std::size_t key_words) noexcept {
   return static_cast<std::uint32_t>(sizeof(Series) / sizeof(std::uint64_t) + (key_words + 1) / 2 * 2);
 }
@@ -364,7 +361,7 @@ std::optional<std::size_t> SeriesTable::Walk::try_copy_batch(std::size_t& words)
   std::uint64_t* to = keys_.get();
   std::size_t live = 0;
   for (Series* series : std::span(found).first(count)) {
-    const std::uint32_t tag = series->tag.load(std::memory_order_acquire);  // pairs with the release in end_series()
+    const std::uint32_t tag = series->tag.load(std::memory_order_acquire);  // pairs with begin_series(), end_series()
     if (tag == 0 || tag - last_tag_ - 1 < newer) continue;
     // Copied field by field: compilers copy the whole through memory, which takes longer than all the rest.
     Item& item = batch_[live++];

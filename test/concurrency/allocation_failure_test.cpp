@@ -13,7 +13,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <memory>
@@ -28,6 +27,7 @@
 #include "catch.hpp"
 #include "support/page.hpp"
 #include "support/process.hpp"
+#include "support/replaced_new.hpp"
 #include "support/sanitizers.hpp"
 #if QUIPU_HAS_HTTP
 #include "support/http_client.hpp"
@@ -63,33 +63,10 @@ bool should_fail() noexcept {
   return false;
 }
 
-void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
-  if (should_fail()) return nullptr;
-  return std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
-}
-void* allocate_or_throw(std::size_t bytes, std::size_t alignment) {
-  void* memory = allocate(bytes, alignment);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
 }  // namespace
 
-void* operator new(std::size_t bytes) { return allocate_or_throw(bytes, alignof(std::max_align_t)); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return allocate_or_throw(bytes, static_cast<std::size_t>(alignment));
-}
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
-  return allocate(bytes, alignof(std::max_align_t));
-}
-void* operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-  return allocate(bytes, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+bool may_allocate(std::size_t) noexcept { return !should_fail(); }
+void on_deallocation() noexcept {}
 
 namespace {
 

@@ -7,11 +7,11 @@
 
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "support/replaced_new.hpp"
 
 namespace {
 
@@ -34,7 +34,6 @@ std::atomic<std::uint64_t> freed{0};
 thread_local bool is_inside = false;
 
 void count(std::size_t bytes) noexcept {
-  if (!is_counting.load(std::memory_order_acquire)) return;
   counted.fetch_add(1, std::memory_order_relaxed);
   instruments->allocations.inc();
   instruments->bytes.inc(static_cast<double>(bytes));
@@ -46,43 +45,18 @@ void count(std::size_t bytes) noexcept {
   instruments->by_size(static_cast<int>(bytes / 8)).inc();
   is_inside = false;
 }
-void count_freed() noexcept {
+
+}  // namespace
+
+bool may_allocate(std::size_t bytes) noexcept {
+  if (is_counting.load(std::memory_order_acquire)) count(bytes);
+  return true;
+}
+void on_deallocation() noexcept {
   if (!is_counting.load(std::memory_order_acquire)) return;
   freed.fetch_add(1, std::memory_order_relaxed);
   instruments->in_use.dec();
 }
-
-void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
-  count(bytes);
-  return std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
-}
-void* allocate_or_throw(std::size_t bytes, std::size_t alignment) {
-  void* memory = allocate(bytes, alignment);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void deallocate(void* memory) noexcept {
-  if (memory != nullptr) count_freed();
-  std::free(memory);
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) { return allocate_or_throw(bytes, alignof(std::max_align_t)); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return allocate_or_throw(bytes, static_cast<std::size_t>(alignment));
-}
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
-  return allocate(bytes, alignof(std::max_align_t));
-}
-void* operator new(std::size_t bytes, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-  return allocate(bytes, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory, const std::nothrow_t&) noexcept { deallocate(memory); }
-void operator delete(void* memory) noexcept { deallocate(memory); }
-void operator delete(void* memory, std::size_t) noexcept { deallocate(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { deallocate(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { deallocate(memory); }
 
 int main(int arguments, char**) {
   alarm(100);

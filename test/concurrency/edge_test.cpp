@@ -1,12 +1,9 @@
-#include <sys/wait.h>
-#include <unistd.h>
 #include <quipu/quipu.hpp>
 #include <quipu/thread_cell_budget.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>

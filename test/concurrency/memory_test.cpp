@@ -12,7 +12,6 @@
 #include <quipu/quipu.hpp>
 #include <quipu/thread_cell_budget.hpp>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -29,37 +28,8 @@
 #include "support/page.hpp"
 #include "support/process.hpp"
 #include "support/sanitizers.hpp"
+#include "support/threads.hpp"
 #include "support/waiting.hpp"
-
-namespace {
-
-/// Threads that call `step` without a pause until the end of the scope.
-class Busy {
- public:
-  template <class Step>
-  Busy(int threads, Step step) {
-    for (int i = 0; i < threads; ++i) {
-      threads_.emplace_back([this, step, i]() mutable {
-        ++begun_;
-        while (!is_over_.load(std::memory_order_relaxed)) step(i);
-      });
-    }
-    while (begun_ < threads) std::this_thread::yield();
-  }
-  Busy(const Busy&) = delete;
-  Busy& operator=(const Busy&) = delete;
-  ~Busy() {
-    is_over_ = true;
-    for (std::thread& thread : threads_) thread.join();
-  }
-
- private:
-  std::atomic<bool> is_over_{false};
-  std::atomic<int> begun_{0};
-  std::vector<std::thread> threads_;
-};
-
-}  // namespace
 
 TEST_CASE("series come and go while threads without cells record and never pause") {
   if (is_thread_sanitized) return;  // it stops a forked child that starts a thread
@@ -68,9 +38,12 @@ TEST_CASE("series come and go while threads without cells record and never pause
     const auto registry = page::empty_registry();
     const auto counter = registry.counter({.name = "a_total"});
     const auto family = registry.counter<int>({.name = "b_total"}, "n");
-    const Busy busy(16, [=](int) {
-      for (int i = 0; i < 100; ++i) counter.inc();
-    });
+    Threads busy;
+    for (int t = 0; t < 16; ++t) {
+      busy.repeat([=] {
+        for (int i = 0; i < 100; ++i) counter.inc();
+      });
+    }
     bool is_well = true;
     for (int n = 0; n < 20; ++n) family(n).inc();  // its table grows
     for (int n = 0; n < 20; ++n) is_well = is_well && family(n).value() == 1 && (n % 4 > 0 || family.remove(n));
@@ -87,14 +60,17 @@ TEST_CASE("memory is reused while there is always a guard of some thread without
     // Two threads hold a guard each. The one whose turn it is ends its guard, and begins another one.
     std::atomic<int> turn{0};
     std::array<std::optional<Guard>, 2> guards;
-    const Busy busy(2, [&](int i) {
-      auto& guard = guards[static_cast<std::size_t>(i)];
-      if (!guard) guard.emplace();
-      if (turn != i) return std::this_thread::yield();
-      guard.reset();
-      guard.emplace();
-      turn = 1 - i;
-    });
+    Threads busy;
+    for (int i = 0; i < 2; ++i) {
+      busy.repeat([&, i] {
+        auto& guard = guards[static_cast<std::size_t>(i)];
+        if (!guard) guard.emplace();
+        if (turn != i) return std::this_thread::yield();
+        guard.reset();
+        guard.emplace();
+        turn = 1 - i;
+      });
+    }
     return quipu::detail::quiesce();
   }));
 }
@@ -341,13 +317,16 @@ TEST_CASE("where the system refuses the barrier nothing is lost, and no series i
     const auto kept_sizes = sizes(-1);
     bool is_well = true;
     {
-      const Busy busy(3, [=, n = 0](int t) mutable {
-        kept.inc();
-        kept_sizes.observe(1);
-        n = (n + 1) % 100;
-        family(1000 * (t + 1) + n).inc();
-        sizes(1000 * (t + 1) + n).observe(1);
-      });
+      Threads busy;
+      for (int t = 1; t <= 3; ++t) {
+        busy.repeat([=, n = 0]() mutable {
+          kept.inc();
+          kept_sizes.observe(1);
+          n = (n + 1) % 100;
+          family(1000 * t + n).inc();
+          sizes(1000 * t + n).observe(1);
+        });
+      }
       for (int round = 0; round < 20; ++round) {
         for (int n = 0; n < 50; ++n) {
           const auto counter = family(n);
@@ -381,10 +360,13 @@ TEST_CASE("where the system refuses the barrier native histograms lose nothing t
       last = std::move(now);
     };
     {
-      const Busy busy(3, [&](int) {
-        for (int i = 0; i < 1000; ++i) histogram.observe(1 << i % 20);
-        observed += 1000;
-      });
+      Threads busy;
+      for (int t = 0; t < 3; ++t) {
+        busy.repeat([&] {
+          for (int i = 0; i < 1000; ++i) histogram.observe(1 << i % 20);
+          observed += 1000;
+        });
+      }
       for (const auto end = std::chrono::steady_clock::now() + 500ms; std::chrono::steady_clock::now() < end;) read();
     }
     read();

@@ -4,8 +4,6 @@
 //
 // Usage: soak SECONDS
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>

@@ -27,6 +27,8 @@
 #include "support/process.hpp"
 #include "support/sanitizers.hpp"
 #include "support/shown.hpp"
+#include "support/stress_time.hpp"
+#include "support/threads.hpp"
 #include "support/waiting.hpp"
 
 namespace {
@@ -36,42 +38,7 @@ enum class Method { get, post, other };
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto some_time = 1s;
-
-/// Runs threads until the end of the scope.
-class Threads {
- public:
-  Threads() = default;
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-  ~Threads() { stop(); }
-
-  /// Calls `step` again and again.
-  template <class Step>
-  void repeat(Step step) {
-    threads_.emplace_back([this, step]() mutable {
-      while (!is_over_.load(std::memory_order_relaxed)) step();
-    });
-  }
-  /// Calls `work` once.
-  template <class Work>
-  void once(Work work) {
-    threads_.emplace_back(work);
-  }
-
-  void join() {
-    for (auto& thread : threads_) thread.join();
-    threads_.clear();
-  }
-  void stop() {
-    is_over_ = true;
-    join();
-  }
-
- private:
-  std::atomic<bool> is_over_{false};
-  std::vector<std::thread> threads_;
-};
+const std::chrono::seconds some_time = stress_time(1s);
 
 /// Scrapes a registry again and again, and checks what every page promises: a counter (and a histogram's count, and
 /// each of its buckets) never goes down, no series is shown twice. For histograms whose observed values are all bounds,

@@ -1,7 +1,5 @@
 #include "quipu/detail/family/label_key.hpp"
 
-#include <algorithm>
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>

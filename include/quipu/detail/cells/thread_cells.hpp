@@ -15,7 +15,7 @@
 /// A cell carries the tag of the series that it counts for. A handle finds its cell by the slot, and writes only if the
 /// tags match. So a slot may be used again by another series: the owner clears its cell when it first writes for the
 /// new series, a reader skips cells with other tags, and a handle of the removed series does no harm. Only its owner
-/// ever writes to a cell, but for a reader that puts the count of a histogram right (see observe()).
+/// ever writes to a cell.
 ///
 /// A thread that ends leaves its slab, with all values, to the next thread that begins. Nothing is moved, so nothing is
 /// lost. Memory is bounded by the largest number of threads that lived at once. Slabs are never freed.
@@ -25,8 +25,8 @@
 ///
 /// Memory orders: the owner's stores to a cell are relaxed, because each cell is a value of its own. The exceptions are
 /// the cells of a histogram, which belong together (see observe()), and those of a gauge, of which a reader wants one
-/// moment (see gauge_cells.hpp). A reader holds a guard, so a slot does not change hands while it reads, or finds out
-/// afterwards that it has not (see read_histogram()).
+/// moment (see gauge_cells.hpp). A reader holds a guard, so a slot does not change hands while it reads. A reader
+/// that cannot hold one finds out afterwards whether the slot did (see HistogramReader).
 namespace quipu::detail {
 
 /// Of a counter, `bits` is a whole number or a double. Of a gauge, it is a whole number in two's complement, and
@@ -72,10 +72,9 @@ struct Slab {
   Unfinished unfinished[8]{};
   std::uint32_t next_unfinished = 0;  // the one that is replaced next
 
-  enum class Owner : std::uint8_t { thread, none, lost };  // lost: a thread that the parent of a fork kept
-  std::atomic<Owner> owner{Owner::none};
-  Slab* next = nullptr;       // in the list of all slabs; does not change
-  Slab* next_free = nullptr;  // guarded by `slabs_lock`
+  std::atomic<bool> has_owner{false};  // a thread of this process, and not one that the parent of a fork kept
+  Slab* next = nullptr;                // in the list of all slabs; does not change
+  Slab* next_free = nullptr;           // guarded by `slabs_lock`
 
   std::uint8_t misses[max_blocks]{};  // how often the owner found no block here; only the owner uses it
   /// The block with these slots, or null. Only the owner stores. blocks[0] stays null, as slot 0 stands for none.

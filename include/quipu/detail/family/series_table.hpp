@@ -23,8 +23,9 @@ namespace quipu::detail {
 enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native };
 
 /// A series: its cell, then its key, then the shared sum of a gauge. Everything but cell and sum is written before the
-/// series is published. It does not change while the series can be found, nor while a guard is held under which it was
-/// found. acquire_cell() makes it, with room for key and sum.
+/// series is published. It does not change while the series can be found. Nor does it change, but for `hash` and
+/// `position`, while a guard is held under which the series was found. acquire_cell() makes it, with room for key and
+/// sum.
 struct Series : Cell {
   std::uint32_t hash;
   std::uint32_t slot;      // of its thread cells
@@ -47,6 +48,7 @@ struct Series : Cell {
   }
   /// A handle to nowhere if the series has just been removed.
   [[nodiscard]] CellRef ref() noexcept {
+    // Acquire: pairs with the releases in begin_series() and end_series().
     const std::uint32_t own = tag.load(std::memory_order_acquire);
     return own == 0 ? CellRef{} : CellRef{this, own, slot};
   }
@@ -256,8 +258,8 @@ class QUIPU_EXPORT SeriesTable {
   const bool names_need_no_escaping_;  // of enumerations
 
   std::atomic<HashTable*> table_;
-  std::atomic<bool> has_retired_{
-      false};  // whether `retired_` has tables; relaxed: it is looked at again under the lock
+  /// Whether `retired_` has tables. Relaxed: it is looked at again under the lock.
+  std::atomic<bool> has_retired_{false};
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
   std::atomic<std::uint64_t> overflows_{0};
   std::atomic<std::uint64_t> truncations_{0};
