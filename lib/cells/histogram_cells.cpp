@@ -158,8 +158,16 @@ class HistogramReader {
     for (; tries > 0; --tries) {
       if (reading_.collect(cell, size_)) return true;
     }
+    return !has_owner(slab) && reading_.is_still_true(cell, size_);
+  }
+
+  /// Read-modify-writes have one order: this one comes before that of the next owner, or finds it. So if there is no
+  /// owner, then nothing that was read so far is of one who is inside an observation.
+  static bool has_owner(Slab& slab) noexcept {
+    bool known = false;
     // Acquire: pairs with the release of the thread that gave the slab back.
-    return !slab.has_owner.load(std::memory_order_acquire) && reading_.is_still_true(cell, size_);
+    // Release: pairs with the acquire of the next owner, in acquire_slab().
+    return !slab.has_owner.compare_exchange_strong(known, false, std::memory_order_acq_rel, std::memory_order_relaxed);
   }
 
   void wait() noexcept {

@@ -110,7 +110,9 @@ bool acquire_slab() noexcept {
     slab = new_slab();
     if (slab == nullptr) return false;
   }
-  slab->has_owner.store(true, std::memory_order_relaxed);
+  // A read-modify-write that acquires: pairs with the release of a reader that finds no owner. What this thread records
+  // comes after what that reader has read.
+  slab->has_owner.exchange(true, std::memory_order_acquire);
   own_slab = slab;
   return true;
 }
