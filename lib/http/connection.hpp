@@ -55,8 +55,11 @@ inline constexpr std::size_t progress_bytes = std::size_t{64} * 1024;
 /// Keeps the kernel from taking megabytes of a response that the client does not read.
 void limit_unsent(const Connection& connection) noexcept;
 
-/// Resets the connection, so that the client sees that its response is incomplete. Bytes in the kernel's send buffer
-/// are discarded.
+/// Whether the connection ends in a reset when its socket is closed, by whomever: the client then sees that its
+/// response is incomplete. Bytes in the kernel's send buffer are discarded.
+void reset_at_close(const Connection& connection, bool resets) noexcept;
+
+/// Closes the connection with a reset.
 void abort_connection(Connection& connection) noexcept;
 
 /// Whether the client has a loopback address.

@@ -3,9 +3,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <fstream>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -15,13 +15,16 @@
 #include "catch.hpp"
 #include "quipu/exposer.hpp"
 #include "support/http_client.hpp"
+#include "support/process.hpp"
 #include "support/sanitizers.hpp"
+#include "support/waiting.hpp"
 
 // Pages that are sent while they are made.
 
 namespace {
 
 using quipu::Exposer;
+using quipu::ExposerOptions;
 using namespace http_client;
 using namespace std::chrono_literals;
 
@@ -164,6 +167,21 @@ TEST_CASE("a page that fails half-way is never taken for a whole one", "[exposer
   }
   failing = -1;
   CHECK(outcome(exposer, " HTTP/1.1\r\nHost: localhost\r\n\r\n") == "whole");
+}
+
+TEST_CASE("a page that a stopped endpoint leaves half-way is not taken for a whole one", "[exposer][stream]") {
+  Gate gate;
+  const auto hanging = pieces(pieces_of_8_mb, piece_size, [&gate](int number) {
+    if (number == 0) gate.pass();
+  });
+  std::optional<Exposer> exposer(std::in_place, hanging, ExposerOptions{.listen = any_port});
+  Client client(exposer->port(), AF_INET, 4096);
+  client.send("GET /metrics HTTP/1.0\r\n\r\n");
+  CHECK(soon([&] { return gate.entered() == 1; }));
+  exposer.reset();
+  gate.open();
+  // The rest of the page has nobody who would send it.
+  CHECK_THROWS_WITH(client.receive(), "reset");
 }
 
 TEST_CASE("a source that gives no page, or no content type, gives 500", "[exposer][stream]") {
@@ -309,14 +327,6 @@ TEST_CASE("stop breaks off a long page that its client does not read", "[exposer
 }
 
 // Memory.
-
-std::size_t resident_bytes() {
-  std::ifstream file("/proc/self/statm");
-  std::size_t size = 0;
-  std::size_t resident = 0;
-  file >> size >> resident;
-  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
 
 TEST_CASE("forty clients of HTTP/1.0 that do not read take little memory", "[exposer][stream]") {
   if (is_address_sanitized || is_thread_sanitized || resident_bytes() == 0) return;
