@@ -125,7 +125,7 @@ class Exposer::Server {
 
   void stop() noexcept {
     const std::lock_guard lock(stopping_);
-    if (!state_->listener.socket) return;
+    if (std::exchange(is_stopped_, true)) return;
     if (!process_.is_current()) {
       // A forked child has none of the threads, which keep the state there for ever. Its parent goes on using the
       // sockets.
@@ -133,14 +133,13 @@ class Exposer::Server {
       static_cast<void>(threads_.release());
       return;
     }
-    for (WorkQueue* const queue : state_->queues()) queue->stop();
     ::shutdown(state_->listener.socket.get(), SHUT_RDWR);  // refuses clients while the last responses are sent
+    for (WorkQueue* const queue : state_->queues()) queue->stop();
     // Without the event loop nobody else closes them.
     if (!has_event_loop_) {
       for (WorkQueue* const queue : state_->queues()) queue->close();
     }
     join_or_leave();
-    state_->listener.socket.reset();
   }
 
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
@@ -202,7 +201,12 @@ class Exposer::Server {
     for (std::size_t i = 0; i < worker_count; ++i) start_worker(state_->page_queue);
     start_worker(state_->prompt_queue);
     if (!std::ranges::all_of(routes, &Route::is_prompt)) start_worker(state_->route_queue);
-    start_thread([event_loop](State&) { event_loop->run(); });
+    // This thread closes the listening socket. If stop() did, accept() might be called with another socket of the same
+    // number.
+    start_thread([event_loop](State& state) {
+      event_loop->run();
+      state.listener.socket.reset();
+    });
     has_event_loop_ = true;
   }
 
@@ -229,7 +233,8 @@ class Exposer::Server {
   const std::uint16_t port_;
   const std::string url_;
 
-  std::mutex stopping_;  // guards what follows, and the listening socket
+  std::mutex stopping_;  // guards what follows
+  bool is_stopped_ = false;
   std::unique_ptr<std::vector<std::thread>> threads_ = std::make_unique<std::vector<std::thread>>();
   bool has_event_loop_ = false;
 };
