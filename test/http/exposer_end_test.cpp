@@ -22,8 +22,7 @@
 #include "support/sanitizers.hpp"
 #include "support/waiting.hpp"
 
-// Functions of the program that end the endpoint from which they are called. Each test has a process of its own, as
-// what it is about would end that process or hang in it.
+// Functions of the program that end the endpoint from which they are called.
 
 namespace {
 
@@ -31,6 +30,13 @@ using http_client::any_port;
 using http_client::ask;
 using quipu::Exposer;
 using namespace std::chrono_literals;
+
+/// Whether `body` returns true, in a process of its own: what it is about would end that process or hang in it. The
+/// thread sanitizer starts no threads in children.
+template <class Body>
+bool holds(Body body) {
+  return is_thread_sanitized ? body() : in_child(body);
+}
 
 /// Whether an endpoint ends that is asked for a path.
 bool ends_when_asked(const Exposer& exposer, const std::atomic<bool>& has_ended, const std::string& path) {
@@ -47,11 +53,8 @@ bool ends_when_asked(const Exposer& exposer, const std::atomic<bool>& has_ended,
   return is_good;
 }
 
-}  // namespace
-
 TEST_CASE("a collector may end the endpoint that makes its page", "[exposer][ends]") {
-  if (is_thread_sanitized) return;
-  CHECK(in_child([] {
+  CHECK(holds([] {
     const quipu::Registry registry;
     std::optional<Exposer> exposer;
     std::atomic<bool> has_ended{false};
@@ -66,8 +69,7 @@ TEST_CASE("a collector may end the endpoint that makes its page", "[exposer][end
 }
 
 TEST_CASE("a page's source may end the endpoint that asks it", "[exposer][ends]") {
-  if (is_thread_sanitized) return;
-  CHECK(in_child([] {
+  CHECK(holds([] {
     std::optional<Exposer> exposer;
     std::atomic<bool> has_ended{false};
     const auto source = [&](const quipu::ScrapeRequest&) {
@@ -81,8 +83,7 @@ TEST_CASE("a page's source may end the endpoint that asks it", "[exposer][ends]"
 }
 
 TEST_CASE("a route may end the endpoint that asks it", "[exposer][ends]") {
-  if (is_thread_sanitized) return;
-  CHECK(in_child([] {
+  CHECK(holds([] {
     std::optional<Exposer> exposer;
     std::atomic<bool> has_ended{false};
     exposer.emplace(http_client::pages(http_client::small_page),
@@ -112,8 +113,7 @@ class EndingPage final : public quipu::PageStream {
 };
 
 TEST_CASE("the end of a page that ends the endpoint gives no other listener's clients away", "[exposer][ends]") {
-  if (is_thread_sanitized) return;
-  CHECK(in_child([] {
+  CHECK(holds([] {
     std::optional<Exposer> exposer;
     Gate gate;
     std::optional<http_client::Client> late;
@@ -157,3 +157,5 @@ TEST_CASE("the end of a page that ends the endpoint gives no other listener's cl
     return static_cast<bool>(accepted);
   }));
 }
+
+}  // namespace
