@@ -12,8 +12,8 @@ struct ResponseBytes {
   std::size_t held = 0;
 };
 
-/// The requests for pages, or those for routes, from their complete head to the end of their response: which of them is
-/// served next, and which response gives way to it. It uses no socket. Thread-compatible.
+/// The requests of one class, such as those for pages, from their complete head to the end of their response: which of
+/// them is served next, and which response gives way to it. It uses no socket. Thread-compatible.
 ///
 /// A request needs room for its bytes, and a permit. It waits permit_time for them. A page is first made without a
 /// permit, if none is left, because a short one needs none: trials find that out, a few at a time. So a short page does

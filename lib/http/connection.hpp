@@ -25,13 +25,15 @@ struct Connection {
   std::size_t lingered = 0;  // bytes received after the last response
   bool is_ready = false;     // by the last poll()
 
-  // From the complete head of a request to the last byte of its response. Admission has four of them.
+  // From the complete head of a request to the last byte of its response.
   Request request{};
   std::stop_source client_gone{std::nostopstate};  // asked to stop when nobody waits for the response any more
-  bool needs_permit = false;                       // its page has turned out to be long, or it is no page
+  // For Admission.
+  bool needs_permit = false;  // its page has turned out to be long, or it is no page
   bool has_permit = false;
-  bool is_trial = false;              // a worker finds out whether its page is short
-  std::size_t charge = 0;             // bytes that it counts for
+  bool is_trial = false;   // a worker finds out whether its page is short
+  std::size_t charge = 0;  // bytes that it counts for
+  // The response.
   bool has_started = false;           // the response has been put into `outgoing`
   bool is_due = false;                // the next piece can be made
   bool is_sent = false;               // the response has been sent to the last byte

@@ -38,8 +38,8 @@ class EventLoop {
 
  private:
   /// Requests from their complete head to the end of their response: those for pages, those for routes that may wait,
-  /// or prompt ones, whose responses wait for nothing. Each class has its own permits and workers, so one never waits
-  /// for another.
+  /// or prompt ones, whose responses wait for nothing. Each class has its own permits and workers. So routes never wait
+  /// for pages, and prompt requests for neither.
   struct RequestClass {
     WorkQueue& queue;
     Admission admission;
