@@ -162,7 +162,7 @@ Times measure(const char* what, const Exposer& exposer, Clock::duration time, st
 }
 
 /// On a machine that does nothing else no request fails, and the p99 is well below a second (half a second, beside the
-/// readers with gzip). What is checked holds on a busy one, too.
+/// readers with gzip). What is checked leaves room for a busy one.
 void check(Times& times) {
   CHECK(2 * times.failed <= static_cast<int>(times.seconds.size()));
   CHECK(times.at(0.5) < 2);
@@ -270,7 +270,7 @@ TEST_CASE("32 readers of a million series with gzip do not delay a request for o
       }
     });
   }
-  REQUIRE(soon([&] { return receiving >= 3; }));
+  REQUIRE(soon([&] { return receiving >= 32; }));  // the first pieces of all of them come one after another
   Times times = measure("32 gzip readers of a million series", exposer, some_time, "/metrics?name[]=one_total");
   std::printf("  %d whole pages\n", whole.load());
   is_over = true;
