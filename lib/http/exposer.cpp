@@ -193,7 +193,7 @@ class Exposer::Server {
 
   void start_threads() {
     const std::vector<Route>& routes = state_->config.routes;
-    threads_->reserve(worker_count + 3);
+    threads_->reserve(worker_count + 3);  // those for routes and for prompt responses, and the event loop
     state_->ended.reserve(threads_->capacity());
     const auto event_loop =
         std::make_shared<EventLoop>(state_->listener.socket.get(), state_->config, state_->peers, state_->wake_pipe,
