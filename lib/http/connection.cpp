@@ -48,6 +48,11 @@ void abort_connection(Connection& connection) noexcept {
   connection.rest.reset();
 }
 
+void close_connection(Connection& connection) noexcept {
+  if (!connection.is_sent) return abort_connection(connection);
+  connection.socket.reset();
+}
+
 bool is_loopback_peer(const Connection& connection) noexcept {
   sockaddr_storage peer{};
   socklen_t size = sizeof peer;

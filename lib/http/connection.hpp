@@ -64,6 +64,9 @@ void reset_at_close(const Connection& connection, bool resets) noexcept;
 /// Closes the connection with a reset.
 void abort_connection(Connection& connection) noexcept;
 
+/// Closes the connection, with a reset unless its response is sent.
+void close_connection(Connection& connection) noexcept;
+
 /// Whether the client has a loopback address.
 [[nodiscard]] bool is_loopback_peer(const Connection& connection) noexcept;
 

@@ -106,9 +106,10 @@ void EventLoop::run() noexcept {
     }
   }
   for (RequestClass* const request_class : classes()) {
+    request_class->queue.close();
+    collect_completions(*request_class);  // of the time before that
     Connections& sending = request_class->admission.sending;
     while (!sending.empty()) drop(sending.begin());
-    request_class->queue.close();
   }
 }
 

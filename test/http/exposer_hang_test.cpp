@@ -148,6 +148,19 @@ TEST_CASE("stop ends although a route hangs", "[exposer][hang]") {
   CHECK(soon([&] { return gate.passed() == 1; }));
 }
 
+TEST_CASE("the response of a route that comes back after stop is sent, and its connection is closed",
+          "[exposer][hang]") {
+  Gate gate;
+  Exposer exposer(pages(small_page), {.listen = any_port, .routes = {hanging_route(gate)}});
+  Client client(exposer.port());
+  client.send("GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  CHECK(soon([&] { return gate.entered() == 1; }));
+  exposer.stop();
+  gate.open();
+  CHECK(client.answer().body == "at last");
+  CHECK(client.is_closed());
+}
+
 TEST_CASE("stop ends although a page source hangs", "[exposer][hang]") {
   Gate gate;
   std::optional<Exposer> exposer(std::in_place, pages([&gate](std::string_view) {
