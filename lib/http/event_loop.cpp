@@ -12,7 +12,6 @@
 #include <new>
 #include <span>
 #include <stop_token>
-#include <string_view>
 #include <utility>
 
 #include "quipu/detail/exposition/scrape_time.hpp"

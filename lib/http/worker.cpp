@@ -1,6 +1,5 @@
 #include "http/worker.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
