@@ -19,7 +19,7 @@
 namespace quipu {
 
 /// Environment variables have values that cannot be read. The message has a line for each of them: its name, its value,
-/// and what was expected.
+/// and what was expected. Control characters are shown as \x1F, and so are bytes of a line that is not UTF-8.
 class QUIPU_EXPORT EnvironmentError : public Error {
  public:
   using Error::Error;
@@ -35,8 +35,7 @@ class QUIPU_EXPORT EnvironmentError : public Error {
 /// quipu reads the environment.
 ///
 /// - QUIPU_PREFIX: RegistryOptions::prefix.
-/// - QUIPU_CONST_LABELS: labels for RegistryOptions::const_labels. They replace labels of the same names in the
-/// program.
+/// - QUIPU_CONST_LABELS: labels for RegistryOptions::const_labels. They replace the program's labels of those names.
 ///   The form is `env=prod, region="eu, \"west\""`. A value with a comma or a quote stands in quotes, where \\, \" and
 ///   \n are a backslash, a quote and a line feed. Blanks around names and values are ignored.
 /// - QUIPU_PROCESS_METRICS, QUIPU_SELF_METRICS, QUIPU_RUNTIME_METRICS, QUIPU_CREATED_LINES, QUIPU_OPEN_METRICS_2,

@@ -192,7 +192,8 @@ class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
   [[nodiscard]] std::uint64_t dropped() const noexcept;
 
  private:
-  class NameTable;
+  // Hidden, as it would otherwise be exported like this class, and be called by way of the dynamic linker's table.
+  class [[gnu::visibility("hidden")]] NameTable;
   std::unique_ptr<NameTable> names_;
 };
 

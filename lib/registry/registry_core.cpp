@@ -64,7 +64,6 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   return family;
 }
 
-/// Called without the lock. The family stays registered, whatever the linter says.
 void RegistryCore::report_lint(const Definition& definition) const {
   if (!on_lint_) return;
   const FamilyView family{.name = definition.name,

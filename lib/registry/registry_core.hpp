@@ -45,7 +45,11 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   void remove_collector(const RegisteredCollector& registered);
 
   // The end of a batch.
+
+  /// Shows what the batch registered, or gives it to the batch around it. An info for which there is no memory is
+  /// missing.
   void close(Batch& batch) noexcept;
+  /// Removes what only the batch registered.
   void take_back(Batch& batch) noexcept;
 
   /// One family on the page: of instruments, or of collectors.
@@ -102,8 +106,10 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   void add_to_families(const std::shared_ptr<const Definition>& definition,
                        const std::shared_ptr<RegisteredCollector>& registered);
   void remove_from_families(const RegisteredCollector& registered, std::size_t families);
-  void report_lint(const Definition& definition) const;
   [[noreturn]] void refuse_second(const Definition& definition, const FamilyEntry& first) const;
+
+  /// Called without the lock. The family stays registered, whatever the linter says.
+  void report_lint(const Definition& definition) const;
 
   const OwnedLabels const_labels_;
   const NameRules name_rules_;

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/address.hpp"
+#include "base/printable.hpp"
 #include "base/text.hpp"
 #include "family/definition.hpp"
 #include "http/allowed_hosts.hpp"
@@ -45,7 +46,8 @@ class Variables {
     try {
       take(found->second);
     } catch (const Error& error) {
-      wrong_ += fmt::format("{}{}: {}", wrong_.empty() ? "" : "\n", name, error.what());
+      const std::string why = detail::printable(error.what(), std::string::npos);
+      wrong_ += fmt::format("{}{}: {}", wrong_.empty() ? "" : "\n", name, why);
     }
   }
 

@@ -12,6 +12,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/printable.hpp"
 #include "base/text.hpp"
 #include "registry/lint.hpp"
 #include "testing/page_values.hpp"

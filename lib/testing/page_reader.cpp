@@ -11,6 +11,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/printable.hpp"
 #include "base/text.hpp"
 #include "base/utf8.hpp"
 #include "quipu/exposition.hpp"

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/printable.hpp"
 #include "testing/page_values.hpp"
 
 namespace quipu::detail {

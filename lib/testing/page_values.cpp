@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/printable.hpp"
 #include "base/text.hpp"
-#include "base/utf8.hpp"
 #include "exposition/line_encoder.hpp"
 #include "quipu/name.hpp"
 
@@ -111,27 +111,6 @@ std::string labels_key(const std::vector<testing::ParsedLabel>& labels, std::str
     key += fmt::format("\n{}:{}={}:{}", label->name.size(), label->name, value.size(), value);
   }
   return key;
-}
-
-std::string printable(std::string_view text) {
-  constexpr std::size_t most = 300;  // bytes
-  const bool is_long = text.size() > most;
-  if (is_long) {
-    text = text.substr(0, most);
-    while (!text.empty() && continues_code_point(text.back())) text.remove_suffix(1);
-    if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xC0U) text.remove_suffix(1);
-  }
-  const bool has_all = is_utf8(text);
-  std::string result;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7F || (byte >= 0x80 && !has_all)) {
-      result += fmt::format("\\x{:02X}", byte);
-    } else {
-      result += c;
-    }
-  }
-  return is_long ? result + "…" : result;
 }
 
 std::string spelled_name(std::string_view metric_name) {

@@ -28,9 +28,6 @@ namespace quipu::detail {
 /// out, and `le` and `quantile` count as numbers. Labels with the name `left_out` do not count.
 [[nodiscard]] std::string labels_key(const std::vector<testing::ParsedLabel>& labels, std::string_view left_out = {});
 
-/// One line, for people: control characters and invalid UTF-8 are shown as \x1F, and long text is cut.
-[[nodiscard]] std::string printable(std::string_view text);
-
 /// A name as it stands in a sample; in quotes if it has to be.
 [[nodiscard]] std::string spelled_name(std::string_view metric_name);
 

@@ -782,7 +782,7 @@ void show_at_random(quipu::Visitor& visitor, std::uint64_t seed) {
 }  // namespace
 
 TEST_CASE("whatever is shown comes back from protobuf, in the same order") {
-  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
     INFO(seed);
     Recorder shown;
     show_at_random(shown, seed);

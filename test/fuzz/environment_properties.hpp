@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/text.hpp"
+#include "base/utf8.hpp"
 #include "quipu/environment.hpp"
 #include "quipu/exposition.hpp"
 #include "quipu/registry.hpp"
@@ -83,6 +85,11 @@ inline std::string check_pages(quipu::RegistryOptions options) try {
 inline std::string check(std::string_view data) try {
   const Variables variables = variables_of(data);
   const std::string message = complaint(variables);
+  if (!quipu::detail::is_utf8(message)) return "a message that is not UTF-8";
+  std::string_view rest = message;
+  while (!rest.empty()) {
+    if (!quipu::detail::take_until(rest, '\n').starts_with("QUIPU_")) return "a line that names no variable";
+  }
   bool is_one_wrong = false;
   for (const auto& [name, value] : variables) {
     Variables alone{{name, value}};

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,6 +18,7 @@
 #include "base/utf8.hpp"
 #include "fuzz/recordings.hpp"
 #include "quipu/statsd.hpp"
+#include "support/udp.hpp"
 
 // What holds for the datagrams of any recordings. The first line of the input is options: the dialect, the maximum size
 // of a datagram, and a prefix with the labels of every line. The rest is recordings.
@@ -31,17 +30,9 @@ namespace statsd_properties {
 /// Receives datagrams of this process.
 class Server {
  public:
-  Server() : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in own{};
-    own.sin_family = AF_INET;
-    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof own;
-    if (::bind(socket_, reinterpret_cast<const sockaddr*>(&own), size) != 0 ||
-        ::getsockname(socket_, reinterpret_cast<sockaddr*>(&own), &size) != 0) {
-      throw std::runtime_error("no UDP socket");
-    }
-    address_ = "127.0.0.1:" + std::to_string(ntohs(own.sin_port));
-  }
+  Server()
+      : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
+        address_("127.0.0.1:" + std::to_string(bind_to_any_port(socket_))) {}
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
   ~Server() { ::close(socket_); }

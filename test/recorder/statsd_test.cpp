@@ -1,7 +1,5 @@
 #include "quipu/statsd.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -32,6 +30,7 @@
 #include "quipu/quipu.hpp"
 #include "quipu/testing.hpp"
 #include "support/sanitizers.hpp"
+#include "support/udp.hpp"
 
 using namespace std::chrono_literals;
 using quipu::StatsdDialect;
@@ -61,16 +60,10 @@ Lines lines_of(const std::string& datagram) {
 class Server {
  public:
   /// UDP, on a port of the system's choice.
-  Server() : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in own{};
-    own.sin_family = AF_INET;
-    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof own;
-    REQUIRE(::bind(socket_, reinterpret_cast<const sockaddr*>(&own), size) == 0);
-    REQUIRE(::getsockname(socket_, reinterpret_cast<sockaddr*>(&own), &size) == 0);
-    port_ = ntohs(own.sin_port);
-    address_ = "127.0.0.1:" + std::to_string(port_);
-  }
+  Server()
+      : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
+        port_(bind_to_any_port(socket_)),
+        address_("127.0.0.1:" + std::to_string(port_)) {}
   /// At a path.
   explicit Server(const std::string& path)
       : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)), address_("unix:" + path) {
@@ -339,6 +332,17 @@ TEST_CASE("datagrams for StatsD hold whole lines, and no more bytes than they ma
   CHECK(stats.sent_datagrams == datagrams);
   CHECK(stats.sent_bytes == bytes);
   CHECK(stats.dropped_lines == 1);
+}
+
+TEST_CASE("a name too long for a datagram is dropped when it is recorded, whatever code point is at the limit") {
+  for (std::size_t before = 13; before <= 17; ++before) {
+    Sent sent({.max_datagram = 16});
+    INFO(before);
+    const std::string name = std::string(before, 'x') + "\xF0\x9F\x98\x80";
+    for (int i = 0; i < 3; ++i) sent.recorder.increment(name);
+    CHECK(sent.backend->stats().dropped_lines == 3);
+    CHECK(sent.lines().empty());
+  }
 }
 
 TEST_CASE("an address for StatsD that makes no sense is refused with its name and the reason") {

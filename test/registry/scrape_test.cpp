@@ -176,7 +176,7 @@ TEST_CASE("places of removed series are taken again while a page is being made")
   const auto stream = quipu::open_page(registry);
   static_cast<void>(stream->next());
   const std::size_t before = resident_bytes();
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < 30; ++round) {
     for (int i = 0; i < 10'000; ++i) family.remove(i);
     for (int i = 0; i < 10'000; ++i) family(i).inc();
   }
@@ -305,7 +305,7 @@ TEST_CASE("a scrape takes little memory, however long the page") {
   CHECK(most - before < 500'000);
 }
 
-TEST_CASE("ten thousand scrapes leave the memory as it was") {
+TEST_CASE("a thousand scrapes leave the memory as it was") {
   if (is_sanitized) return;
   const quipu::Registry registry;
   counters(registry, 200);
@@ -314,7 +314,7 @@ TEST_CASE("ten thousand scrapes leave the memory as it was") {
   for (int i = 0; i < 100; ++i) scrape();
   const auto in_use = [] { return ::mallinfo2().uordblks; };
   const std::size_t before = in_use();
-  for (int i = 0; i < 10'000; ++i) scrape();
+  for (int i = 0; i < 1'000; ++i) scrape();
   CHECK(in_use() <= before + 1000);
 }
 #endif

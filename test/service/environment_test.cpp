@@ -181,6 +181,15 @@ TEST_CASE("all variables that are wrong are reported at once, a line for each") 
   CHECK(page::lines(message).size() == 4);
 }
 
+TEST_CASE("what is said of a wrong variable is one line of UTF-8, whatever its value is") {
+  CHECK(complaint({{"QUIPU_SELF_METRICS", "a\nQUIPU_PREFIX: b"}}) ==
+        "QUIPU_SELF_METRICS: \"a\\x0AQUIPU_PREFIX: b\": expected true, on, 1, false, off or 0");
+  for (const char* const name : {"QUIPU_PREFIX", "QUIPU_CONST_LABELS", "QUIPU_SELF_METRICS"}) {
+    CHECK(missing(complaint({{name, "\xFF\x1B[1m\n,"}}), {name, "\\xFF\\x1B[1m\\x0A"}) == "");
+  }
+  CHECK(missing(complaint({{"QUIPU_SELF_METRICS", "caf\xC3\xA9"}}), {"\"caf\xC3\xA9\""}) == "");
+}
+
 TEST_CASE("variables that nobody knows are told") {
   const Environment environment({{"QUIPU_LISTENS", "x"}, {"QUIPU_ADDRESS", ""}, {"HOME", "/"}, {"QUIPU_PREFIX", "a"}});
   CHECK(environment.unknown() == Lines{"QUIPU_ADDRESS", "QUIPU_LISTENS"});
