@@ -25,10 +25,10 @@ struct ExposerOptions {
   /// link to it. It may have every character that URL paths allow, except '%'.
   std::string_view path = "/metrics";
   /// How many requests for long pages may be in progress at once, from their complete head to the end of their
-  /// response. A page of up to 256 KiB, or 64 KiB compressed, is short, and does not have to wait for long ones. A
-  /// request that cannot be served at once waits up to one second, and then gets 503 with `Retry-After: 1`. Meanwhile a
-  /// client that has taken less than 64 KiB of its response for 100 ms, or for a shorter time when many requests wait,
-  /// loses its connection to a request that waits. From 1 to 1,000.
+  /// response. A page of up to 256 KiB, or 64 KiB compressed, is short, and does not have to wait for long ones: up to
+  /// 128 short ones may be in progress besides. A request that cannot be served at once waits up to one second, and
+  /// then gets 503 with `Retry-After: 1`. Meanwhile a client that has taken less than 64 KiB of its response for 100
+  /// ms, or for a shorter time when many requests wait, loses its connection to a request that waits. From 1 to 1,000.
   std::size_t max_concurrent_scrapes = 32;
   /// How many bytes the responses in progress may hold in memory before another one has to wait, as above. A page that
   /// is not complete counts for 512 KiB, and for more once its source has given a longer piece. What the kernel holds
@@ -48,7 +48,7 @@ struct ExposerOptions {
   std::vector<Route> routes = {};
   /// Names of hosts by which clients may ask for the endpoint, such as "metrics.example.com": a request whose Host is
   /// another name gets 421. IP addresses, "localhost", names that end in ".localhost", the name of this machine and
-  /// that in `listen` are always right, as is a request of HTTP/1.0 without a Host. The port in a Host does not matter.
+  /// that in `listen` are always right, as is a request that names no host. The port in a Host does not matter.
   /// "*" stands for every name.
   ///
   /// When this is empty, only an endpoint that listens on a loopback address looks at names; it then knows no others.
@@ -85,8 +85,8 @@ class QUIPU_EXPORT Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
   explicit Exposer(const Registry& registry, ExposerOptions options = {});
-  /// Serves what `source` makes. If it throws while the page is short, the response is a 500 without details.
-  /// Throws ListenError.
+  /// Serves what `source` makes. If it throws while the page is short, the response is a 500 without details. A
+  /// stream's destructor must not take long, because other clients may wait for it. Throws ListenError.
   explicit Exposer(PageSource source, ExposerOptions options = {});
   Exposer(Exposer&&) noexcept;
   Exposer& operator=(Exposer&&) noexcept;

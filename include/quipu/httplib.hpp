@@ -136,11 +136,11 @@ inline std::string pattern_of(std::string_view path) {
 /// The response is what `Exposer` would send. It has the format that the Accept fields of the request prefer among all
 /// formats. `?name[]=FAMILY`, any number of times up to 256, asks for these families only. The deadline of the scrape
 /// is the time in X-Prometheus-Scrape-Timeout-Seconds, or 10 seconds without it, and no more than a minute, less up to
-/// half a second. A page of
-/// more than one piece is sent in chunks while it is made, so it takes little memory, however long it is. (HTTP/1.0 has
-/// no chunks, and gets the page as a whole.) If `source` throws before the second piece is made, the response is a 500
-/// without details. If it throws later, the connection is broken off, so that no client takes the page for a whole one.
-/// Requests for a part of the page get 416. Compression is left to httplib, which compresses if it was built so.
+/// half a second. A page of more than one piece is sent in chunks while it is made, so it takes little memory, however
+/// long it is. (HTTP/1.0 has no chunks, and gets the page as a whole.) If `source` throws before the second piece is
+/// made, the response is a 500 without details. If it throws later, the connection is broken off, so that no client
+/// takes the page for a whole one. Requests for a part of the page get 416. Compression is left to httplib, which
+/// compresses if it was built so. The Host of a request is not looked at.
 ///
 /// Call it before the server listens, as `server.Get()`. Use an `Exposer` in a program that also has to answer while
 /// all threads of its server are busy, or while it shuts down. Throws what `server.Get()` throws.

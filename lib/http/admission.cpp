@@ -42,7 +42,7 @@ ConnectionIterator Admission::start_next(Clock::time_point now) noexcept {
   if (!has_room()) return waiting.end();
   const bool has_permit = permits_used_ < limits_.permits;
   if (!has_permit) {
-    if (trials_ >= limits_.trials) return waiting.end();
+    if (trials_ >= limits_.trials || is_full()) return waiting.end();
     if (is_crowded() && next_to_give_way(now) != sending.end()) return waiting.end();
   }
   const auto next = next_in_turn([&](const Connection& request) { return has_permit || !request.needs_permit; });
@@ -63,8 +63,8 @@ ConnectionIterator Admission::start_next(Clock::time_point now) noexcept {
 
 /// The next request that a response has to give way to.
 ConnectionIterator Admission::next_for_permit() noexcept {
-  return next_in_turn(
-      [any = is_crowded() || !has_room()](const Connection& request) { return any || request.needs_permit; });
+  const bool any = is_crowded() || is_full() || !has_room();
+  return next_in_turn([any](const Connection& request) { return any || request.needs_permit; });
 }
 
 /// The time at which `response` has to give way to `request`.

@@ -12,12 +12,13 @@ struct ResponseBytes {
   std::size_t held = 0;
 };
 
-/// The requests for pages, or those for routes, from their complete head to the end of their response: which of them is
-/// served next, and which response gives way to it. It uses no socket. Thread-compatible.
+/// The requests of one class, such as those for pages, from their complete head to the end of their response: which of
+/// them is served next, and which response gives way to it. It uses no socket. Thread-compatible.
 ///
 /// A request needs room for its bytes, and a permit. It waits permit_time for them. A page is first made without a
 /// permit, if none is left, because a short one needs none: trials find that out, a few at a time. So a short page does
 /// not wait for long ones. A trial for a long page is wasted, so in a crowd a response gives way first, if one has to.
+/// The number of responses without a permit is limited, because clients that do not take them keep their connections.
 ///
 /// Of the requests that wait, the next one is of the peer that has the fewest permits, and of these the oldest.
 ///
@@ -31,9 +32,10 @@ class Admission {
  public:
   struct Limits {
     std::size_t permits;
-    std::size_t trials;   // at a time
-    std::size_t reserve;  // the least that a response counts for until its page is complete
-    bool is_independent;  // bytes of others than its own responses do not count
+    std::size_t trials;          // at a time
+    std::size_t without_permit;  // the most responses in progress that have none: trials, and short pages
+    std::size_t reserve;         // the least that a response counts for until its page is complete
+    bool is_independent;         // bytes of others than its own responses do not count
   };
   Admission(Limits limits, ResponseBytes& bytes) : limits_(limits), bytes_(bytes) {}
 
@@ -63,6 +65,7 @@ class Admission {
 
  private:
   [[nodiscard]] bool has_room() const noexcept;
+  [[nodiscard]] bool is_full() const noexcept { return in_progress_ - permits_used_ >= limits_.without_permit; }
   [[nodiscard]] bool is_crowded() const noexcept { return waiting.size() > limits_.permits; }
   template <class Condition>
   [[nodiscard]] ConnectionIterator next_in_turn(Condition condition) noexcept;

@@ -36,12 +36,21 @@ void limit_unsent([[maybe_unused]] const Connection& connection) noexcept {
 #endif
 }
 
-void abort_connection(Connection& connection) noexcept {
-  constexpr linger discard{.l_onoff = 1, .l_linger = 0};
+void reset_at_close(const Connection& connection, bool resets) noexcept {
+  const linger discard{.l_onoff = resets ? 1 : 0, .l_linger = 0};
   ::setsockopt(connection.socket.get(), SOL_SOCKET, SO_LINGER, &discard, sizeof discard);
+}
+
+void abort_connection(Connection& connection) noexcept {
+  reset_at_close(connection, true);
   connection.socket.reset();
   connection.outgoing = {};
   connection.rest.reset();
+}
+
+void close_connection(Connection& connection) noexcept {
+  if (!connection.is_sent) return abort_connection(connection);
+  connection.socket.reset();
 }
 
 bool is_loopback_peer(const Connection& connection) noexcept {

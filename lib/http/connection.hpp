@@ -25,13 +25,15 @@ struct Connection {
   std::size_t lingered = 0;  // bytes received after the last response
   bool is_ready = false;     // by the last poll()
 
-  // From the complete head of a request to the last byte of its response. Admission has four of them.
+  // From the complete head of a request to the last byte of its response.
   Request request{};
   std::stop_source client_gone{std::nostopstate};  // asked to stop when nobody waits for the response any more
-  bool needs_permit = false;                       // its page has turned out to be long, or it is no page
+  // For Admission.
+  bool needs_permit = false;  // its page has turned out to be long, or it is no page
   bool has_permit = false;
-  bool is_trial = false;              // a worker finds out whether its page is short
-  std::size_t charge = 0;             // bytes that it counts for
+  bool is_trial = false;   // a worker finds out whether its page is short
+  std::size_t charge = 0;  // bytes that it counts for
+  // The response.
   bool has_started = false;           // the response has been put into `outgoing`
   bool is_due = false;                // the next piece can be made
   bool is_sent = false;               // the response has been sent to the last byte
@@ -55,9 +57,15 @@ inline constexpr std::size_t progress_bytes = std::size_t{64} * 1024;
 /// Keeps the kernel from taking megabytes of a response that the client does not read.
 void limit_unsent(const Connection& connection) noexcept;
 
-/// Resets the connection, so that the client sees that its response is incomplete. Bytes in the kernel's send buffer
-/// are discarded.
+/// Whether the connection ends in a reset when its socket is closed, by whomever: the client then sees that its
+/// response is incomplete. Bytes in the kernel's send buffer are discarded.
+void reset_at_close(const Connection& connection, bool resets) noexcept;
+
+/// Closes the connection with a reset.
 void abort_connection(Connection& connection) noexcept;
+
+/// Closes the connection, with a reset unless its response is sent.
+void close_connection(Connection& connection) noexcept;
 
 /// Whether the client has a loopback address.
 [[nodiscard]] bool is_loopback_peer(const Connection& connection) noexcept;

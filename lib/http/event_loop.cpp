@@ -12,7 +12,6 @@
 #include <new>
 #include <span>
 #include <stop_token>
-#include <string_view>
 #include <utility>
 
 #include "quipu/detail/exposition/scrape_time.hpp"
@@ -24,8 +23,8 @@ using namespace std::chrono_literals;
 
 // Every connection costs a descriptor, and every response some memory, so the number of connections in each state is
 // limited. A peer with many connections gives way to others: when a state is full, the oldest connection of the peer
-// that has the most in it is closed. A scraper leaves each of these states within milliseconds, so that one is
-// inactive.
+// that has the most in it is closed. A scraper leaves each state but the idle one within milliseconds, so the oldest
+// connection there is hardly a scraper's.
 constexpr std::size_t max_idle = 128;
 constexpr std::size_t max_lingering = 64;
 // Connections whose request is not complete, or waits. When they are so many, one that has sent no complete request for
@@ -36,6 +35,7 @@ constexpr auto min_silence = 100ms;
 constexpr std::size_t max_routed = 16;
 constexpr std::size_t max_prompt = 16;
 constexpr std::size_t max_trials = 2;
+constexpr std::size_t max_without_permit = 128;  // trials, and short pages that their clients have not taken yet
 // A long page takes its first 256 KiB, a piece, and zlib's state.
 constexpr std::size_t page_reserve = std::size_t{512} * 1024;
 constexpr int accepted_at_once = 64;  // before other connections are served
@@ -50,6 +50,10 @@ constexpr auto idle_time = 5min;       // from a response to the next request; l
 constexpr auto stall_time = 5s;        // for the client to take progress_bytes of the response
 constexpr auto shortage_pause = 50ms;  // before the next accept() after a shortage of descriptors or memory
 
+constexpr Admission::Limits only_with_permit(std::size_t permits) {
+  return {.permits = permits, .trials = 0, .without_permit = 0, .reserve = 0, .is_independent = true};
+}
+
 bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 
 }  // namespace
@@ -61,46 +65,51 @@ EventLoop::EventLoop(int listener, const ServerConfig& config, Peers& peers, con
       wake_pipe_(wake_pipe),
       peers_(peers),
       response_bytes_{.limit = config.max_response_bytes},
-      pages_{
-          .queue = queues.pages,
-          .admission{
-              {.permits = config.max_scrapes, .trials = max_trials, .reserve = page_reserve, .is_independent = false},
-              response_bytes_}},
-      routed_{.queue = queues.routes,
-              .admission{{.permits = max_routed, .trials = 0, .reserve = 0, .is_independent = true}, response_bytes_}},
-      prompt_{.queue = queues.prompt,
-              .admission{{.permits = max_prompt, .trials = 0, .reserve = 0, .is_independent = true}, response_bytes_}},
+      pages_{.queue = queues.pages,
+             .admission{{.permits = config.max_scrapes,
+                         .trials = max_trials,
+                         .without_permit = max_without_permit,
+                         .reserve = page_reserve,
+                         .is_independent = false},
+                        response_bytes_}},
+      routed_{.queue = queues.routes, .admission{only_with_permit(max_routed), response_bytes_}},
+      prompt_{.queue = queues.prompt, .admission{only_with_permit(max_prompt), response_bytes_}},
       client_watch_(config.max_scrapes + max_trials + max_routed) {
-  polled_.reserve(2 + max_arriving + max_idle + config.max_scrapes + max_routed + max_prompt + max_lingering);
+  polled_.reserve(2 + max_arriving + max_idle + config.max_scrapes + max_without_permit + max_routed + max_prompt +
+                  max_lingering);
 }
 
 void EventLoop::run() noexcept {
   while (collect_completions()) {
-    for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) admit(*request_class);
+    for (RequestClass* const request_class : classes()) admit(*request_class);
     close_beyond(max_idle, idle_);
     close_beyond(max_lingering, lingering_);
     wait();
     wake_pipe_.drain();
     for_each_ready(idle_, &EventLoop::resume_idle);
     for_each_ready(reading_, &EventLoop::read_some);
-    for_each_ready(pages_.admission.sending, &EventLoop::continue_sending);
-    for_each_ready(routed_.admission.sending, &EventLoop::continue_sending);
-    for_each_ready(prompt_.admission.sending, &EventLoop::continue_sending);
+    for (RequestClass* const request_class : classes()) {
+      for_each_ready(request_class->admission.sending, &EventLoop::continue_sending);
+    }
     for_each_ready(lingering_, &EventLoop::linger_some);
     if (can_accept_) accept_some();
     close_expired(reading_);
     close_expired(idle_);
     close_expired(lingering_);
-    for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) {
-      for (auto next = request_class->admission.sending.begin(); next != request_class->admission.sending.end();) {
+    for (RequestClass* const request_class : classes()) {
+      Connections& sending = request_class->admission.sending;
+      for (auto next = sending.begin(); next != sending.end();) {
         const auto connection = next++;
         if (connection->deadline <= Clock::now()) drop(connection);
       }
     }
   }
-  pages_.queue.close();
-  routed_.queue.close();
-  prompt_.queue.close();
+  for (RequestClass* const request_class : classes()) {
+    request_class->queue.close();
+    collect_completions(*request_class);  // of the time before that
+    Connections& sending = request_class->admission.sending;
+    while (!sending.empty()) drop(sending.begin());
+  }
 }
 
 void EventLoop::close_beyond(std::size_t limit, Connections& connections) noexcept {
@@ -129,21 +138,19 @@ EventLoop::RequestClass& EventLoop::class_of(const Connection& connection) noexc
 /// Takes back the connections that the workers have completed. False when the loop is to end.
 bool EventLoop::collect_completions() noexcept {
   queue_deadline_ = Clock::time_point::max();
-  collect_completions(pages_);
-  collect_completions(routed_);
-  collect_completions(prompt_);
-  if (is_stopping()) {
-    reading_.clear();
-    idle_.clear();
-    pages_.admission.waiting.clear();
-    routed_.admission.waiting.clear();
-    prompt_.admission.waiting.clear();
-    lingering_.clear();
-    if (Clock::now() >= *stopped_at_ + giving_up_time) client_watch_.stop_all();
-    return pages_.admission.in_progress() + routed_.admission.in_progress() + prompt_.admission.in_progress() > 0 &&
-           Clock::now() < *stopped_at_ + leaving_time;
+  for (RequestClass* const request_class : classes()) collect_completions(*request_class);
+  if (!is_stopping()) return true;
+  reading_.clear();
+  idle_.clear();
+  lingering_.clear();
+  std::size_t in_progress = 0;
+  for (RequestClass* const request_class : classes()) {
+    request_class->admission.waiting.clear();
+    in_progress += request_class->admission.in_progress();
   }
-  return true;
+  const auto now = Clock::now();
+  if (now >= *stopped_at_ + giving_up_time) client_watch_.stop_all();
+  return in_progress > 0 && now < *stopped_at_ + leaving_time;
 }
 
 void EventLoop::collect_completions(RequestClass& request_class) noexcept {
@@ -203,7 +210,7 @@ void EventLoop::wait() noexcept {
   const auto accept_at = is_stopping() ? Clock::time_point::max() : room().at;
   const bool is_accepting = accept_at <= now;
   if (!is_accepting) until = std::min(until, accept_at);
-  for (RequestClass* const request_class : {&pages_, &routed_, &prompt_}) {
+  for (RequestClass* const request_class : classes()) {
     until = std::min(until, request_class->admission.next_change());
   }
   if (is_stopping()) {
@@ -212,18 +219,18 @@ void EventLoop::wait() noexcept {
   polled_.clear();
   polled_.push_back({wake_pipe_.reader(), POLLIN, 0});
   polled_.push_back({is_accepting ? listener_ : -1, POLLIN, 0});
-  const auto poll_all = [&](const Connections& connections, short events) {
-    for (const Connection& connection : connections) {
+  const std::array<std::pair<Connections*, short>, 6> lists{{{&idle_, POLLIN},
+                                                             {&reading_, POLLIN},
+                                                             {&lingering_, POLLIN},
+                                                             {&pages_.admission.sending, POLLOUT},
+                                                             {&routed_.admission.sending, POLLOUT},
+                                                             {&prompt_.admission.sending, POLLOUT}}};
+  for (const auto& [connections, events] : lists) {
+    for (const Connection& connection : *connections) {
       polled_.push_back({connection.socket.get(), events, 0});
       until = std::min(until, connection.deadline);
     }
-  };
-  poll_all(idle_, POLLIN);
-  poll_all(reading_, POLLIN);
-  poll_all(pages_.admission.sending, POLLOUT);
-  poll_all(routed_.admission.sending, POLLOUT);
-  poll_all(prompt_.admission.sending, POLLOUT);
-  poll_all(lingering_, POLLIN);
+  }
   const std::size_t watched = polled_.size();
   until = std::min(until, client_watch_.poll_into(polled_));
   // When poll() fails, nothing is ready.
@@ -232,8 +239,7 @@ void EventLoop::wait() noexcept {
 
   auto result = polled_.begin() + 1;
   can_accept_ = (result++)->revents != 0;
-  for (Connections* const connections : {&idle_, &reading_, &pages_.admission.sending, &routed_.admission.sending,
-                                         &prompt_.admission.sending, &lingering_}) {
+  for (const auto& [connections, events] : lists) {
     for (Connection& connection : *connections) connection.is_ready = (result++)->revents != 0;
   }
   client_watch_.take(std::span(polled_).subspan(watched));
@@ -242,9 +248,9 @@ void EventLoop::wait() noexcept {
 /// Whether and when a new connection can be accepted, and which one gives way to it. Other events may leave room
 /// earlier.
 EventLoop::Room EventLoop::room() noexcept {
-  const std::size_t waiting =
-      pages_.admission.waiting.size() + routed_.admission.waiting.size() + prompt_.admission.waiting.size();
-  if (reading_.size() + waiting < max_arriving) return {.at = accept_again_, .gives_way = reading_.end()};
+  std::size_t arriving = reading_.size();
+  for (const RequestClass* const request_class : classes()) arriving += request_class->admission.waiting.size();
+  if (arriving < max_arriving) return {.at = accept_again_, .gives_way = reading_.end()};
   const auto silent = first_of_largest_peer(reading_);
   if (silent == reading_.end()) return {.at = Clock::time_point::max(), .gives_way = silent};
   return {.at = std::max(accept_again_, silent->deadline - head_time + min_silence), .gives_way = silent};

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <vector>
@@ -37,8 +38,8 @@ class EventLoop {
 
  private:
   /// Requests from their complete head to the end of their response: those for pages, those for routes that may wait,
-  /// or prompt ones, whose responses wait for nothing. Each class has its own permits and workers, so one never waits
-  /// for another.
+  /// or prompt ones, whose responses wait for nothing. Each class has its own permits and workers. So routes never wait
+  /// for pages, and prompt requests for neither.
   struct RequestClass {
     WorkQueue& queue;
     Admission admission;
@@ -55,6 +56,7 @@ class EventLoop {
   static void close_expired(Connections& connections) noexcept;
   void for_each_ready(Connections& connections, void (EventLoop::*step)(ConnectionIterator)) noexcept;
 
+  [[nodiscard]] std::array<RequestClass*, 3> classes() noexcept { return {&pages_, &routed_, &prompt_}; }
   [[nodiscard]] RequestClass& class_of(const Connection& connection) noexcept;
   bool collect_completions() noexcept;
   void collect_completions(RequestClass& request_class) noexcept;

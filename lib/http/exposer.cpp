@@ -125,7 +125,7 @@ class Exposer::Server {
 
   void stop() noexcept {
     const std::lock_guard lock(stopping_);
-    if (!state_->listener.socket) return;
+    if (std::exchange(is_stopped_, true)) return;
     if (!process_.is_current()) {
       // A forked child has none of the threads, which keep the state there for ever. Its parent goes on using the
       // sockets.
@@ -133,14 +133,13 @@ class Exposer::Server {
       static_cast<void>(threads_.release());
       return;
     }
-    for (WorkQueue* const queue : state_->queues()) queue->stop();
     ::shutdown(state_->listener.socket.get(), SHUT_RDWR);  // refuses clients while the last responses are sent
+    for (WorkQueue* const queue : state_->queues()) queue->stop();
     // Without the event loop nobody else closes them.
     if (!has_event_loop_) {
       for (WorkQueue* const queue : state_->queues()) queue->close();
     }
     join_or_leave();
-    state_->listener.socket.reset();
   }
 
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
@@ -148,7 +147,7 @@ class Exposer::Server {
 
  private:
   /// What the threads use. Each of them has a share in it, because one that is inside a function of the program's when
-  /// the server stops is left alone, and comes back later or never.
+  /// the server stops is left alone, and comes back later or never. It then closes the connection that it has.
   struct State {
     State(PageSource source, const ExposerOptions& options)
         : State(std::move(source), options, http::listen_at(options.listen)) {}
@@ -168,10 +167,11 @@ class Exposer::Server {
     const http::ServerConfig config;
     http::Listener listener;
     http::WakePipe wake_pipe;
-    http::Peers peers;  // of connections that may be in the queues to the end
+    http::Peers peers;  // of the connections in what follows
     WorkQueue page_queue{wake_pipe};
     WorkQueue route_queue{wake_pipe};
     WorkQueue prompt_queue{wake_pipe};
+    EventLoop event_loop{listener.socket.get(), config, peers, wake_pipe, {page_queue, route_queue, prompt_queue}};
 
     std::mutex mutex;  // guards what follows
     std::condition_variable has_ended;
@@ -194,15 +194,17 @@ class Exposer::Server {
 
   void start_threads() {
     const std::vector<Route>& routes = state_->config.routes;
-    threads_->reserve(worker_count + 3);
+    threads_->reserve(worker_count + 3);  // those for routes and for prompt responses, and the event loop
     state_->ended.reserve(threads_->capacity());
-    const auto event_loop =
-        std::make_shared<EventLoop>(state_->listener.socket.get(), state_->config, state_->peers, state_->wake_pipe,
-                                    EventLoop::Queues{state_->page_queue, state_->route_queue, state_->prompt_queue});
     for (std::size_t i = 0; i < worker_count; ++i) start_worker(state_->page_queue);
     start_worker(state_->prompt_queue);
     if (!std::ranges::all_of(routes, &Route::is_prompt)) start_worker(state_->route_queue);
-    start_thread([event_loop](State&) { event_loop->run(); });
+    // This thread closes the listening socket. If stop() did, accept() might be called with another socket of the same
+    // number.
+    start_thread([](State& state) {
+      state.event_loop.run();
+      state.listener.socket.reset();
+    });
     has_event_loop_ = true;
   }
 
@@ -229,9 +231,10 @@ class Exposer::Server {
   const std::uint16_t port_;
   const std::string url_;
 
-  std::mutex stopping_;  // guards what follows, and the listening socket
+  std::mutex stopping_;  // guards what follows
+  bool is_stopped_ = false;
   std::unique_ptr<std::vector<std::thread>> threads_ = std::make_unique<std::vector<std::thread>>();
-  bool has_event_loop_ = false;
+  bool has_event_loop_ = false;  // its thread has been started
 };
 
 Exposer::Exposer(PageSource source, ExposerOptions options)

@@ -14,63 +14,70 @@ namespace {
 
 constexpr std::string_view plain_text = "text/plain; charset=utf-8";
 
-struct Status {
-  std::string_view reason;
-  std::string_view message;
-};
-
-Status describe(int status) {
-  switch (status) {
-    case 404:
-      return {"Not Found", "Not found.\n"};
-    case 405:
-      return {"Method Not Allowed", "Only GET and HEAD are allowed here.\n"};
-    case 414:
-      return {"URI Too Long", "The address is too long.\n"};
-    case 421:
-      return {"Misdirected Request",
-              "Nothing is answered here under this name. Ask for the IP address or for localhost, or name the host in "
-              "ExposerOptions::allowed_hosts or in QUIPU_ALLOWED_HOSTS.\n"};
-    case 431:
-      return {"Request Header Fields Too Large", "The header is too long.\n"};
-    case 500:
-      return {"Internal Server Error", "The page could not be made.\n"};
-    case 505:
-      return {"HTTP Version Not Supported", "Only HTTP/1.0 and HTTP/1.1 are supported.\n"};
-    default:
-      return {"Bad Request", "The request could not be understood.\n"};
-  }
-}
-
-/// The reason phrase of a route's status. It is optional (RFC 9112, 4).
+/// The reason phrase, which is optional (RFC 9112, 4): routes may have other statuses.
 std::string_view reason_of(int status) {
   switch (status) {
     case 200:
       return "OK";
+    case 400:
+      return "Bad Request";
     case 404:
       return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 414:
+      return "URI Too Long";
+    case 421:
+      return "Misdirected Request";
     case 429:
       return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
     case 500:
       return "Internal Server Error";
     case 501:
       return "Not Implemented";
     case 503:
       return "Service Unavailable";
+    case 505:
+      return "HTTP Version Not Supported";
     default:
       return "";
   }
 }
 
-std::string_view connection(bool closes) { return closes ? "close" : "keep-alive"; }
-
-std::string response_head(std::string_view status, std::string_view content_type, std::string_view more_fields,
-                          std::size_t length, const Request& request) {
-  return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: {}\r\n\r\n", status,
-                     content_type, more_fields, length, connection(request.closes));
+/// The body of an error_response().
+std::string_view message_of(int status) {
+  switch (status) {
+    case 404:
+      return "Not found.\n";
+    case 405:
+      return "Only GET and HEAD are allowed here.\n";
+    case 414:
+      return "The address is too long.\n";
+    case 421:
+      return "Nothing is answered here under this name. Ask for the IP address or for localhost, or name the host in "
+             "ExposerOptions::allowed_hosts or in QUIPU_ALLOWED_HOSTS.\n";
+    case 431:
+      return "The header is too long.\n";
+    case 500:
+      return "The page could not be made.\n";
+    case 505:
+      return "Only HTTP/1.0 and HTTP/1.1 are supported.\n";
+    default:
+      return "The request could not be understood.\n";
+  }
 }
 
-std::string short_response(std::string_view status, std::string_view content_type, std::string_view more_fields,
+std::string_view connection(bool closes) { return closes ? "close" : "keep-alive"; }
+
+std::string response_head(int status, std::string_view content_type, std::string_view more_fields, std::size_t length,
+                          const Request& request) {
+  return fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: {}\r\n\r\n", status,
+                     reason_of(status), content_type, more_fields, length, connection(request.closes));
+}
+
+std::string short_response(int status, std::string_view content_type, std::string_view more_fields,
                            std::string_view body, const Request& request) {
   std::string response = response_head(status, content_type, more_fields, body.size(), request);
   if (!request.is_head) response += body;
@@ -115,7 +122,7 @@ std::string landing_response(std::string_view path, std::span<const Route> route
   for (const Route& route : routes) links += link(route.path, route.path);
   const std::string body = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head><title>Metrics</title></head>\n<body>{}</body>\n</html>\n", links);
-  return short_response("200 OK", "text/html; charset=utf-8", "", body, request);
+  return short_response(200, "text/html; charset=utf-8", "", body, request);
 }
 
 bool has_line_break(std::string_view text) { return text.find_first_of("\r\n") != text.npos; }
@@ -127,14 +134,12 @@ std::string route_response_head(const RouteResponse& response, const Request& re
     throw std::runtime_error("not a response");
   }
   // The response is of this moment, so no cache may keep it.
-  return response_head(fmt::format("{} {}", status, reason_of(status)), content_type, "Cache-Control: no-store\r\n",
-                       body.size(), request);
+  return response_head(status, content_type, "Cache-Control: no-store\r\n", body.size(), request);
 }
 
 std::string error_response(int status, const Request& request) {
-  const auto [reason, message] = describe(status);
   const std::string_view allow = status == 405 ? "Allow: GET, HEAD\r\n" : "";
-  return short_response(fmt::format("{} {}", status, reason), plain_text, allow, message, request);
+  return short_response(status, plain_text, allow, message_of(status), request);
 }
 
 std::string chunk_head(std::size_t size) { return fmt::format("{:x}\r\n", size); }

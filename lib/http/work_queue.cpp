@@ -83,11 +83,17 @@ void WorkQueue::release_all_but_first(Connections& batch) noexcept {
 }
 
 void WorkQueue::complete(Connections& batch) noexcept {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (batch.front().is_due) {
     started_.splice(started_.end(), batch);
     changed_.notify_one();
     return;
+  }
+  if (is_closed_) {
+    // Nobody collects them any more. Pages end without the lock.
+    lock.unlock();
+    for (Connection& connection : batch) close_connection(connection);
+    lock.lock();
   }
   const bool is_first = returned_.empty();
   returned_.splice(returned_.end(), batch);

@@ -31,7 +31,8 @@ class WorkQueue {
   };
   [[nodiscard]] Completions collect() noexcept;
   void submit(Connections& from, ConnectionIterator connection) noexcept;
-  /// Ends the workers when the queue is empty. Nothing may be submitted after this.
+  /// Ends the workers when the queue is empty. Nothing may be submitted after this. What workers complete from now on
+  /// they also close.
   void close() noexcept;
 
   // For the workers.

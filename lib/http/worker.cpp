@@ -1,6 +1,5 @@
 #include "http/worker.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -177,8 +176,7 @@ void Worker::respond_with_page(Connections& batch) {
     if (start.is_whole) {
       framing.length = start.size;
     } else {
-      // Only the end of the connection shows a client of HTTP/1.0 the end of the page. A page that is not complete ends
-      // in a reset.
+      // Only the end of the connection shows a client of HTTP/1.0 the end of the page.
       framing.is_chunked = connection.is_chunked = connection.request.accepts_chunks;
       connection.request.closes = connection.request.closes || !framing.is_chunked;
     }
@@ -193,7 +191,11 @@ void Worker::respond_with_page(Connections& batch) {
   queue_.release_all_but_first(batch);
   if (first.is_trial) return;
   std::string front = head(first);
-  if (first.is_chunked) front += chunk_head(start.size);
+  if (first.is_chunked) {
+    front += chunk_head(start.size);
+  } else {
+    reset_at_close(first, true);  // until all of the page is sent
+  }
   const auto bytes = std::make_shared<const std::string>(std::move(start.bytes));
   start_response(
       first,
@@ -236,13 +238,17 @@ void Worker::continue_sending(Connection& connection) noexcept try {
     const std::string_view piece = connection.rest->next();
     // The time for making the piece does not count as the client's.
     connection.last_progress = Clock::now();
-    if (piece.empty()) connection.rest.reset();
-    if (!connection.is_chunked) {
-      connection.outgoing.put({.piece = piece});
-    } else if (piece.empty()) {
-      connection.outgoing.put({.front = std::string(last_chunk)});
-    } else {
+    if (piece.empty()) {
+      connection.rest.reset();
+      if (connection.is_chunked) {
+        connection.outgoing.put({.front = std::string(last_chunk)});
+      } else {
+        reset_at_close(connection, false);
+      }
+    } else if (connection.is_chunked) {
       connection.outgoing.put({.front = chunk_head(piece.size()), .piece = piece, .end = chunk_end});
+    } else {
+      connection.outgoing.put({.piece = piece});
     }
   }
 } catch (...) {

@@ -68,7 +68,8 @@ struct Fixture {
   const Clock::time_point now = Clock::now();
 };
 
-constexpr Admission::Limits two_permits{.permits = 2, .trials = 1, .reserve = 0, .is_independent = false};
+constexpr Admission::Limits two_permits{
+    .permits = 2, .trials = 1, .without_permit = 10, .reserve = 0, .is_independent = false};
 
 TEST_CASE("requests of one peer are served in their order", "[admission]") {
   Fixture f(two_permits);
@@ -84,7 +85,7 @@ TEST_CASE("requests of one peer are served in their order", "[admission]") {
 }
 
 TEST_CASE("the next request is of the peer that has the fewest permits", "[admission]") {
-  Fixture f({.permits = 3, .trials = 0, .reserve = 0, .is_independent = false});
+  Fixture f({.permits = 3, .trials = 0, .without_permit = 10, .reserve = 0, .is_independent = false});
   for (const auto* const path : {"/1", "/2", "/3"}) f.add(path, 1);
   f.add("/other", 2);
   CHECK(f.start() == "/1");
@@ -94,7 +95,7 @@ TEST_CASE("the next request is of the peer that has the fewest permits", "[admis
 }
 
 TEST_CASE("without a permit a page may be tried, and waits for a permit if it is long", "[admission]") {
-  Fixture f({.permits = 1, .trials = 1, .reserve = 0, .is_independent = false});
+  Fixture f({.permits = 1, .trials = 1, .without_permit = 10, .reserve = 0, .is_independent = false});
   for (const auto* const path : {"/1", "/2", "/3"}) f.add(path, 1);
   CHECK(f.start() == "/1");
   CHECK(f.start() == "/2");
@@ -106,6 +107,24 @@ TEST_CASE("without a permit a page may be tried, and waits for a permit if it is
   f.admission.end(f.at_workers.front());
   CHECK(f.start() == "/2");
   CHECK(f.admission.in_progress() == 2);
+}
+
+TEST_CASE("short pages that nobody reads are no more than their limit, and give way", "[admission]") {
+  Fixture f({.permits = 1, .trials = 1, .without_permit = 2, .reserve = 0, .is_independent = false});
+  f.start_stalled("/1", 1, f.now);
+  for (const auto* const path : {"/2", "/3"}) {
+    f.add(path, 1);
+    CHECK(f.start() == path);
+    f.keep_sending(f.now);
+  }
+  f.add("/4", 1);
+  CHECK(f.start().empty());
+  CHECK(f.gives_way(f.now).empty());
+  CHECK(f.admission.next_change() == f.now + 50ms);  // as many wait as there are permits
+  CHECK(f.gives_way(f.now + 50ms) == "/1");
+  f.admission.end(f.admission.sending.back());
+  f.admission.sending.pop_back();
+  CHECK(f.start() == "/4");
 }
 
 TEST_CASE("in a crowd a stalled response gives way before a page is tried", "[admission]") {
@@ -171,7 +190,7 @@ TEST_CASE("a client that reads gives way after those that do not, and not sooner
 }
 
 TEST_CASE("a peer with few permits does not give way sooner for one with many", "[admission]") {
-  Fixture f({.permits = 3, .trials = 0, .reserve = 0, .is_independent = false});
+  Fixture f({.permits = 3, .trials = 0, .without_permit = 10, .reserve = 0, .is_independent = false});
   f.start_stalled("/other", 2, f.now);
   f.add("/1", 1);
   f.add("/2", 1);
@@ -183,7 +202,7 @@ TEST_CASE("a peer with few permits does not give way sooner for one with many", 
 }
 
 TEST_CASE("a peer with more than its share gives way, even if its clients make progress", "[admission]") {
-  Fixture f({.permits = 4, .trials = 0, .reserve = 0, .is_independent = false});
+  Fixture f({.permits = 4, .trials = 0, .without_permit = 10, .reserve = 0, .is_independent = false});
   f.start_stalled("/other", 2, f.now - 50ms);
   for (const auto* const path : {"/1", "/2", "/3"}) f.start_stalled(path, 1, f.now + 90ms);
   f.add("/new", 3, true);
@@ -198,7 +217,7 @@ TEST_CASE("a peer with more than its share gives way, even if its clients make p
 }
 
 TEST_CASE("responses have no more than their bytes, but one may always be", "[admission]") {
-  Fixture f({.permits = 10, .trials = 0, .reserve = 400 * kib, .is_independent = false});
+  Fixture f({.permits = 10, .trials = 0, .without_permit = 10, .reserve = 400 * kib, .is_independent = false});
   for (const auto* const path : {"/1", "/2", "/3"}) f.add(path, 1);
   CHECK(f.start() == "/1");
   CHECK(f.start() == "/2");
@@ -224,7 +243,7 @@ TEST_CASE("responses have no more than their bytes, but one may always be", "[ad
 }
 
 TEST_CASE("routes do not wait for the bytes of pages", "[admission]") {
-  Fixture f({.permits = 10, .trials = 0, .reserve = 0, .is_independent = true});
+  Fixture f({.permits = 10, .trials = 0, .without_permit = 10, .reserve = 0, .is_independent = true});
   f.response_bytes.held = 4096 * kib;
   f.add("/1", 1);
   f.add("/2", 1);

@@ -8,9 +8,17 @@
 
 #include "catch.hpp"
 #include "quipu/error.hpp"
+#include "quipu/exposer.hpp"
+#include "support/http_client.hpp"
 
 namespace {
 
+using http_client::any_port;
+using http_client::Client;
+using http_client::pages;
+using http_client::small_page;
+using quipu::Exposer;
+using quipu::RouteResponse;
 using quipu::http::AllowedHosts;
 using quipu::http::Listener;
 using Names = std::vector<std::string>;
@@ -105,6 +113,54 @@ TEST_CASE("names that no host can have are refused", "[hosts]") {
                                 "host");
     }
   }
+}
+
+// The endpoint.
+
+/// The answer to a request for that host.
+http_client::Answer answer_for(const Exposer& exposer, const std::string& host,
+                               const std::string& target = "/metrics") {
+  return Client(exposer.port()).send("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n").answer();
+}
+
+TEST_CASE("an endpoint on loopback does not answer to the name of another site", "[exposer][host]") {
+  const Exposer exposer(pages(small_page),
+                        {.listen = any_port, .routes = {{"/hello", [] { return RouteResponse{}; }}}});
+  const auto status = [&exposer](const std::string& host) { return answer_for(exposer, host).status; };
+  for (const auto* const host :
+       {"evil.example", "evil.example:9464", "127.0.0.1.evil.example", "localhost.evil.example"}) {
+    CAPTURE(host);
+    CHECK(status(host) == 421);
+  }
+  for (const auto* const target : {"/metrics", "/hello", "/", "/missing", "http://evil.example/metrics"}) {
+    CAPTURE(target);
+    const auto answer = answer_for(exposer, *target == 'h' ? "localhost" : "evil.example", target);
+    CHECK(answer.status == 421);
+    CHECK_THAT(answer.body, Catch::Matchers::ContainsSubstring("ExposerOptions::allowed_hosts"));
+    CHECK(answer.body.find("evil") == std::string::npos);
+  }
+  for (const auto* const host : {"127.0.0.1", "localhost:9464", "[::1]:9464", "shop.localhost", "10.0.0.1", ""}) {
+    CAPTURE(host);
+    CHECK(status(host) == 200);
+  }
+  CHECK(answer_for(exposer, "evil.example", "http://localhost/metrics").status == 200);
+  CHECK(Client(exposer.port()).send("GET /metrics HTTP/1.0\r\n\r\n").answer().status == 200);
+}
+
+TEST_CASE("an endpoint answers to the names that it was given", "[exposer][host]") {
+  const Exposer named(pages(small_page), {.listen = any_port, .allowed_hosts = {"metrics.example"}});
+  CHECK(answer_for(named, "metrics.example:9464").status == 200);
+  CHECK(answer_for(named, "evil.example").status == 421);
+  const Exposer open(pages(small_page), {.listen = any_port, .allowed_hosts = {"*"}});
+  CHECK(answer_for(open, "evil.example").status == 200);
+}
+
+TEST_CASE("an endpoint on every address answers to every name, until it is given names", "[exposer][host]") {
+  const Exposer open(pages(small_page), {.listen = ":0"});
+  CHECK(answer_for(open, "shop.default.svc.cluster.local:9464").status == 200);
+  const Exposer named(pages(small_page), {.listen = ":0", .allowed_hosts = {"shop.default.svc.cluster.local"}});
+  CHECK(answer_for(named, "shop.default.svc.cluster.local:9464").status == 200);
+  CHECK(answer_for(named, "evil.example:9464").status == 421);
 }
 
 }  // namespace

@@ -82,6 +82,30 @@ TEST_CASE("the source is told by when the page is of no use any more", "[exposer
   CHECK(is_about(time_with(""), 9.5));
 }
 
+TEST_CASE("the time that a scraper asks for is limited", "[exposer][request]") {
+  std::atomic<double> left = 0;
+  const auto source = [&left](const quipu::ScrapeRequest& request) {
+    left = std::chrono::duration<double>(request.deadline - Clock::now()).count();
+    return stream_of(small_page());
+  };
+  const auto time_with = [&](const Exposer& exposer, const std::string& timeout) {
+    CHECK(ask(exposer, "GET /metrics", "X-Prometheus-Scrape-Timeout-Seconds: " + timeout + "\r\n").status == 200);
+    return left.load();
+  };
+  const Exposer usual(source, {.listen = any_port});
+  const double most = time_with(usual, "86400");
+  CHECK(most <= 59.5);
+  CHECK(most > 50);
+  const Exposer strict(source, {.listen = any_port, .max_scrape_time = 2s});
+  CHECK(time_with(strict, "60") <= 1.8);
+  CHECK(time_with(strict, "1e300") > 1);
+  CHECK(time_with(strict, "") <= 1.8);
+  CHECK(time_with(strict, "1") <= 0.9);
+  for (const auto wrong : {0ms, -1ms}) {
+    CHECK_THROWS_AS(Exposer(source, {.listen = any_port, .max_scrape_time = wrong}), quipu::ListenError);
+  }
+}
+
 /// Keeps the workers busy, and counts the pages that it makes besides.
 class BusySource {
  public:

@@ -1,9 +1,14 @@
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
+#include <cstddef>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -15,6 +20,8 @@
 #include "quipu/health.hpp"
 #include "quipu/registry.hpp"
 #include "support/http_client.hpp"
+#include "support/sanitizers.hpp"
+#include "support/waiting.hpp"
 
 // Answers of the program's own beside the page.
 
@@ -199,32 +206,6 @@ TEST_CASE("each request for a route has an answer of its own", "[exposer][route]
   CHECK(calls == 10);
 }
 
-/// Where threads wait until they are let go.
-class Gate {
- public:
-  void pass() {
-    std::unique_lock lock(mutex_);
-    ++waiting_;
-    opened_.wait(lock, [this] { return is_open_; });
-    --waiting_;
-  }
-  void open() {
-    const std::lock_guard lock(mutex_);
-    is_open_ = true;
-    opened_.notify_all();
-  }
-  int waiting() {
-    const std::lock_guard lock(mutex_);
-    return waiting_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable opened_;
-  bool is_open_ = false;
-  int waiting_ = 0;
-};
-
 TEST_CASE("routes are answered while every place for scrapes is taken by one that hangs", "[exposer][route]") {
   Gate gate;
   const quipu::Registry registry({.process_metrics = false, .self_metrics = false});
@@ -323,6 +304,72 @@ TEST_CASE("a route that hangs delays stop until it answers, and its client gets 
   CHECK(gate.waiting() == 0);
   CHECK(client.answer().body == "at last");
   opener.join();
+}
+
+/// The IPv4 addresses of this machine that are not loopback addresses.
+std::vector<in_addr> own_addresses() {
+  std::vector<in_addr> addresses;
+  ifaddrs* first = nullptr;
+  if (::getifaddrs(&first) != 0) return addresses;
+  for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_INET) continue;
+    if ((entry->ifa_flags & IFF_LOOPBACK) != 0 || (entry->ifa_flags & IFF_UP) == 0) continue;
+    addresses.push_back(reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr);
+  }
+  ::freeifaddrs(first);
+  return addresses;
+}
+
+TEST_CASE("a route knows whether its client is on this machine", "[exposer][route]") {
+  std::vector<Route> routes{{"/peer", [](const quipu::RouteRequest& request) {
+                               return RouteResponse{.body = request.is_loopback_peer ? "near" : "far"};
+                             }}};
+  const Exposer ipv4(pages(small_page), {.listen = any_port, .routes = routes});
+  CHECK(ask(ipv4, "GET /peer").body == "near");
+  const Exposer everywhere(pages(small_page), {.listen = ":0", .routes = routes});
+  CHECK(ask(everywhere, "GET /peer").body == "near");
+  // Another address of this machine, if it has one, is as good as one of another machine.
+  for (const in_addr& address : own_addresses()) {
+    Client client(everywhere.port(), address);
+    CHECK(client.send("GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().body == "far");
+  }
+}
+
+/// The most memory that the process had, in bytes.
+std::size_t peak_bytes() {
+  std::ifstream file("/proc/self/status");
+  for (std::string word; file >> word;) {
+    if (word != "VmHWM:") continue;
+    std::size_t kibibytes = 0;
+    file >> kibibytes;
+    return kibibytes * 1024;
+  }
+  return 0;
+}
+
+/// Makes the peak begin anew.
+bool reset_peak() {
+  std::ofstream file("/proc/self/clear_refs");
+  file << "5" << std::flush;
+  return file.good();
+}
+
+TEST_CASE("the body of a route is not copied", "[exposer][route]") {
+  if (is_sanitized || !reset_peak()) return;
+  constexpr std::size_t size = std::size_t{64} << 20;
+  const Exposer exposer(
+      pages(small_page),
+      {.listen = any_port,
+       .routes = {{.path = "/long", .respond = [] { return RouteResponse{.body = std::string(size, 'x')}; }}}});
+  REQUIRE(reset_peak());
+  const std::size_t before = peak_bytes();
+  Client client(exposer.port());
+  client.send("GET /long HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  std::vector<char> some(65536);
+  std::size_t received = 0;
+  for (std::size_t part = 1; part > 0; received += part) part = client.receive_some(some);
+  CHECK(received > size);
+  CHECK(peak_bytes() - before < size + size / 4);
 }
 
 }  // namespace

@@ -1,11 +1,14 @@
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <fstream>
+#include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -15,13 +18,16 @@
 #include "catch.hpp"
 #include "quipu/exposer.hpp"
 #include "support/http_client.hpp"
+#include "support/process.hpp"
 #include "support/sanitizers.hpp"
+#include "support/waiting.hpp"
 
 // Pages that are sent while they are made.
 
 namespace {
 
 using quipu::Exposer;
+using quipu::ExposerOptions;
 using namespace http_client;
 using namespace std::chrono_literals;
 
@@ -164,6 +170,55 @@ TEST_CASE("a page that fails half-way is never taken for a whole one", "[exposer
   }
   failing = -1;
   CHECK(outcome(exposer, " HTTP/1.1\r\nHost: localhost\r\n\r\n") == "whole");
+}
+
+TEST_CASE("a page that a stopped endpoint leaves half-way is not taken for a whole one", "[exposer][stream]") {
+  Gate gate;
+  const auto hanging = pieces(pieces_of_8_mb, piece_size, [&gate](int number) {
+    if (number == 0) gate.pass();
+  });
+  std::optional<Exposer> exposer(std::in_place, hanging, ExposerOptions{.listen = any_port});
+  const auto* const version = GENERATE("1.0", "1.1");
+  Client client(exposer->port(), AF_INET, 4096);
+  client.send(std::string("GET /metrics HTTP/") + version + "\r\nHost: localhost\r\n\r\n");
+  CHECK(soon([&] { return gate.entered() == 1; }));
+  exposer->stop();
+  SECTION("and is gone") { exposer.reset(); }
+  SECTION("and is still there") {}
+  gate.open();
+  // The rest of the page has nobody who would send it.
+  CHECK_THROWS_WITH(client.receive(), "reset");
+}
+
+TEST_CASE("a page for HTTP/1.0 that the end of the program breaks off is not taken for a whole one",
+          "[exposer][stream]") {
+  if (is_thread_sanitized) return;
+  int ports[2];
+  REQUIRE(::pipe(ports) == 0);
+  std::optional<Client> client;
+  std::thread reader([&] {
+    std::uint16_t port = 0;
+    if (::read(ports[0], &port, sizeof port) != sizeof port) return;
+    client.emplace(port, AF_INET, 4096);
+    client->send("GET /metrics HTTP/1.0\r\n\r\n");
+  });
+  CHECK(in_child([&ports] {
+    std::atomic<bool> is_begun = false;
+    const Exposer exposer(pieces(pieces_of_8_mb, piece_size,
+                                 [&is_begun](int number) {
+                                   if (number == 5) is_begun = true;
+                                 }),
+                          {.listen = any_port});
+    const std::uint16_t port = exposer.port();
+    if (::write(ports[1], &port, sizeof port) != sizeof port) return false;
+    const bool is_good = soon([&] { return is_begun.load(); });
+    std::this_thread::sleep_for(100ms);
+    ::_exit(is_good ? 0 : 1);
+  }));
+  reader.join();
+  for (const int end : ports) ::close(end);
+  REQUIRE(client);
+  CHECK_THROWS_WITH(client->receive(), "reset");
 }
 
 TEST_CASE("a source that gives no page, or no content type, gives 500", "[exposer][stream]") {
@@ -309,14 +364,6 @@ TEST_CASE("stop breaks off a long page that its client does not read", "[exposer
 }
 
 // Memory.
-
-std::size_t resident_bytes() {
-  std::ifstream file("/proc/self/statm");
-  std::size_t size = 0;
-  std::size_t resident = 0;
-  file >> size >> resident;
-  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
 
 TEST_CASE("forty clients of HTTP/1.0 that do not read take little memory", "[exposer][stream]") {
   if (is_address_sanitized || is_thread_sanitized || resident_bytes() == 0) return;

@@ -426,8 +426,8 @@ TEST_CASE("clients that do not read their answers do not delay a scrape", "[expo
 TEST_CASE("clients that do not close do not delay a scrape", "[exposer]") {
   const Exposer exposer(pages(small_page), {.listen = any_port});
   Crowd crowd(exposer, 60);
-  crowd.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");  // and holds its side of the
-                                                                                        // connections
+  // It goes on holding its side of the connections.
+  crowd.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   CHECK(time_to_scrape(exposer) < 1s);
 }
 

@@ -24,6 +24,7 @@
 
 #include "quipu/exposer.hpp"
 #include "quipu/exposition.hpp"
+#include "support/waiting.hpp"
 
 namespace http_client {
 
@@ -259,16 +260,6 @@ inline Answer ask(std::uint16_t port, const std::string& request_line, const std
 }
 inline Answer ask(const quipu::Exposer& exposer, const std::string& request_line, const std::string& fields = "") {
   return ask(exposer.port(), request_line, fields);
-}
-
-/// Sanitizers make some things take seconds.
-template <class Condition>
-bool soon(Condition condition) {
-  using namespace std::chrono_literals;
-  for (const auto deadline = Clock::now() + 30s; Clock::now() < deadline; std::this_thread::sleep_for(1ms)) {
-    if (condition()) return true;
-  }
-  return false;
 }
 
 /// A page that is there already, as a stream of one piece.

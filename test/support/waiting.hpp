@@ -35,6 +35,7 @@ class Gate {
   }
   [[nodiscard]] int entered() const { return entered_; }
   [[nodiscard]] int passed() const { return passed_; }
+  [[nodiscard]] int waiting() const { return entered_ - passed_; }
 
  private:
   std::atomic<bool> is_open_{false};
