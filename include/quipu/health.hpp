@@ -168,8 +168,8 @@ class QUIPU_EXPORT Health {
   [[nodiscard]] HealthReport report() const;
 
   /// For an endpoint, in JSON:
-  /// - GET /health: the report; 200 if the program is healthy or degraded, otherwise 503. Where
-  ///   HealthOptions::show_details says so, messages are empty and there are no details;
+  /// - GET /health: the report; 200 if the program is healthy or degraded, otherwise 503. For
+  ///   clients that HealthOptions::show_details leaves out, messages are empty and there are no details;
   /// - GET /health/ready and /-/ready: its status alone, with the same numbers;
   /// - GET /health/live and /-/healthy: 200, as an endpoint that answers is alive.
   ///

@@ -16,7 +16,6 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <list>
 #include <memory>
 #include <stdexcept>
@@ -32,6 +31,7 @@
 #include "quipu/exposer.hpp"
 #include "quipu/registry.hpp"
 #include "support/http_client.hpp"
+#include "support/stress_time.hpp"
 
 namespace {
 
@@ -39,10 +39,7 @@ using quipu::Exposer;
 using namespace http_client;
 using namespace std::chrono_literals;
 
-const Clock::duration some_time = [] {
-  const char* const given = std::getenv("QUIPU_STRESS_SECONDS");
-  return std::chrono::seconds(given == nullptr ? 2 : std::max(1, std::atoi(given)));
-}();
+const Clock::duration some_time = stress_time(2s);
 
 constexpr std::string_view get = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
