@@ -699,6 +699,19 @@ bool is_taken(const Location& location, std::size_t message) {
   return message + 1 < location.messages.size() && location.messages[message + 1].is_update;
 }
 
+/// One of the messages that this thread may write behind, or find.
+template <class Possible>
+std::size_t choose_place(const Location& location, int order, Possible is_possible) {
+  std::array<std::size_t, 64> places;
+  std::size_t count = 0;
+  for (std::size_t i = location.messages.size(); i-- > oldest(location, order);) {
+    if (!is_possible(i)) continue;
+    if (count == places.size()) give_up("too many messages");
+    places[count++] = i;
+  }
+  return places[choose(count)];
+}
+
 void note(const char* what, const Location& location, int order, Word value, Address site, bool is_old) {
   if (location.is_shared) steps.push_back({current, what, order, location.address, value, site, is_old});
 }
@@ -728,12 +741,7 @@ void store(Address address, std::size_t size, Word value, int order, Address sit
   access(location, true);
   if (location.is_shared) let_others_run();
   check_race(address, size, Access::atomic_write, site);
-  std::array<std::size_t, 64> places;
-  std::size_t count = 0;
-  for (std::size_t i = location.messages.size(); i-- > oldest(location, order);) {
-    if (!is_taken(location, i) && count < places.size()) places[count++] = i;
-  }
-  const std::size_t behind = places[choose(count)];
+  const std::size_t behind = choose_place(location, order, [&](std::size_t i) { return !is_taken(location, i); });
   note("stores", location, order, value, site, behind + 1 < location.messages.size());
   write_message(location, behind, value, order, false);
 }
@@ -753,13 +761,8 @@ Word update(Address address, std::size_t size, int order, int failure_order, Add
   access(location, true);
   if (location.is_shared) let_others_run();
   check_race(address, size, Access::atomic_write, site);
-  std::array<std::size_t, 64> places;
-  std::size_t count = 0;
-  for (std::size_t i = location.messages.size(); i-- > oldest(location, order);) {
-    if (is_taken(location, i) && is_wanted(location.messages[i].value)) continue;
-    if (count < places.size()) places[count++] = i;
-  }
-  const std::size_t taken = places[choose(count)];
+  const std::size_t taken = choose_place(
+      location, order, [&](std::size_t i) { return !is_taken(location, i) || !is_wanted(location.messages[i].value); });
   const Word old = location.messages[taken].value;
   const bool is_old = taken + 1 < location.messages.size();
   if (!is_wanted(old)) {

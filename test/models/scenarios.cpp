@@ -454,122 +454,125 @@ struct Table {
   std::optional<SeriesTable> table;
 };
 
+struct Gauge {
+  Table gauges{CellKind::gauge};
+  CellRef series = gauges.create('x');
+
+  void touch() const { ::touch(series); }
+  void add(double step) const { add_gauge(series, step); }
+  void set(double value) const { set_gauge(series, value); }
+  [[nodiscard]] double read() const { return read_gauge(series); }
+};
+
 }  // namespace
 
 SCENARIO("a gauge is set for the first time while threads add to it and read it") {
-  Table gauges(CellKind::gauge);
-  const CellRef series = gauges.create('x');
+  Gauge gauge;
   double first = 0;
   double second = 0;
   in_parallel({
-      {[&] { add_gauge(series, 1); }, [&] { touch(series); }},
-      {[&] { set_gauge(series, 100); }},
+      {[&] { gauge.add(1); }, [&] { gauge.touch(); }},
+      {[&] { gauge.set(100); }},
       {[&] {
-        first = read_gauge(series);
-        second = read_gauge(series);
+        first = gauge.read();
+        second = gauge.read();
       }},
   });
   for (const double read : {first, second}) {
     require(read == 0 || read == 1 || read == 100 || read == 101, "a reading is a value that the gauge had");
   }
   require(first < 100 || second >= 100, "after the first set no reading is of a time before it");
-  const double last = read_gauge(series);
+  const double last = gauge.read();
   require(last == 100 || last == 101, "the set is not lost");
 }
 
 SCENARIO("a thread adds to a gauge and sets it for the first time, while another one reads it") {
-  Table gauges(CellKind::gauge);
-  const CellRef series = gauges.create('x');
+  Gauge gauge;
   double read = 0;
   in_parallel({
       {[&] {
-         add_gauge(series, 1);
-         set_gauge(series, 100);
-         add_gauge(series, 1);
+         gauge.add(1);
+         gauge.set(100);
+         gauge.add(1);
        },
-       [&] { touch(series); }},
-      {[&] { read = read_gauge(series); }},
+       [&] { gauge.touch(); }},
+      {[&] { read = gauge.read(); }},
   });
   require(read == 0 || read == 1 || read == 100 || read == 101, "a reading is a value that the gauge had");
-  require(read_gauge(series) == 101, "nothing is lost");
+  require(gauge.read() == 101, "nothing is lost");
 }
 
 SCENARIO("a gauge that was added to is set while another thread reads it") {
-  Table gauges(CellKind::gauge);
-  const CellRef series = gauges.create('x');
+  Gauge gauge;
   double read = 0;
   in_parallel({
-      {[&] { set_gauge(series, 100); }, [&] { touch(series), add_gauge(series, 1); }},
-      {[&] { read = read_gauge(series); }},
+      {[&] { gauge.set(100); }, [&] { gauge.touch(), gauge.add(1); }},
+      {[&] { read = gauge.read(); }},
   });
   require(read == 1 || read == 100, "a reading is a value that the gauge had");
 }
 
 SCENARIO("two threads set a gauge for the first time at once") {
-  Table gauges(CellKind::gauge);
-  const CellRef series = gauges.create('x');
+  Gauge gauge;
   double read = 0;
   in_parallel({
-      {[&] { set_gauge(series, 100); }, [&] { touch(series), add_gauge(series, 1); }},
-      {[&] { set_gauge(series, 200); }},
-      {[&] { read = read_gauge(series); }},
+      {[&] { gauge.set(100); }, [&] { gauge.touch(), gauge.add(1); }},
+      {[&] { gauge.set(200); }},
+      {[&] { read = gauge.read(); }},
   });
   require(read == 1 || read == 100 || read == 200, "a reading is a value that the gauge had");
-  const double last = read_gauge(series);
+  const double last = gauge.read();
   require(last == 100 || last == 200, "the last set holds");
 }
 
 SCENARIO("a gauge is read while one thread adds to it, and another one takes away after that") {
-  Table gauges(CellKind::gauge);
-  const CellRef series = gauges.create('x');
+  Gauge gauge;
   std::atomic<bool> is_added{false};
   double read = 0;
   // The first thread's slab is the oldest, which readers come to last.
   in_parallel({
       {[&] {
-         if (is_added.load(std::memory_order_acquire)) add_gauge(series, -1);
+         if (is_added.load(std::memory_order_acquire)) gauge.add(-1);
        },
-       [&] { touch(series); }},
+       [&] { gauge.touch(); }},
       {[&] {
-         add_gauge(series, 1);
+         gauge.add(1);
          is_added.store(true, std::memory_order_release);
        },
-       [&] { touch(series); }},
-      {[&] { read = read_gauge(series); }},
+       [&] { gauge.touch(); }},
+      {[&] { read = gauge.read(); }},
   });
   require(read == 0 || read == 1, "a reading is a value that the gauge had");
 }
 
 SCENARIO("a gauge is read while steps go to a thread's cell and to what threads share") {
-  Table gauges(CellKind::gauge);
-  const CellRef series = gauges.create('x');
+  Gauge gauge;
   double read = 0;
   in_parallel({
       {[&] {
-         add_gauge(series, 1);
-         add_gauge(series, 0.5);
-         add_gauge(series, -1);
+         gauge.add(1);
+         gauge.add(0.5);
+         gauge.add(-1);
        },
-       [&] { touch(series); }},
-      {[&] { read = read_gauge(series); }},
+       [&] { gauge.touch(); }},
+      {[&] { read = gauge.read(); }},
   });
   require(read == 0 || read == 1 || read == 1.5 || read == 0.5, "a reading is a value that the gauge had");
-  require(read_gauge(series) == 0.5, "nothing is lost");
+  require(gauge.read() == 0.5, "nothing is lost");
 }
 
 SCENARIO("a gauge is read while a thread's cell and what threads share go up and come back") {
-  Table gauges(CellKind::gauge);
-  const CellRef series = gauges.create('x');
+  Gauge gauge;
   double read = 0;
   in_parallel({
       {[&] {
-         add_gauge(series, 1);
-         add_gauge(series, 0.5);
-         add_gauge(series, -0.5);
-         add_gauge(series, -1);
+         gauge.add(1);
+         gauge.add(0.5);
+         gauge.add(-0.5);
+         gauge.add(-1);
        },
-       [&] { touch(series); }},
-      {[&] { read = read_gauge(series); }},
+       [&] { gauge.touch(); }},
+      {[&] { read = gauge.read(); }},
   });
   require(read == 0 || read == 1 || read == 1.5, "a reading is a value that the gauge had");
 }
