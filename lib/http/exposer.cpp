@@ -94,7 +94,7 @@ std::vector<Route> checked_routes(std::vector<Route> routes, std::string_view me
 
 std::chrono::milliseconds checked_scrape_time(std::chrono::milliseconds time) {
   if (time.count() <= 0) {
-    throw ListenError(fmt::format("max_scrape_time {} ms: expected a positive time", time.count()));
+    throw ListenError(fmt::format("ExposerOptions::max_scrape_time is {} ms, and must be positive", time.count()));
   }
   return std::min(time, detail::longest_scrape_time);
 }

@@ -68,12 +68,16 @@ bool has_ipv6() {
 
 // Answers.
 
-TEST_CASE("a number of concurrent scrapes that makes no sense is refused") {
+TEST_CASE("limits of an endpoint that make no sense are refused with their names") {
   for (const std::size_t number : {std::size_t{0}, std::size_t{1001}}) {
     CHECK(listen_error({.listen = any_port, .max_concurrent_scrapes = number}) ==
           "ExposerOptions::max_concurrent_scrapes is " + std::to_string(number) + ", and must be from 1 to 1000");
   }
   CHECK(listen_error({.listen = any_port, .max_concurrent_scrapes = 1000}) == "no error");
+  CHECK(listen_error({.listen = any_port, .max_response_bytes = 1'000'000}) ==
+        "ExposerOptions::max_response_bytes is 1000000, and must be at least 1048576");
+  CHECK(listen_error({.listen = any_port, .max_scrape_time = 0s}) ==
+        "ExposerOptions::max_scrape_time is 0 ms, and must be positive");
 }
 
 TEST_CASE("a GET of the path gets the page, with exact bytes", "[exposer]") {
