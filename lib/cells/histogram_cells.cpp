@@ -161,8 +161,8 @@ class HistogramReader {
     return !has_owner(slab) && reading_.is_still_true(cell, size_);
   }
 
-  /// Read-modify-writes have one order: this one comes before that of the next owner, or finds it. So if there is no
-  /// owner, then nothing that was read so far is of one who is inside an observation.
+  /// A read-modify-write, as the next owner's is in acquire_slab(). If it finds no owner, the next owner's comes after
+  /// it. So nothing that was read before is of an owner who is inside an observation.
   static bool has_owner(Slab& slab) noexcept {
     bool known = false;
     // Acquire: pairs with the release of the thread that gave the slab back.

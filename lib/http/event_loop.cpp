@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 // Every connection costs a descriptor, and every response some memory, so the number of connections in each state is
 // limited. A peer with many connections gives way to others: when a state is full, the oldest connection of the peer
 // that has the most in it is closed. A scraper leaves each state but the idle one within milliseconds, so the oldest
-// connection there is hardly a scraper's.
+// connection in such a state is hardly a scraper's.
 constexpr std::size_t max_idle = 128;
 constexpr std::size_t max_lingering = 64;
 // Connections whose request is not complete, or waits. When they are so many, one that has sent no complete request for

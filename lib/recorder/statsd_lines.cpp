@@ -63,7 +63,8 @@ SeriesNames::SeriesNames(const StatsdOptions& options, std::size_t max_size)
 
 std::optional<std::string_view> SeriesNames::of(std::string_view name, Labels labels) {
   series_ = prefix_;
-  const std::size_t max_name = max_size_ + 4;  // what is cut there, where a code point ends, is too long in any case
+  // A name is cut where a code point ends, up to three bytes earlier. What is left is too long in any case.
+  const std::size_t max_name = max_size_ + 4;
   append_clean(series_, name.empty() ? "_" : name, max_name);
   if (dialect_ == StatsdDialect::dogstatsd) {
     std::string_view separator = "|#";

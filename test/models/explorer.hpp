@@ -16,7 +16,8 @@ struct Thread {
 /// What comes before it and after it is not explored: it happens before, or after, all that the threads do.
 void in_parallel(std::initializer_list<Thread> threads);
 
-/// Destroys this thread's thread-locals, as the end of the thread does. Without it that is left out.
+/// Destroys this thread's value of a key of pthread_key_create(), as the end of the thread does. Without it that is
+/// left out.
 void end_thread();
 
 /// The scenario fails, and the explorer shows how, if this does not hold.

@@ -329,9 +329,12 @@ SCENARIO("a histogram is read while its thread observes") {
 SCENARIO("a thread observes in the slab of one that has ended while a third reads") {
   Histogram histogram;
   std::atomic<bool> has_ended{false};
+  const Slab* first = nullptr;
+  const Slab* second = nullptr;
   in_parallel({
       {[&] {
          histogram.observe_one();
+         first = own_slab;
          end_thread();
          has_ended.store(true, std::memory_order_release);
        },
@@ -339,10 +342,12 @@ SCENARIO("a thread observes in the slab of one that has ended while a third read
       {[&] {
         while (!has_ended.load(std::memory_order_acquire)) std::this_thread::yield();
         acquire_slab();
+        second = own_slab;
         histogram.observe_eight();
       }},
       {[&] { read_histogram(histogram.series, histogram.layout, histogram.read); }},
   });
+  require(first == second, "the slab is used again");
   histogram.check(2);
 }
 
