@@ -20,7 +20,7 @@ const quipu::Registry& registry() {
 
 Body look_up(quipu::MetricName name, std::size_t count) {
   using Text = std::string_view;
-  const auto& family = *new auto(registry().counter<Text, Text, Text>({.name = name}, "region", "service", "path"));
+  const auto& family = *new auto(registry().counter<Text, Text, Text>({.name = name}, {"region", "service", "path"}));
   for (std::size_t i = 0; i < count; ++i) {
     const LabelValues values = label_values(i);
     static_cast<void>(family(values[0], values[1], values[2]));
@@ -44,7 +44,7 @@ Body record(std::size_t count) {
 }
 
 Body look_up_closed() {
-  const auto& family = *new auto(registry().counter<Method, bool>({.name = "lookup_closed_total"}, "method", "cached"));
+  const auto& family = *new auto(registry().counter<Method, bool>({.name = "lookup_closed_total"}, {"method", "cached"}));
   family.create_all();
   auto& values = *new std::vector<std::pair<Method, bool>>;
   for (const std::uint16_t index : random_indices(16)) {

@@ -25,13 +25,13 @@ double bytes_per_series(Write write) {
 
 double counter_bytes() {
   const quipu::Registry registry;
-  const auto family = registry.counter({.name = "memory_total"}, "region", "service", "path");
+  const auto family = registry.counter({.name = "memory_total"}, {"region", "service", "path"});
   return bytes_per_series([&](const LabelValues& values) { family(values[0], values[1], values[2]).inc(); });
 }
 
 double histogram_bytes() {
   const quipu::Registry registry;
-  const auto family = registry.histogram({.name = "memory_seconds"}, "service", "path");
+  const auto family = registry.histogram({.name = "memory_seconds"}, {"service", "path"});
   double value = 0.001;
   return bytes_per_series([&](const LabelValues& values) {
     value = value > 20 ? 0.001 : value * 1.1;

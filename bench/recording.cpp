@@ -19,7 +19,7 @@ const quipu::Registry& registry() {
 /// 1,024 series, in the order of their making.
 const std::vector<quipu::Counter>& many_counters() {
   static const auto made = [] {
-    const auto family = registry().counter<int>({.name = "counter_inc_1024_total"}, "number");
+    const auto family = registry().counter<int>({.name = "counter_inc_1024_total"}, {"number"});
     std::vector<quipu::Counter> counters;
     for (int i = 0; i < 1024; ++i) counters.push_back(family(i));
     return counters;

@@ -71,7 +71,7 @@ class Fractions {
 
 Body text_fractional_10k() {
   const auto& registry = *new quipu::Registry(bare_registry());
-  const auto family = registry.gauge({.name = "text_ratio", .help = "How it stands."}, "region", "service", "path");
+  const auto family = registry.gauge({.name = "text_ratio", .help = "How it stands."}, {"region", "service", "path"});
   Fractions fractions;
   PageSize size{.lines = 10'000};
   for (std::size_t i = 0; i < size.lines; ++i) {

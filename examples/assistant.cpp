@@ -32,29 +32,29 @@ struct Metrics {
 
   // Four families in one: http_requests_total, http_request_errors_total, http_request_duration_seconds and
   // http_requests_in_flight.
-  quipu::RequestFamily<std::string_view> requests{registry.subsystem("http"), {}, "endpoint"};
+  quipu::RequestFamily<std::string_view> requests{registry.subsystem("http"), {}, {"endpoint"}};
 
   quipu::CounterFamily<std::string_view, std::string_view, Tokens> tokens =
       registry.counter<std::string_view, std::string_view, Tokens>(
-          {.name = "tokens_total", .help = "Tokens that models read and wrote."}, "provider", "model", "kind");
+          {.name = "tokens_total", .help = "Tokens that models read and wrote."}, {"provider", "model", "kind"});
 
   quipu::HistogramFamily<std::string_view, std::string_view> latency =
       registry.histogram({.name = "model_latency_seconds",
                           .help = "Time to the whole answer of a model.",
                           .buckets = quipu::buckets::exponential(100ms, 2, 7)},
-                         "provider", "model");
+                         {"provider", "model"});
 
   quipu::FractionalCounterFamily<std::string_view, std::string_view> cost = registry.fractional_counter(
-      {.name = "estimated_cost_dollars_total", .help = "Tokens by their price."}, "provider", "model");
+      {.name = "estimated_cost_dollars_total", .help = "Tokens by their price."}, {"provider", "model"});
 
   quipu::CounterFamily<std::string_view, Failure> provider_errors = registry.counter<std::string_view, Failure>(
-      {.name = "provider_errors_total", .help = "Calls of a provider that failed."}, "provider", "kind");
+      {.name = "provider_errors_total", .help = "Calls of a provider that failed."}, {"provider", "kind"});
 
   quipu::CounterFamily<std::string_view> rate_limits =
-      registry.counter({.name = "provider_rate_limits_total", .help = "Calls that a provider put off."}, "provider");
+      registry.counter({.name = "provider_rate_limits_total", .help = "Calls that a provider put off."}, {"provider"});
 
   quipu::GaugeFamily<std::string_view> provider_health = registry.gauge(
-      {.name = "provider_health", .help = "Share of a provider's last calls that did not fail."}, "provider");
+      {.name = "provider_health", .help = "Share of a provider's last calls that did not fail."}, {"provider"});
 };
 
 // Providers and their models.

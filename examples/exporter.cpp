@@ -37,44 +37,44 @@ struct Metrics {
   quipu::Registry registry{{.prefix = "export_trakt"}};
 
   quipu::CounterFamily<Status, Type, std::string_view> exports = registry.counter<Status, Type, std::string_view>(
-      {.name = "exports_total", .help = "Exports."}, "status", "type", "format");
+      {.name = "exports_total", .help = "Exports."}, {"status", "type", "format"});
 
   quipu::HistogramFamily<Type, Status> export_duration =
       registry.histogram<Type, Status>({.name = "export_duration_seconds",
                                         .help = "Time of an export.",
                                         .buckets = {0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}},
-                                       "type", "status");
+                                       {"type", "status"});
 
   quipu::CounterFamily<Type, std::string_view, std::string_view> export_errors =
       registry.counter<Type, std::string_view, std::string_view>(
-          {.name = "export_errors_total", .help = "Exports that failed, by what went wrong and where."}, "type",
-          "error_code", "component");
+          {.name = "export_errors_total", .help = "Exports that failed, by what went wrong and where."}, {"type",
+          "error_code", "component"});
 
   quipu::CounterFamily<std::string_view, std::string_view, std::string_view, int> api_calls =
       registry.counter<std::string_view, std::string_view, std::string_view, int>(
-          {.name = "api_calls_total", .help = "Calls of other services."}, "service", "endpoint", "method",
-          "status_code");
+          {.name = "api_calls_total", .help = "Calls of other services."}, {"service", "endpoint", "method",
+          "status_code"});
 
   quipu::HistogramFamily<std::string_view, std::string_view, std::string_view> api_call_duration =
       registry.histogram({.name = "api_call_duration_seconds",
                           .help = "Time of a call.",
                           .buckets = {0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}},
-                         "service", "endpoint", "method");
+                         {"service", "endpoint", "method"});
 
   quipu::CounterFamily<std::string_view, std::string_view, std::string_view> api_call_errors = registry.counter(
-      {.name = "api_call_errors_total", .help = "Calls that failed."}, "service", "endpoint", "error_type");
+      {.name = "api_call_errors_total", .help = "Calls that failed."}, {"service", "endpoint", "error_type"});
 
   quipu::CounterFamily<std::string_view, std::string_view> movies =
-      registry.counter({.name = "movies_exported_total", .help = "Movies in exports."}, "category", "status");
+      registry.counter({.name = "movies_exported_total", .help = "Movies in exports."}, {"category", "status"});
 
   quipu::CounterFamily<int> ratings =
-      registry.counter<int>({.name = "ratings_exported_total", .help = "Ratings in exports."}, "rating_value");
+      registry.counter<int>({.name = "ratings_exported_total", .help = "Ratings in exports."}, {"rating_value"});
 
   quipu::CounterFamily<std::string_view> watchlist =
-      registry.counter({.name = "watchlist_exported_total", .help = "What is on watchlists in exports."}, "item_type");
+      registry.counter({.name = "watchlist_exported_total", .help = "What is on watchlists in exports."}, {"item_type"});
 
   quipu::GaugeFamily<std::string_view> cache_hit_rate = registry.gauge(
-      {.name = "cache_hit_rate", .help = "Per cent of the look-ups that found something."}, "cache_type");
+      {.name = "cache_hit_rate", .help = "Per cent of the look-ups that found something."}, {"cache_type"});
 
   quipu::Gauge cpu_usage = registry.gauge(
       {.name = "cpu_usage_percent", .help = "CPU time of this process per cent of the time, since the last check."});

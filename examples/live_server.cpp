@@ -37,41 +37,41 @@ struct DbMetrics {
   quipu::Scope scope;
 
   quipu::CounterFamily<Operation> queries =
-      scope.counter<Operation>({.name = "queries_total", .help = "Queries."}, "operation");
+      scope.counter<Operation>({.name = "queries_total", .help = "Queries."}, {"operation"});
   quipu::HistogramFamily<Operation> query_duration = scope.histogram<Operation>(
-      {.name = "query_duration_seconds", .help = "Time per query.", .buckets = latency_buckets}, "operation");
+      {.name = "query_duration_seconds", .help = "Time per query.", .buckets = latency_buckets}, {"operation"});
   quipu::Gauge connections = scope.gauge({.name = "connections", .help = "Connections in the pool."});
   quipu::CounterFamily<DbError> errors =
-      scope.counter<DbError>({.name = "errors_total", .help = "Queries that failed."}, "type");
+      scope.counter<DbError>({.name = "errors_total", .help = "Queries that failed."}, {"type"});
 };
 
 struct LiveMetrics {
   quipu::Scope scope;
 
   quipu::CounterFamily<Outcome> connections =
-      scope.counter<Outcome>({.name = "connections_total", .help = "Connections, by how they began."}, "status");
+      scope.counter<Outcome>({.name = "connections_total", .help = "Connections, by how they began."}, {"status"});
   quipu::Gauge active_connections = scope.gauge({.name = "active_connections", .help = "Connections that are open."});
   quipu::CounterFamily<Direction, Message> messages =
-      scope.counter<Direction, Message>({.name = "messages_total", .help = "Messages."}, "direction", "type");
+      scope.counter<Direction, Message>({.name = "messages_total", .help = "Messages."}, {"direction", "type"});
   quipu::Histogram message_size = scope.histogram(
       {.name = "message_size_bytes", .help = "Sizes of messages.", .buckets = quipu::buckets::exponential(64, 4, 6)});
   quipu::HistogramFamily<Event> event_latency = scope.histogram<Event>(
       {.name = "event_latency_seconds", .help = "Time from an event to its answer.", .buckets = latency_buckets},
-      "event_type");
+      {"event_type"});
   quipu::HistogramFamily<std::string_view> render_latency = scope.histogram(
-      {.name = "render_latency_seconds", .help = "Time to render.", .buckets = latency_buckets}, "component");
+      {.name = "render_latency_seconds", .help = "Time to render.", .buckets = latency_buckets}, {"component"});
   quipu::Histogram diff_size = scope.histogram({.name = "diff_size_bytes",
                                                 .help = "Sizes of what has changed.",
                                                 .buckets = quipu::buckets::exponential(64, 4, 6)});
   quipu::Histogram diff_latency =
       scope.histogram({.name = "diff_latency_seconds", .help = "Time to find it.", .buckets = latency_buckets});
-  quipu::CounterFamily<Error> errors = scope.counter<Error>({.name = "errors_total", .help = "Errors."}, "type");
+  quipu::CounterFamily<Error> errors = scope.counter<Error>({.name = "errors_total", .help = "Errors."}, {"type"});
   quipu::CounterFamily<std::string_view> pubsub_messages =
-      scope.counter({.name = "pubsub_messages_total", .help = "Messages published."}, "topic");
+      scope.counter({.name = "pubsub_messages_total", .help = "Messages published."}, {"topic"});
   // Its dashboards know it by this name. A better one would not end in _count, as a histogram's parts do.
   quipu::Gauge presence = scope.gauge({.name = "presence_count", .help = "People who are there."});
   quipu::GaugeFamily<std::string_view> component_instances =
-      scope.gauge({.name = "component_instances", .help = "Components that are alive."}, "component");
+      scope.gauge({.name = "component_instances", .help = "Components that are alive."}, {"component"});
 
   // A batch in a batch: should one of its names be taken, nothing of this one stays either.
   DbMetrics db = quipu::batch<DbMetrics>(scope, "db");

@@ -79,24 +79,24 @@ struct Metrics {
   quipu::Scope scope;
 
   quipu::HistogramFamily<std::string_view, Status> graph_duration = scope.histogram<std::string_view, Status>(
-      {.name = "graph_duration_seconds", .help = "Time of executions."}, "output_type", "status");
+      {.name = "graph_duration_seconds", .help = "Time of executions."}, {"output_type", "status"});
   quipu::HistogramFamily<std::string_view, std::string_view, Status> step_duration =
       scope.histogram<std::string_view, std::string_view, Status>(
-          {.name = "step_duration_seconds", .help = "Time of steps, with all attempts."}, "step_name", "step_type",
-          "status");
+          {.name = "step_duration_seconds", .help = "Time of steps, with all attempts."}, {"step_name", "step_type",
+          "status"});
   quipu::CounterFamily<std::string_view, std::string_view> cache_hits = scope.counter(
-      {.name = "cache_hits_total", .help = "Steps whose output was in the cache."}, "step_name", "step_type");
+      {.name = "cache_hits_total", .help = "Steps whose output was in the cache."}, {"step_name", "step_type"});
   quipu::CounterFamily<std::string_view, std::string_view> cache_misses = scope.counter(
-      {.name = "cache_misses_total", .help = "Steps whose output was not in the cache."}, "step_name", "step_type");
+      {.name = "cache_misses_total", .help = "Steps whose output was not in the cache."}, {"step_name", "step_type"});
   quipu::HistogramFamily<std::string_view, std::string_view> cache_check_latency =
       scope.histogram({.name = "cache_check_latency_seconds",
                        .help = "Time to look into the cache.",
                        .buckets = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1}},
-                      "step_name", "step_type");
+                      {"step_name", "step_type"});
   quipu::CounterFamily<std::string_view> step_retries =
-      scope.counter({.name = "step_retries_total", .help = "Attempts after the first one."}, "step_name");
+      scope.counter({.name = "step_retries_total", .help = "Attempts after the first one."}, {"step_name"});
   quipu::CounterFamily<std::string_view> step_errors =
-      scope.counter({.name = "step_errors_total", .help = "Steps that failed."}, "step_name");
+      scope.counter({.name = "step_errors_total", .help = "Steps that failed."}, {"step_name"});
 
   // On the page at 0 before anything happens, so that a rate sees the first time.
   void create(const Step& step) const {

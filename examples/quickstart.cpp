@@ -35,13 +35,13 @@ struct Metrics {
   quipu::Registry registry{{.prefix = "shop", .const_labels = {{"env", "prod"}}}};
 
   quipu::CounterFamily<Method, int> requests =
-      registry.counter<Method, int>({.name = "http_requests_total", .help = "Requests served."}, "method", "code");
+      registry.counter<Method, int>({.name = "http_requests_total", .help = "Requests served."}, {"method", "code"});
 
   quipu::HistogramFamily<std::string_view> latency =
       registry.histogram({.name = "http_request_duration_seconds",
                           .help = "Time to answer.",
                           .buckets = quipu::buckets::exponential(1ms, 2, 12)},
-                         "route");
+                         {"route"});
 
   quipu::Gauge busy = registry.gauge({.name = "http_requests_in_flight", .help = "Requests being served."});
 

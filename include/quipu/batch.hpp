@@ -36,7 +36,7 @@ class QUIPU_EXPORT OpenBatch {
 ///     struct DbMetrics {
 ///       quipu::Scope scope;
 ///       quipu::CounterFamily<Operation> queries =
-///           scope.counter<Operation>({.name = "queries_total", .help = "Queries."}, "operation");
+///           scope.counter<Operation>({.name = "queries_total", .help = "Queries."}, {"operation"});
 ///       quipu::Gauge connections = scope.gauge({.name = "connections", .help = "Open connections."});
 ///     };
 ///

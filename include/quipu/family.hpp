@@ -34,10 +34,15 @@ struct QUIPU_EXPORT FamilyCore {
   SeriesTable series;
 };
 
+/// Where a family points that was never registered: it never has a series. Throws std::bad_alloc, the first time.
+[[nodiscard]] QUIPU_EXPORT std::shared_ptr<FamilyCore> unregistered_family();
+
 /// Removes each series for which should_remove(labels) is true, and returns how many. No lock is held during these
 /// calls.
 QUIPU_EXPORT std::size_t remove_series_if(FamilyCore& core, void* context,
                                           bool (*should_remove)(void* context, Labels labels));
+
+inline constexpr std::size_t most_closed_combinations = 4096;
 
 /// The number of combinations of closed labels; 0 if any label is open, or there are too many to index.
 template <class... LabelTypes>
@@ -45,7 +50,7 @@ inline constexpr std::size_t closed_combinations = [] {
   std::size_t product = sizeof...(LabelTypes) == 0 ? 0 : 1;
   for (const std::size_t size : {std::size_t{1}, (closed_size<LabelTypes>)...}) {
     product *= size;
-    if (product > 4096) return std::size_t{0};
+    if (product > most_closed_combinations) return std::size_t{0};
   }
   return product;
 }();
@@ -71,7 +76,12 @@ class Family {
  public:
   static_assert(sizeof...(LabelTypes) > 0);
 
+  /// A family that is on no page, and has no series: what its instruments record goes nowhere. Throws std::bad_alloc.
+  Family() : core_(detail::unregistered_family()) {}
   explicit Family(std::shared_ptr<detail::FamilyCore> core) noexcept : core_(std::move(core)) {}
+  // There is no move, so that no family is ever without a core.
+  Family(const Family&) noexcept = default;
+  Family& operator=(const Family&) noexcept = default;
 
   /// The series with these label values. If there is none, it is made, at 0. Keep the instrument where the values are
   /// known beforehand. Never throws. If memory runs out, what the instrument records goes nowhere.
@@ -87,7 +97,7 @@ class Family {
         }
       }
     } else {
-      const detail::CellRef series = table.find(as_stored(values)...);
+      const detail::CellRef series = table.find(as_stored(values.get())...);
       if (series != detail::CellRef{}) [[likely]] {
         return detail::InstrumentTraits<Instrument>::make(series, table);
       }
@@ -111,7 +121,7 @@ class Family {
   /// texts that are long or not valid UTF-8.
   bool remove(detail::LabelArgument<LabelTypes>... values) const {
     detail::LabelKey key(core_->series.max_put());
-    (key.put(as_stored(values)), ...);
+    (key.put(as_stored(values.get())), ...);
     return core_->series.remove(key);
   }
 
@@ -151,7 +161,7 @@ class Family {
   [[gnu::noinline]] Instrument make(std::size_t index, detail::LabelArgument<LabelTypes>... values) const noexcept {
     try {
       detail::LabelKey key(core_->series.max_put());
-      (key.put(as_stored(values)), ...);
+      (key.put(as_stored(values.get())), ...);
       return detail::InstrumentTraits<Instrument>::make(core_->series.find_or_create(key, index), core_->series);
     } catch (...) {  // out of memory, for label values too long for the stack
       return {};
@@ -161,8 +171,8 @@ class Family {
   static std::size_t closed_index(detail::LabelArgument<LabelTypes>... values) noexcept {
     std::size_t index = 0;
     bool is_known = true;
-    ((is_known &= static_cast<std::uint64_t>(values) < detail::closed_size<LabelTypes>,
-      index = index * detail::closed_size<LabelTypes> + static_cast<std::size_t>(values)),
+    ((is_known &= static_cast<std::uint64_t>(values.get()) < detail::closed_size<LabelTypes>,
+      index = index * detail::closed_size<LabelTypes> + static_cast<std::size_t>(values.get())),
      ...);
     return is_known ? index : detail::SeriesTable::not_closed;
   }

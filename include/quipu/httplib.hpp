@@ -178,9 +178,9 @@ class HttpServerMetrics {
       : HttpServerMetrics(batch<HttpServerMetrics>(scope, "", detail::RequestDefinitions(options))) {}
   /// For batch().
   HttpServerMetrics(const Scope& scope, const detail::RequestDefinitions& definitions)
-      : total_(scope.counter<Text, Text, int>(definitions.total, "method", "route", "code")),
-        duration_(scope.histogram(definitions.duration, "method", "route")),
-        in_flight_(scope.gauge(definitions.in_flight, "method", "route")) {}
+      : total_(scope.counter<Text, Text, int>(definitions.total, {"method", "route", "code"})),
+        duration_(scope.histogram(definitions.duration, {"method", "route"})),
+        in_flight_(scope.gauge(definitions.in_flight, {"method", "route"})) {}
 
   /// A handler that does what `handle` does, and counts it. Its code is the status that `handle` has set, or 200 when
   /// it has set none. The code is 500 when `handle` throws, whatever the server's exception handler makes of that. The

@@ -11,6 +11,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "quipu/detail/base/export.hpp"
+
 namespace quipu {
 
 /// The texts of an enum's values 0, 1, 2, … when it is used as a label. A scoped enum (`enum class`) with enumerators
@@ -118,22 +120,19 @@ inline constexpr LabelType integer_type = std::is_signed_v<T> ? LabelType::signe
 template <class T>
 struct LabelTraits {
   static_assert(std::is_convertible_v<T, std::string_view>,
-                "a label value is std::string_view (or std::string), an integer, bool or an enum");
-  using Argument = std::string_view;
+                "quipu: a label value is std::string_view (or std::string), an integer, bool or an enum");
   static constexpr LabelColumn column{LabelType::text};
   static constexpr std::size_t closed_size = 0;
 };
 
 template <>
 struct LabelTraits<bool> {
-  using Argument = bool;
   static constexpr LabelColumn column{LabelType::unsigned_integer, bool_names};
   static constexpr std::size_t closed_size = 2;
 };
 
 template <std::integral T>
 requires(!std::same_as<T, char>) struct LabelTraits<T> {
-  using Argument = T;
   static constexpr LabelColumn column{integer_type<T>};
   static constexpr std::size_t closed_size = 0;
 };
@@ -141,17 +140,83 @@ requires(!std::same_as<T, char>) struct LabelTraits<T> {
 template <class T>
 requires std::is_enum_v<T>
 struct LabelTraits<T> {
-  using Argument = T;
   static constexpr LabelColumn column{integer_type<std::underlying_type_t<T>>, EnumNames<T>::names};
   static constexpr std::size_t closed_size = EnumNames<T>::names.size();
+};
+
+template <class T>
+concept Character = std::same_as<T, char> || std::same_as<T, wchar_t> || std::same_as<T, char8_t> ||
+    std::same_as<T, char16_t> || std::same_as<T, char32_t>;
+
+/// Whether each value of `From` is one of `To`.
+template <class From, class To>
+inline constexpr bool keeps_every_value = std::is_signed_v<From> == std::is_signed_v<To>
+                                              ? sizeof(From) <= sizeof(To)
+                                              : std::is_unsigned_v<From> && sizeof(From) < sizeof(To);
+
+/// Whether a label of type `To` takes an `int` only if it is a constant that fits, such as 200 for an unsigned label.
+template <class From, class To>
+concept TakenIfConstant =
+    std::same_as<From, int> && std::integral<To> && !std::same_as<To, bool> && !keeps_every_value<int, To>;
+
+// Not defined. A call stops a constant evaluation, and the compiler's message shows the name.
+QUIPU_EXPORT void this_label_value_does_not_fit_in_the_type_of_the_label();
+
+template <class To>
+consteval To constant_or_cast_to_the_type_of_the_label(int value) {
+  if (!std::in_range<To>(value)) this_label_value_does_not_fit_in_the_type_of_the_label();
+  return static_cast<To>(value);
+}
+
+/// A value for a label of type `T`. It is made from what has that type, and from nothing else that C++ would convert:
+/// no pointer is a bool, no character a number, and no number changes.
+template <class T>
+class LabelArgument {
+ public:
+  template <class From>
+  constexpr LabelArgument(From value) noexcept {
+    if constexpr (std::is_enum_v<T>) {
+      static_assert(std::is_same_v<From, T>, "quipu: this label has an enum's values, and takes no other type");
+    } else if constexpr (std::is_same_v<T, bool>) {
+      static_assert(std::is_same_v<From, bool>, "quipu: this label is true or false, and takes no other type");
+    } else {
+      static_assert(std::is_integral_v<From> && !std::is_same_v<From, bool> && !Character<From>,
+                    "quipu: this label is an integer, and takes no bool, character or other type");
+      static_assert(!std::is_integral_v<From> || keeps_every_value<From, T>,
+                    "quipu: this label is an integer of a type that cannot hold every value of the one given: cast it, "
+                    "or give the label that type");
+    }
+    if constexpr (std::is_convertible_v<From, T>) value_ = value;
+  }
+  template <TakenIfConstant<T> From>
+  consteval LabelArgument(From constant) noexcept : value_(constant_or_cast_to_the_type_of_the_label<T>(constant)) {}
+
+  [[nodiscard]] constexpr T get() const noexcept { return value_; }
+
+ private:
+  T value_{};
+};
+
+template <class T>
+requires std::is_convertible_v<T, std::string_view>
+class LabelArgument<T> {
+ public:
+  template <class From>
+  constexpr LabelArgument(const From& text) noexcept {
+    static_assert(std::is_convertible_v<const From&, std::string_view>,
+                  "quipu: this label is text: give it a literal, a std::string or a std::string_view");
+    if constexpr (std::is_convertible_v<const From&, std::string_view>) text_ = text;
+  }
+
+  [[nodiscard]] constexpr std::string_view get() const noexcept { return text_; }
+
+ private:
+  std::string_view text_;
 };
 
 /// How many values the label type has. 0 if they are not a closed set.
 template <class T>
 inline constexpr std::size_t closed_size = LabelTraits<T>::closed_size;
-
-template <class T>
-using LabelArgument = typename LabelTraits<T>::Argument;
 
 }  // namespace detail
 }  // namespace quipu

@@ -18,7 +18,7 @@
 /// The usual metrics of a service: how many requests, how many errors, how long requests take, and how many there are
 /// at the moment (rate, errors, duration: "RED").
 ///
-///     quipu::RequestFamily requests(registry.subsystem("http"), {}, "route");
+///     quipu::RequestFamily requests(registry.subsystem("http"), {}, {"route"});
 ///
 ///     auto request = requests("/cart").start();  // one more in flight
 ///     if (!sell()) request.fail();               // an error; an exception that leaves the scope is one, too
@@ -168,25 +168,24 @@ class [[nodiscard]] Request {
 inline Request Requests::start() const noexcept { return Request(*this); }
 
 /// The four families of requests with labels: `requests(Method::get, "/cart").start()`. Label types are those of any
-/// family. Without them (`RequestFamily requests(scope, {}, "route")`) label values are text.
+/// family. Without them (`RequestFamily requests(scope, {}, {"route"})`) label values are text.
 ///
 /// A handle that keeps the memory of the families alive. Thread-safe.
 template <class... LabelTypes>
 class RequestFamily {
  public:
   static_assert(sizeof...(LabelTypes) > 0);
+  using LabelNames = const LabelName (&)[sizeof...(LabelTypes)];
 
   /// Registers the families as a batch. Throws RegistrationError.
-  RequestFamily(const Scope& scope, const RequestOptions& options,
-                typename detail::LabelNameFor<LabelTypes>::type... labels)
-      : RequestFamily(batch<RequestFamily>(scope, "", detail::RequestDefinitions(options), labels...)) {}
+  RequestFamily(const Scope& scope, const RequestOptions& options, LabelNames labels)
+      : RequestFamily(batch<RequestFamily>(scope, "", detail::RequestDefinitions(options), labels)) {}
   /// For batch().
-  RequestFamily(const Scope& scope, const detail::RequestDefinitions& definitions,
-                typename detail::LabelNameFor<LabelTypes>::type... labels)
-      : total_(scope.counter<LabelTypes...>(definitions.total, labels...)),
-        errors_(scope.counter<LabelTypes...>(definitions.errors, labels...)),
-        duration_(scope.histogram<LabelTypes...>(definitions.duration, labels...)),
-        in_flight_(scope.gauge<LabelTypes...>(definitions.in_flight, labels...)) {}
+  RequestFamily(const Scope& scope, const detail::RequestDefinitions& definitions, LabelNames labels)
+      : total_(scope.counter<LabelTypes...>(definitions.total, labels)),
+        errors_(scope.counter<LabelTypes...>(definitions.errors, labels)),
+        duration_(scope.histogram<LabelTypes...>(definitions.duration, labels)),
+        in_flight_(scope.gauge<LabelTypes...>(definitions.in_flight, labels)) {}
 
   /// The series with these label values, made (at 0) if they do not exist. Where the values are known beforehand, keep
   /// the result. Never throws, as in Family.
@@ -218,12 +217,12 @@ class RequestFamily {
   GaugeFamily<LabelTypes...> in_flight_;
 };
 
-RequestFamily(const Scope&, const RequestOptions&, LabelName)->RequestFamily<std::string_view>;
-RequestFamily(const Scope&, const RequestOptions&, LabelName, LabelName)
+RequestFamily(const Scope&, const RequestOptions&, const LabelName (&)[1])->RequestFamily<std::string_view>;
+RequestFamily(const Scope&, const RequestOptions&, const LabelName (&)[2])
     ->RequestFamily<std::string_view, std::string_view>;
-RequestFamily(const Scope&, const RequestOptions&, LabelName, LabelName, LabelName)
+RequestFamily(const Scope&, const RequestOptions&, const LabelName (&)[3])
     ->RequestFamily<std::string_view, std::string_view, std::string_view>;
-RequestFamily(const Scope&, const RequestOptions&, LabelName, LabelName, LabelName, LabelName)
+RequestFamily(const Scope&, const RequestOptions&, const LabelName (&)[4])
     ->RequestFamily<std::string_view, std::string_view, std::string_view, std::string_view>;
 
 }  // namespace quipu

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <functional>
 #include <initializer_list>
@@ -15,6 +16,7 @@
 #include "quipu/detail/family/instrument_traits.hpp"
 #include "quipu/error.hpp"
 #include "quipu/family.hpp"
+#include "quipu/label.hpp"
 #include "quipu/metric_options.hpp"
 #include "quipu/name.hpp"
 #include "quipu/sample.hpp"
@@ -28,10 +30,31 @@ class OpenBatch;
 struct Batch;
 struct ScopeAccess;
 
-template <class>
-struct LabelNameFor {
-  using type = LabelName;
+template <std::size_t Names, std::size_t Types>
+constexpr void each_label_has_a_name_and_a_type() {
+  static_assert(Names == Types,
+                "quipu: each label has a name and a type: counter<Method, int>(options, {\"method\", \"code\"})");
+}
+
+/// The family of an instrument with `Count` labels, of these types. Without types all values are text.
+template <class Instrument, std::size_t Count, class... LabelTypes>
+struct FamilyOf {
+  using Type = Family<Instrument, LabelTypes...>;
+  static constexpr std::array<LabelColumn, sizeof...(LabelTypes)> columns{LabelTraits<LabelTypes>::column...};
+  static constexpr std::size_t closed_size = closed_combinations<LabelTypes...>;
 };
+template <class... Names>
+constexpr void label_names_are_one_list_in_braces() {
+  static_assert(sizeof...(Names) == 0,
+                "quipu: label names are one list in braces: counter(options, {\"method\", \"code\"})");
+}
+
+template <std::size_t>
+using TextLabel = std::string_view;
+template <class Instrument, std::size_t... Index>
+FamilyOf<Instrument, sizeof...(Index), TextLabel<Index>...> family_of_texts(std::index_sequence<Index...>);
+template <class Instrument, std::size_t Count>
+struct FamilyOf<Instrument, Count> : decltype(family_of_texts<Instrument>(std::make_index_sequence<Count>())) {};
 
 }  // namespace detail
 
@@ -44,11 +67,8 @@ struct LabelNameFor {
 ///
 /// Without label names a registration returns the instrument itself. Its series is on the page at once, at 0. With
 /// label names it returns the family. Label values are text unless types are given:
-/// `registry.counter<Method, int>({.name = "requests_total"}, "method", "code")`.
+/// `registry.counter<Method, int>({.name = "requests_total"}, {"method", "code"})`.
 class QUIPU_EXPORT Scope {
-  using T = std::string_view;
-  using L = LabelName;
-
  public:
   [[nodiscard]] Counter counter(const MetricOptions& options) const { return single<Counter>(options); }
   [[nodiscard]] FractionalCounter fractional_counter(const MetricOptions& options) const {
@@ -60,73 +80,47 @@ class QUIPU_EXPORT Scope {
     return single<NativeHistogram>(options);
   }
 
-  template <class... LabelTypes>
-  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] CounterFamily<LabelTypes...> counter(
-      const MetricOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
-    return family<Counter, LabelTypes...>(options, {labels...});
+  template <class... LabelTypes, std::size_t Count>
+  [[nodiscard]] auto counter(const MetricOptions& options, const LabelName (&labels)[Count]) const {
+    return family<Counter, LabelTypes...>(options, labels);
   }
-  template <class... LabelTypes>
-  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] FractionalCounterFamily<LabelTypes...> fractional_counter(
-      const MetricOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
-    return family<FractionalCounter, LabelTypes...>(options, {labels...});
+  template <class... LabelTypes, std::size_t Count>
+  [[nodiscard]] auto fractional_counter(const MetricOptions& options, const LabelName (&labels)[Count]) const {
+    return family<FractionalCounter, LabelTypes...>(options, labels);
   }
-  template <class... LabelTypes>
-  requires(sizeof...(LabelTypes) > 0)
-      [[nodiscard]] GaugeFamily<LabelTypes...> gauge(const MetricOptions& options,
-                                                     typename detail::LabelNameFor<LabelTypes>::type... labels) const {
-    return family<Gauge, LabelTypes...>(options, {labels...});
+  template <class... LabelTypes, std::size_t Count>
+  [[nodiscard]] auto gauge(const MetricOptions& options, const LabelName (&labels)[Count]) const {
+    return family<Gauge, LabelTypes...>(options, labels);
   }
-  template <class... LabelTypes>
-  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] HistogramFamily<LabelTypes...> histogram(
-      const HistogramOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
-    return family<Histogram, LabelTypes...>(options, {labels...});
+  template <class... LabelTypes, std::size_t Count>
+  [[nodiscard]] auto histogram(const HistogramOptions& options, const LabelName (&labels)[Count]) const {
+    return family<Histogram, LabelTypes...>(options, labels);
   }
-  template <class... LabelTypes>
-  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] NativeHistogramFamily<LabelTypes...> native_histogram(
-      const NativeHistogramOptions& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
-    return family<NativeHistogram, LabelTypes...>(options, {labels...});
+  template <class... LabelTypes, std::size_t Count>
+  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& options, const LabelName (&labels)[Count]) const {
+    return family<NativeHistogram, LabelTypes...>(options, labels);
   }
 
-  // One to four labels of text, without types. (Parameters of a deduced type could not be checked by the compiler.)
-  [[nodiscard]] auto counter(const MetricOptions& o, L a) const { return counter<T>(o, a); }
-  [[nodiscard]] auto counter(const MetricOptions& o, L a, L b) const { return counter<T, T>(o, a, b); }
-  [[nodiscard]] auto counter(const MetricOptions& o, L a, L b, L c) const { return counter<T, T, T>(o, a, b, c); }
-  [[nodiscard]] auto counter(const MetricOptions& o, L a, L b, L c, L d) const {
-    return counter<T, T, T, T>(o, a, b, c, d);
+  // Without the braces.
+  template <class... LabelTypes, class... Names>
+  requires(sizeof...(Names) > 0) void counter(const MetricOptions&, const Names&...) const {
+    detail::label_names_are_one_list_in_braces<Names...>();
   }
-  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a) const { return fractional_counter<T>(o, a); }
-  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a, L b) const {
-    return fractional_counter<T, T>(o, a, b);
+  template <class... LabelTypes, class... Names>
+  requires(sizeof...(Names) > 0) void fractional_counter(const MetricOptions&, const Names&...) const {
+    detail::label_names_are_one_list_in_braces<Names...>();
   }
-  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a, L b, L c) const {
-    return fractional_counter<T, T, T>(o, a, b, c);
+  template <class... LabelTypes, class... Names>
+  requires(sizeof...(Names) > 0) void gauge(const MetricOptions&, const Names&...) const {
+    detail::label_names_are_one_list_in_braces<Names...>();
   }
-  [[nodiscard]] auto fractional_counter(const MetricOptions& o, L a, L b, L c, L d) const {
-    return fractional_counter<T, T, T, T>(o, a, b, c, d);
+  template <class... LabelTypes, class... Names>
+  requires(sizeof...(Names) > 0) void histogram(const HistogramOptions&, const Names&...) const {
+    detail::label_names_are_one_list_in_braces<Names...>();
   }
-  [[nodiscard]] auto gauge(const MetricOptions& o, L a) const { return gauge<T>(o, a); }
-  [[nodiscard]] auto gauge(const MetricOptions& o, L a, L b) const { return gauge<T, T>(o, a, b); }
-  [[nodiscard]] auto gauge(const MetricOptions& o, L a, L b, L c) const { return gauge<T, T, T>(o, a, b, c); }
-  [[nodiscard]] auto gauge(const MetricOptions& o, L a, L b, L c, L d) const {
-    return gauge<T, T, T, T>(o, a, b, c, d);
-  }
-  [[nodiscard]] auto histogram(const HistogramOptions& o, L a) const { return histogram<T>(o, a); }
-  [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b) const { return histogram<T, T>(o, a, b); }
-  [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b, L c) const {
-    return histogram<T, T, T>(o, a, b, c);
-  }
-  [[nodiscard]] auto histogram(const HistogramOptions& o, L a, L b, L c, L d) const {
-    return histogram<T, T, T, T>(o, a, b, c, d);
-  }
-  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a) const { return native_histogram<T>(o, a); }
-  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b) const {
-    return native_histogram<T, T>(o, a, b);
-  }
-  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b, L c) const {
-    return native_histogram<T, T, T>(o, a, b, c);
-  }
-  [[nodiscard]] auto native_histogram(const NativeHistogramOptions& o, L a, L b, L c, L d) const {
-    return native_histogram<T, T, T, T>(o, a, b, c, d);
+  template <class... LabelTypes, class... Names>
+  requires(sizeof...(Names) > 0) void native_histogram(const NativeHistogramOptions&, const Names&...) const {
+    detail::label_names_are_one_list_in_braces<Names...>();
   }
 
   /// Shows which states of something are active, one of them or any number:
@@ -135,18 +129,13 @@ class QUIPU_EXPORT Scope {
   [[nodiscard]] StateSet<State> stateset(const StateSetOptions<State>& options) const {
     return single<StateSet<State>>(options);
   }
-  template <class State, class... LabelTypes>
-  requires(sizeof...(LabelTypes) > 0) [[nodiscard]] StateSetFamily<State, LabelTypes...> stateset(
-      const StateSetOptions<State>& options, typename detail::LabelNameFor<LabelTypes>::type... labels) const {
-    return family<StateSet<State>, LabelTypes...>(options, {labels...});
+  template <class State, class... LabelTypes, std::size_t Count>
+  [[nodiscard]] auto stateset(const StateSetOptions<State>& options, const LabelName (&labels)[Count]) const {
+    return family<StateSet<State>, LabelTypes...>(options, labels);
   }
-  template <class State>
-  [[nodiscard]] auto stateset(const StateSetOptions<State>& o, L a) const {
-    return stateset<State, T>(o, a);
-  }
-  template <class State>
-  [[nodiscard]] auto stateset(const StateSetOptions<State>& o, L a, L b) const {
-    return stateset<State, T, T>(o, a, b);
+  template <class State, class... LabelTypes, class... Names>
+  requires(sizeof...(Names) > 0) void stateset(const StateSetOptions<State>&, const Names&...) const {
+    detail::label_names_are_one_list_in_braces<Names...>();
   }
 
   /// Shows facts that do not change, as label values: `registry.info({.name = "build_info"}, {{"version", "1.2"}})`.
@@ -198,7 +187,7 @@ class QUIPU_EXPORT Scope {
 
   /// `labels` come after the label names that the definition has already.
   [[nodiscard]] std::shared_ptr<detail::FamilyCore> add_family(detail::Definition definition,
-                                                               std::initializer_list<LabelName> labels,
+                                                               std::span<const LabelName> labels,
                                                                std::size_t closed_size, std::size_t max_series) const;
 
   template <class Instrument, class Options>
@@ -207,13 +196,13 @@ class QUIPU_EXPORT Scope {
     return detail::InstrumentTraits<Instrument>::make(core->the_only_series(), core->series);
   }
 
-  template <class Instrument, class... LabelTypes, class Options>
-  [[nodiscard]] Family<Instrument, LabelTypes...> family(const Options& options,
-                                                         std::initializer_list<LabelName> labels) const {
-    auto made = detail::InstrumentTraits<Instrument>::definition(options);
-    made.columns.insert(made.columns.begin(), {detail::LabelTraits<LabelTypes>::column...});
-    return Family<Instrument, LabelTypes...>(
-        add_family(std::move(made), labels, detail::closed_combinations<LabelTypes...>, options.max_series));
+  template <class Instrument, class... LabelTypes, class Options, std::size_t Count>
+  [[nodiscard]] auto family(const Options& options, const LabelName (&labels)[Count]) const {
+    if constexpr (sizeof...(LabelTypes) > 0) detail::each_label_has_a_name_and_a_type<Count, sizeof...(LabelTypes)>();
+    using Made = detail::FamilyOf<Instrument, Count, LabelTypes...>;
+    auto definition = detail::InstrumentTraits<Instrument>::definition(options);
+    definition.columns.insert(definition.columns.begin(), Made::columns.begin(), Made::columns.end());
+    return typename Made::Type(add_family(std::move(definition), labels, Made::closed_size, options.max_series));
   }
 
   [[nodiscard]] Registration callback(MetricType type, const MetricOptions& options,

@@ -18,6 +18,13 @@ CellRef FamilyCore::the_only_series() {
   return only;
 }
 
+std::shared_ptr<FamilyCore> unregistered_family() {
+  // As a histogram's, because the instruments of these take their bucket bounds from the family.
+  static FamilyCore& family = *new FamilyCore(Definition{.type = MetricType::histogram}, most_closed_combinations,
+                                              {.series = 0, .label_value = 0, .budget = {}});
+  return {std::shared_ptr<void>(), &family};
+}
+
 std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remove)(void*, Labels)) {
   std::size_t removed = 0;
   std::vector<Label> labels;

@@ -128,6 +128,7 @@ bool SeriesTable::take_place() noexcept {
 }
 
 CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t index) {
+  if (limits_.series == 0) return {};
   const auto is_too_long = [this](std::string_view text) { return text.size() > limits_.label_value; };
   if (has_text(columns_, key, is_too_long)) truncations_.fetch_add(1, std::memory_order_relaxed);
   LabelKey valid;

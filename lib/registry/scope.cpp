@@ -13,9 +13,8 @@
 
 namespace quipu {
 
-std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definition,
-                                                      std::initializer_list<LabelName> labels, std::size_t closed_size,
-                                                      std::size_t max_series) const {
+std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definition, std::span<const LabelName> labels,
+                                                      std::size_t closed_size, std::size_t max_series) const {
   definition.name.insert(0, prefix_);
   definition.help = detail::to_utf8(definition.help);
   for (const LabelName& label : labels) definition.label_names.emplace_back(label.text());

@@ -63,7 +63,7 @@ quipu::Registry quiet_registry() { return quipu::Registry({.process_metrics = fa
 
 quipu::Registry large_registry() {
   auto registry = quiet_registry();
-  const auto family = registry.counter({.name = "orders_total", .help = "Orders."}, "item", "city");
+  const auto family = registry.counter({.name = "orders_total", .help = "Orders."}, {"item", "city"});
   for (int i = 0; i < 40'000; ++i) family("item " + std::to_string(i), "a city").inc();
   return registry;
 }
@@ -72,7 +72,7 @@ quipu::Registry large_registry() {
 
 TEST_CASE("a mounted page is what render() makes", "[httplib]") {
   const auto registry = quiet_registry();
-  registry.counter({.name = "orders_total", .help = "Orders."}, "item")("tea").inc(3);
+  registry.counter({.name = "orders_total", .help = "Orders."}, {"item"})("tea").inc(3);
   const WebServer server = mounted(registry);
   const Answer answer = ask(server.port(), "GET /metrics");
   CHECK(answer.status == 200);

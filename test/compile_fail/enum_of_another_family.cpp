@@ -6,5 +6,5 @@ enum class Route { cart, shop };
 
 int main() {
   quipu::Registry registry;
-  registry.counter<Method>({.name = "requests_total"}, "method")(Route::cart).inc();
+  registry.counter<Method>({.name = "requests_total"}, {"method"})(Route::cart).inc();
 }

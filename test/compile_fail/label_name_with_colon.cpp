@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  registry.counter<int>({.name = "requests_total"}, "status:code")(200).inc();
+  registry.counter<int>({.name = "requests_total"}, {"status:code"})(200).inc();
 }

@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  registry.counter({.name = "requests_total"}, "__name__")("x").inc();
+  registry.counter({.name = "requests_total"}, {"__name__"})("x").inc();
 }

@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  registry.counter<double>({.name = "requests_total"}, "size")(0.5).inc();
+  registry.counter<double>({.name = "requests_total"}, {"size"})(0.5).inc();
 }

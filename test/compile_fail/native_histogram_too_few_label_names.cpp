@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  registry.native_histogram<int, int>({.name = "size_bytes"}, "code");
+  registry.native_histogram<int, int>({.name = "size_bytes"}, {"code"});
 }

@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  registry.counter({.name = "requests_total"}, "method", "code")("get").inc();
+  registry.counter({.name = "requests_total"}, {"method", "code"})("get").inc();
 }

@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  registry.counter({.name = "requests_total"}, "method")("get", "200").inc();
+  registry.counter({.name = "requests_total"}, {"method"})("get", "200").inc();
 }

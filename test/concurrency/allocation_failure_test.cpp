@@ -120,10 +120,10 @@ std::unique_ptr<Subject> empty() { return std::make_unique<Subject>(); }
 
 std::unique_ptr<Subject> with_families() {
   auto subject = empty();
-  subject->numbers = subject->registry.counter<int>({.name = "a_total"}, "n");
-  subject->texts = subject->registry.counter({.name = "b_total"}, "text");
-  subject->sizes = subject->registry.histogram<int>({.name = "c", .buckets = {1.0}}, "n");
-  subject->native = subject->registry.native_histogram<int>({.name = "d", .buckets = quipu::Buckets{1.0}}, "n");
+  subject->numbers = subject->registry.counter<int>({.name = "a_total"}, {"n"});
+  subject->texts = subject->registry.counter({.name = "b_total"}, {"text"});
+  subject->sizes = subject->registry.histogram<int>({.name = "c", .buckets = {1.0}}, {"n"});
+  subject->native = subject->registry.native_histogram<int>({.name = "d", .buckets = quipu::Buckets{1.0}}, {"n"});
   return subject;
 }
 
@@ -176,7 +176,7 @@ TEST_CASE("a registration that memory runs out for can be made afterwards") {
           registry.stateset<Phase>({.name = "a", .first = Phase::starting}).set(Phase::serving);
         }) > 0);
   CHECK(registration_failures(
-            [](quipu::Registry& registry) { registry.counter({.name = "a_total"}, "text")("a value").inc(); }) > 0);
+            [](quipu::Registry& registry) { registry.counter({.name = "a_total"}, {"text"})("a value").inc(); }) > 0);
 }
 
 TEST_CASE("a callback that memory runs out for leaves nothing behind, and its end needs no memory") {
@@ -313,7 +313,7 @@ TEST_CASE("a batch that memory runs out for leaves nothing on the page, and can 
   struct Metrics {
     quipu::Scope scope;
     quipu::Counter first = scope.counter({.name = "first_total"});
-    quipu::CounterFamily<std::string_view> second = scope.counter({.name = "second_total"}, "label");
+    quipu::CounterFamily<std::string_view> second = scope.counter({.name = "second_total"}, {"label"});
     quipu::Registration third = scope.gauge_callback({.name = "third"}, [] { return 3.0; });
     quipu::Histogram fourth = scope.histogram({.name = "fourth", .buckets = {1}});
   };

@@ -22,7 +22,7 @@ struct Instruments {
   quipu::Gauge in_use = registry.gauge({.name = "allocations_in_use"});
   quipu::Histogram sizes = registry.histogram({.name = "allocation_bytes", .buckets = {16, 64, 256, 1024, 4096}});
   quipu::NativeHistogram native = registry.native_histogram({.name = "allocation_native_bytes", .growth_factor = 1.01});
-  quipu::CounterFamily<int> by_size = registry.counter<int>({.name = "allocations_by_size_total"}, "words");
+  quipu::CounterFamily<int> by_size = registry.counter<int>({.name = "allocations_by_size_total"}, {"words"});
 };
 
 Instruments* instruments = nullptr;
@@ -64,11 +64,11 @@ int main(int arguments, char**) {
   instruments = new Instruments;
   is_counting = true;
   {
-    const auto family = instruments->registry.counter({.name = "a_total"}, "text");
-    const auto sizes = instruments->registry.histogram<int>({.name = "b"}, "n");
+    const auto family = instruments->registry.counter({.name = "a_total"}, {"text"});
+    const auto sizes = instruments->registry.histogram<int>({.name = "b"}, {"n"});
     const auto native = instruments->registry.native_histogram<int>(
         {.name = "c", .growth_factor = 1.01, .max_buckets = 20, .min_reset_interval = std::chrono::milliseconds(1)},
-        "n");
+        {"n"});
     for (int round = 0; round < 5; ++round) {
       std::vector<std::thread> threads;
       for (int t = 0; t < 4; ++t) {

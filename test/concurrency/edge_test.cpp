@@ -150,7 +150,7 @@ TEST_CASE("300 threads and 100,000 series stay inside the budget, and every coun
   // In a child, as the budget is the process' own.
   CHECK(in_child([&] {
     const auto registry = page::empty_registry();
-    const auto family = registry.counter<int>({.name = "x_total", .max_series = series}, "n");
+    const auto family = registry.counter<int>({.name = "x_total", .max_series = series}, {"n"});
     std::vector<quipu::Counter> counters;
     for (int i = 0; i < series; ++i) counters.push_back(family(i));
     quipu::set_thread_cell_budget(budget);
@@ -211,9 +211,9 @@ TEST_CASE("without any budget everything is counted all the same") {
 
 TEST_CASE("a handle of a removed series never counts for the series that has its place now") {
   const auto registry = page::empty_registry();
-  const auto counters = registry.counter<int>({.name = "x_total"}, "n");
-  const auto histograms = registry.histogram<int>({.name = "h", .buckets = {1}}, "n");
-  const auto gauges = registry.gauge<int>({.name = "g"}, "n");
+  const auto counters = registry.counter<int>({.name = "x_total"}, {"n"});
+  const auto histograms = registry.histogram<int>({.name = "h", .buckets = {1}}, {"n"});
+  const auto gauges = registry.gauge<int>({.name = "g"}, {"n"});
   constexpr int stale_threads = 2;
   constexpr int rounds = 300;
   std::atomic<int> current{0};
@@ -266,8 +266,8 @@ TEST_CASE("a handle of a removed series never counts for the series that has its
 
 TEST_CASE("series that come and go do not make the memory grow") {
   const auto registry = page::empty_registry();
-  const auto counters = registry.counter({.name = "x_total"}, "peer");
-  const auto histograms = registry.histogram({.name = "h"}, "peer");
+  const auto counters = registry.counter({.name = "x_total"}, {"peer"});
+  const auto histograms = registry.histogram({.name = "h"}, {"peer"});
   const auto churn = [&](int from, int to) {
     for (int n = from; n < to; ++n) {
       const std::string peer = "a peer with a longish name, number " + std::to_string(n);
@@ -290,7 +290,7 @@ TEST_CASE("series that come and go do not make the memory grow") {
 
 TEST_CASE("a scrape that is held up makes no thread wait that records, or makes or removes series") {
   const auto registry = page::empty_registry();
-  const auto counters = registry.counter<int>({.name = "a_total"}, "n");
+  const auto counters = registry.counter<int>({.name = "a_total"}, {"n"});
   const auto histogram = registry.histogram({.name = "b"});
   for (int n = 0; n < 1000; ++n) counters(n).inc();
 

@@ -53,10 +53,10 @@ int main(int arguments, char**) {
   const bool is_without_cells = arguments > 1;
   if (is_without_cells) quipu::set_thread_cell_budget(0);
   const quipu::Registry registry({.process_metrics = false, .self_metrics = false});
-  const auto family = registry.counter<int>({.name = "a_total"}, "n");
-  sizes = registry.histogram<int>({.name = "b"}, "n");
+  const auto family = registry.counter<int>({.name = "a_total"}, {"n"});
+  sizes = registry.histogram<int>({.name = "b"}, {"n"});
   forks = registry.counter({.name = "forks_total"});
-  const auto unused_by_children = registry.counter<int>({.name = "c_total"}, "n");
+  const auto unused_by_children = registry.counter<int>({.name = "c_total"}, {"n"});
   std::atomic<bool> is_over{false};
   std::vector<std::thread> threads;
   for (int t = 0; t < 3; ++t) {

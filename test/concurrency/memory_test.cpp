@@ -37,7 +37,7 @@ TEST_CASE("series come and go while threads without cells record and never pause
     quipu::set_thread_cell_budget(0);
     const auto registry = page::empty_registry();
     const auto counter = registry.counter({.name = "a_total"});
-    const auto family = registry.counter<int>({.name = "b_total"}, "n");
+    const auto family = registry.counter<int>({.name = "b_total"}, {"n"});
     Threads busy;
     for (int t = 0; t < 16; ++t) {
       busy.repeat([=] {
@@ -311,8 +311,8 @@ TEST_CASE("where the system refuses the barrier nothing is lost, and no series i
   CHECK(in_child([] {
     if (!refuse_membarrier() || quipu::detail::quiesce()) return false;
     const auto registry = page::empty_registry();
-    const auto family = registry.counter<int>({.name = "a_total"}, "n");
-    const auto sizes = registry.histogram<int>({.name = "b", .buckets = {1.0}}, "n");
+    const auto family = registry.counter<int>({.name = "a_total"}, {"n"});
+    const auto sizes = registry.histogram<int>({.name = "b", .buckets = {1.0}}, {"n"});
     const auto kept = family(-1);
     const auto kept_sizes = sizes(-1);
     bool is_well = true;

@@ -101,13 +101,13 @@ class Soak {
         level_(registry_.gauge({.name = "soak_level"})),
         sizes_(registry_.histogram({.name = "soak_sizes", .buckets = {1.0, 2.0, 4.0}})),
         native_(registry_.native_histogram({.name = "soak_native", .max_buckets = 10})),
-        kept_(registry_.counter<int>({.name = "soak_kept_total"}, "n")),
-        texts_(registry_.counter({.name = "soak_texts_total"}, "churner", "text")),
-        numbers_(registry_.gauge<int, std::uint64_t>({.name = "soak_numbers"}, "churner", "n")),
+        kept_(registry_.counter<int>({.name = "soak_kept_total"}, {"n"})),
+        texts_(registry_.counter({.name = "soak_texts_total"}, {"churner", "text"})),
+        numbers_(registry_.gauge<int, std::uint64_t>({.name = "soak_numbers"}, {"churner", "n"})),
         histograms_(registry_.histogram<int, std::uint64_t>({.name = "soak_histograms", .buckets = {1.0, 2.0}},
-                                                            "churner", "n")),
+                                                            {"churner", "n"})),
         natives_(
-            registry_.native_histogram<int, std::uint64_t>({.name = "soak_natives", .max_buckets = 5}, "churner", "n")),
+            registry_.native_histogram<int, std::uint64_t>({.name = "soak_natives", .max_buckets = 5}, {"churner", "n"})),
         resetting_(registry_.native_histogram(
             {.name = "soak_resetting", .max_buckets = 5, .min_reset_interval = std::chrono::milliseconds(20)})),
         endpoint_(registry_, {.listen = http_client::any_port}) {}
@@ -132,7 +132,7 @@ class Soak {
       sizes_.observe(2);
       if (sizes_.snapshot().count() != sizes + 1) return 2;
       const auto own = page::empty_registry();
-      own.counter({.name = "child_total"}, "a")("b").inc();
+      own.counter({.name = "child_total"}, {"a"})("b").inc();
       return page::value(own, "child_total{a=\"b\"}") == "1" ? 0 : 3;
     });
     if (code != 0) problems.add("a forked child failed with " + std::to_string(code));
@@ -339,7 +339,7 @@ class Soak {
   void come_and_go() {
     for (std::uint64_t i = 0; goes_on(); ++i) {
       const quipu::Registry registry;
-      const auto counter = registry.counter({.name = "short_lived_total"}, "n")("1");
+      const auto counter = registry.counter({.name = "short_lived_total"}, {"n"})("1");
       counter.inc();
       const auto callback = registry_.gauge_callback({.name = "soak_callback"}, [i] { return static_cast<double>(i); });
       problems.require(page::value(registry, "short_lived_total{n=\"1\"}") == "1", "a registry has another value");

@@ -142,9 +142,9 @@ TEST_CASE("whatever threads record at once is counted, exactly") {
   const auto fractions = registry.fractional_counter({.name = "b_total"});
   const auto gauge = registry.gauge({.name = "c"});
   const auto histogram = registry.histogram({.name = "d", .buckets = {1.0, 2.0, 4.0}});
-  const auto texts = registry.counter({.name = "e_total"}, "text");
-  const auto closed = registry.counter<Method, bool>({.name = "f_total"}, "method", "flag");
-  const auto numbers = registry.histogram<int>({.name = "g", .buckets = {1.0}}, "n");
+  const auto texts = registry.counter({.name = "e_total"}, {"text"});
+  const auto closed = registry.counter<Method, bool>({.name = "f_total"}, {"method", "flag"});
+  const auto numbers = registry.histogram<int>({.name = "g", .buckets = {1.0}}, {"n"});
   constexpr int threads = 4;
   constexpr int rounds = 60'000;
 
@@ -400,7 +400,7 @@ TEST_CASE("readers of a native histogram get on, however fast it begins again an
 
 TEST_CASE("a gauge that is set for the first time has the old value or the new one, and nothing in between") {
   const auto registry = page::empty_registry();
-  const auto family = registry.gauge<int>({.name = "a"}, "n");
+  const auto family = registry.gauge<int>({.name = "a"}, {"n"});
   constexpr int gauges = 20'000;
   std::vector<quipu::Gauge> counted;
   for (int n = 0; n < gauges; ++n) {
@@ -438,7 +438,7 @@ TEST_CASE("what happened before a scrape is on its page") {
   const auto registry = page::empty_registry();
   const auto counter = registry.counter({.name = "a_total"});
   const auto histogram = registry.histogram({.name = "b", .buckets = {1.0}});
-  const auto family = registry.gauge<int>({.name = "c"}, "n");
+  const auto family = registry.gauge<int>({.name = "c"}, {"n"});
   constexpr std::uint64_t most_series = 5000;
   std::atomic<std::uint64_t> counted{0};
   std::atomic<std::uint64_t> made{0};
@@ -480,11 +480,11 @@ TEST_CASE("what happened before a scrape is on its page") {
 
 TEST_CASE("series come and go while others count and scrape") {
   const auto registry = page::empty_registry();
-  const auto family = registry.counter<std::string_view, int>({.name = "a_total"}, "kind", "n");
-  const auto closed = registry.histogram<Method, bool>({.name = "b", .buckets = {1.0}}, "method", "flag");
+  const auto family = registry.counter<std::string_view, int>({.name = "a_total"}, {"kind", "n"});
+  const auto closed = registry.histogram<Method, bool>({.name = "b", .buckets = {1.0}}, {"method", "flag"});
   const auto native = registry.native_histogram<std::string_view, int>(
       {.name = "c", .growth_factor = 1.005, .max_buckets = 3, .buckets = quipu::Buckets{1.0, 2.0, 4.0, 8.0, 16.0}},
-      "kind", "n");
+      {"kind", "n"});
   constexpr int kept = 600;  // more than a scrape looks at in one go
   for (int n = 0; n < kept; ++n) static_cast<void>(family("kept", n));
   std::atomic<std::uint64_t> counted{0};
@@ -554,7 +554,7 @@ TEST_CASE("families come while others count and scrape") {
           const std::string name = "family_" + std::to_string(n);
           try {
             registry.counter({.name = quipu::runtime(name + "_events_total")}).inc();
-            registry.histogram({.name = quipu::runtime(name + "_seconds"), .buckets = {1.0}}, "a")("x").observe(1);
+            registry.histogram({.name = quipu::runtime(name + "_seconds"), .buckets = {1.0}}, {"a"})("x").observe(1);
             const auto callback = registry.gauge_callback({.name = quipu::runtime(name)},
                                                           {{"thread", std::to_string(t)}}, [] { return 1; });
           } catch (const quipu::RegistrationError&) {
@@ -613,7 +613,7 @@ TEST_CASE("threads that come and go leave their counts behind") {
   const auto counter = registry.counter({.name = "a_total"});
   const auto histogram = registry.histogram({.name = "b", .buckets = {1.0}});
   const auto gauge = registry.gauge({.name = "c"});
-  const auto family = registry.counter<int>({.name = "d_total"}, "n");
+  const auto family = registry.counter<int>({.name = "d_total"}, {"n"});
   const auto native = registry.native_histogram({.name = "e", .buckets = quipu::Buckets{1.0}});
 
   struct CountsAtExit {
@@ -668,9 +668,9 @@ TEST_CASE("a registry may go while threads record") {
       const auto registry = page::empty_registry();
       const auto counter = registry.counter({.name = "a_total"});
       const auto histogram = registry.histogram({.name = "b"});
-      const auto gauge = registry.gauge({.name = "c"}, "n")("1");
+      const auto gauge = registry.gauge({.name = "c"}, {"n"})("1");
       const auto native = registry.native_histogram({.name = "e", .max_buckets = 1});
-      const auto family = registry.counter({.name = "d_total"}, "n");
+      const auto family = registry.counter({.name = "d_total"}, {"n"});
       for (int t = 0; t < 2; ++t) {
         threads.repeat([=, &recorded] {
           counter.inc();
@@ -694,7 +694,7 @@ TEST_CASE("a stateset is in one state at any moment, and in the first again when
   enum class Phase { starting, serving, draining };
   const auto registry = page::empty_registry();
   const auto phase = registry.stateset<Phase>({.name = "phase", .first = Phase::starting});
-  const auto shards = registry.stateset<Phase, int>({.name = "shard_phase", .first = Phase::starting}, "shard");
+  const auto shards = registry.stateset<Phase, int>({.name = "shard_phase", .first = Phase::starting}, {"shard"});
 
   /// Counts the states that are 1 in each series.
   class States : public quipu::Visitor {
@@ -733,8 +733,8 @@ TEST_CASE("a stateset is in one state at any moment, and in the first again when
 
 TEST_CASE("exemplars are whole, and of their own series and bucket") {
   const auto registry = page::empty_registry();
-  const auto counters = registry.counter<int>({.name = "a_total"}, "n");
-  const auto sizes = registry.histogram<int>({.name = "b", .buckets = {1.0, 2.0, 4.0, 8.0}}, "n");
+  const auto counters = registry.counter<int>({.name = "a_total"}, {"n"});
+  const auto sizes = registry.histogram<int>({.name = "b", .buckets = {1.0, 2.0, 4.0, 8.0}}, {"n"});
   constexpr int series = 4;
 
   /// An exemplar says its series, its value, and its value again in a text of a length that it determines.
@@ -947,7 +947,7 @@ TEST_CASE("forks while gauges are set for the first time leave the child gauges 
   std::size_t wrong = 0;
   std::size_t children = 0;
   for (const auto end = Clock::now() + some_time; wrong == 0 && Clock::now() < end; ++children) {
-    const auto family = registry.gauge<int>({.name = "a", .max_series = gauges}, "n");
+    const auto family = registry.gauge<int>({.name = "a", .max_series = gauges}, {"n"});
     std::vector<quipu::Gauge> all;
     for (int n = 0; n < gauges; ++n) all.push_back(family(n));
     std::atomic<bool> has_begun{false};

@@ -62,7 +62,7 @@ TEST_CASE("a page source keeps the registry's metrics") {
 TEST_CASE("every page ends with a line feed, and has no blank line") {
   const quipu::Registry registry;
   registry.counter({.name = "orders_total", .help = "Orders.\n\n"}).inc();
-  registry.counter({.name = "lines_total"}, "text")("\n\n").inc();
+  registry.counter({.name = "lines_total"}, {"text"})("\n\n").inc();
   const std::string body = quipu::render(registry).body;
   REQUIRE(!body.empty());
   CHECK(body.back() == '\n');

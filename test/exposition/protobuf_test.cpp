@@ -162,7 +162,7 @@ void check_spans(const std::vector<protobuf::Span>& spans, const std::vector<std
 TEST_CASE("a page in protobuf that shows nothing has no bytes") {
   CHECK(page_of([](quipu::Visitor&) {}).empty());
   const auto registry = page::empty_registry();
-  static_cast<void>(registry.counter({.name = "x_total"}, "a"));
+  static_cast<void>(registry.counter({.name = "x_total"}, {"a"}));
   CHECK(page_of([&](quipu::Visitor& visitor) { registry.collect(visitor); }).empty());
 }
 
@@ -793,10 +793,10 @@ TEST_CASE("whatever is shown comes back from protobuf, in the same order") {
 TEST_CASE("what a program counted comes back from protobuf") {
   const auto registry = page::empty_registry({.prefix = "shop", .const_labels = {{"env", "prod"}}});
   std::mt19937_64 random(7);
-  const auto counters = registry.counter<int, bool>({.name = "orders_total", .help = "Orders."}, "customer", "paid");
-  const auto cpu = registry.fractional_counter({.name = "cpu_seconds_total"}, "core");
-  const auto gauges = registry.gauge({.name = "queue_length", .help = "Jobs that wait."}, "queue");
-  const auto times = registry.histogram({.name = "seconds", .buckets = {0.1, 1.0, 10.0}}, "route");
+  const auto counters = registry.counter<int, bool>({.name = "orders_total", .help = "Orders."}, {"customer", "paid"});
+  const auto cpu = registry.fractional_counter({.name = "cpu_seconds_total"}, {"core"});
+  const auto gauges = registry.gauge({.name = "queue_length", .help = "Jobs that wait."}, {"queue"});
+  const auto times = registry.histogram({.name = "seconds", .buckets = {0.1, 1.0, 10.0}}, {"route"});
   for (int i = 0; i < 5'000; ++i) {
     const auto n = static_cast<int>(random() % 700);
     counters(n, n % 2 == 0).inc(random() % 100);

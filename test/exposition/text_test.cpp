@@ -88,8 +88,8 @@ TEST_CASE("pages do not depend on the locale") {
   CHECK(page::body(golden::numbers()) == golden::page("numbers.txt"));
   CHECK(page::body(golden::const_labels()) == golden::page("const_labels.txt"));
   const auto registry = page::empty_registry();
-  registry.counter<int>({.name = "a_total"}, "n")(-1234567).inc(1234567);
-  registry.gauge<std::uint64_t>({.name = "b"}, "n")(1234567).set(0.5);
+  registry.counter<int>({.name = "a_total"}, {"n"})(-1234567).inc(1234567);
+  registry.gauge<std::uint64_t>({.name = "b"}, {"n"})(1234567).set(0.5);
   CHECK(page::samples(registry) ==
         std::vector<std::string>{R"(a_total{n="-1234567"} 1234567)", R"(b{n="1234567"} 0.5)"});
 }

@@ -38,14 +38,14 @@ std::string refusal_of(const std::vector<std::string>& names) {
 /// What is said of these labels.
 std::string refusal_of_labels(const std::string& first, const std::string& second) {
   const auto registry = registry_of_utf8();
-  return refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, runtime(first), runtime(second))); });
+  return refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, {runtime(first), runtime(second)})); });
 }
 
 }  // namespace
 
 TEST_CASE("a registry of UTF-8 names takes any text as a name, of metrics and labels, where it is marked") {
   const auto registry = registry_of_utf8({.const_labels = {{utf8("data center"), "a"}}});
-  registry.counter({.name = utf8("http.server.requests_total")}, utf8("http.route"))("/").inc(2);
+  registry.counter({.name = utf8("http.server.requests_total")}, {utf8("http.route")})("/").inc(2);
   registry.histogram({.name = runtime(std::string_view("\u6642\u9593"))}).observe(1);
   registry.gauge({.name = "legacy"}).set(3);
   CHECK(shown::series(registry, "http.server.requests_total").labels ==
@@ -60,7 +60,7 @@ TEST_CASE("a registry of UTF-8 names takes any text as a name, of metrics and la
 
 TEST_CASE("a page in the text format shows UTF-8 names with underscores") {
   const auto registry = registry_of_utf8({.prefix = utf8("my.app")});
-  registry.counter({.name = utf8("requests.total")}, utf8("http.route"))("/").inc(2);
+  registry.counter({.name = utf8("requests.total")}, {utf8("http.route")})("/").inc(2);
   CHECK(page::samples(registry) == Lines{R"(my_app_requests_total{http_route="/"} 2)"});
 }
 
@@ -88,7 +88,7 @@ TEST_CASE("a registry of legacy names says how to have others") {
   CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = utf8("my.size")})); }),
                 {"my.size", "[a-zA-Z_:]", "RegistryOptions::utf8_names"})
             .empty());
-  CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = "size"}, utf8("my.label"))); }),
+  CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = "size"}, {utf8("my.label")})); }),
                 {"my.label", "[a-zA-Z_]", "RegistryOptions::utf8_names"})
             .empty());
 }
@@ -136,7 +136,7 @@ TEST_CASE("labels that are the same when they are escaped are refused") {
   CHECK(missing(refusal_of_labels("a.b", "a.b"), {"given twice"}).empty());
   CHECK(refusal_of_labels("a.b", "a.c") == accepted);
   const auto registry = registry_of_utf8({.const_labels = {{"a_b", "1"}}});
-  CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, utf8("a.b"))); }), {"\"a_b\""}).empty());
+  CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, {utf8("a.b")})); }), {"\"a_b\""}).empty());
   CHECK(missing(refusal([] {
                   registry_of_utf8({.const_labels = {{"a_b", "1"}, {utf8("a.b"), "2"}}});
                 }),
@@ -156,7 +156,7 @@ TEST_CASE("an info and a stateset may have UTF-8 names, but for a colon in a sta
 
 TEST_CASE("a scraper that asks for UTF-8 sees UTF-8 names") {
   const auto registry = registry_of_utf8();
-  registry.gauge({.name = utf8("my.size")}, utf8("my.label"))("x").set(1);
+  registry.gauge({.name = utf8("my.size")}, {utf8("my.label")})("x").set(1);
   const auto page =
       quipu::render(registry, {.accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8"});
   CHECK(page.body.find(R"({"my.size","my.label"="x"} 1)") != std::string::npos);

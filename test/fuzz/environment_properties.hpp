@@ -55,7 +55,7 @@ inline std::string check_pages(quipu::RegistryOptions options) try {
   const bool has_self_metrics = options.self_metrics;
   options.process_metrics = options.runtime_metrics = false;  // they read many files
   const quipu::Registry registry(options);
-  registry.counter({.name = "orders_total", .help = "Orders."}, "item")("tea").inc();
+  registry.counter({.name = "orders_total", .help = "Orders."}, {"item"})("tea").inc();
   for (const std::string_view type : {"text/plain;version=1.0.0;escaping=allow-utf-8", "text/plain",
                                       "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8"}) {
     const quipu::Page page = quipu::render(registry, type);

@@ -245,7 +245,7 @@ TEST_CASE("4,000 silent connections a second do not displace a client that takes
 TEST_CASE("32 readers of a million series with gzip do not delay a request for one family") {
   const quipu::Registry registry({.process_metrics = false, .self_metrics = false});
   auto million = registry.counter<int, int>({.name = "million_total", .help = "Many.", .max_series = 2'000'000},
-                                            "hundreds", "others");
+                                            {"hundreds", "others"});
   for (int i = 0; i < 1'000'000; ++i) million(i / 100, i % 100).inc();
   registry.counter({.name = "one_total", .help = "One."}).inc();
   const Exposer exposer(registry, {.listen = any_port});

@@ -141,7 +141,7 @@ TEST_CASE("a default-constructed counter counts nowhere") {
 
 TEST_CASE("a counter whose series was removed counts nowhere") {
   const auto registry = page::empty_registry();
-  const auto family = registry.counter({.name = "events_total"}, "kind");
+  const auto family = registry.counter({.name = "events_total"}, {"kind"});
   const auto removed = family("a");
   const auto kept = family("b");
   removed.inc(3);

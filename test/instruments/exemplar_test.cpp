@@ -120,7 +120,7 @@ TEST_CASE("a duration's exemplar has seconds, and is in the bucket that counts i
 
 TEST_CASE("a timer may be stopped with an exemplar") {
   const auto registry = page::empty_registry();
-  const auto latency = registry.histogram({.name = "seconds", .buckets = {1h}}, "route");
+  const auto latency = registry.histogram({.name = "seconds", .buckets = {1h}}, {"route"});
   auto timer = latency("/").time();
   CHECK(timer.stop(Exemplar{{"id", "a"}}) > 0s);
   CHECK(timer.stop(Exemplar{{"id", "b"}}) == 0s);
@@ -228,7 +228,7 @@ TEST_CASE("an empty exemplar is none") {
 TEST_CASE("an exemplar is made only when the last one is older than the interval") {
   const Interval interval(60s);
   const auto registry = page::empty_registry();
-  const auto counters = registry.counter({.name = "x_total"}, "a");
+  const auto counters = registry.counter({.name = "x_total"}, {"a"});
   const auto sizes = registry.histogram({.name = "sizes", .buckets = {1.0}});
   int made = 0;
   std::string id;
@@ -281,8 +281,8 @@ TEST_CASE("what throws while it makes an exemplar throws after the recording was
 
 TEST_CASE("a series that takes the place of a removed one does not have its exemplars") {
   const auto registry = page::empty_registry();
-  const auto counters = registry.counter({.name = "x_total"}, "a");
-  const auto sizes = registry.histogram({.name = "sizes", .buckets = {1.0}}, "a");
+  const auto counters = registry.counter({.name = "x_total"}, {"a"});
+  const auto sizes = registry.histogram({.name = "sizes", .buckets = {1.0}}, {"a"});
   for (int i = 0; i < 3; ++i) {
     const auto counter = counters("1");
     const auto size = sizes("1");
@@ -327,8 +327,8 @@ TEST_CASE("instruments without a series take exemplars, and do nothing with them
 
 TEST_CASE("every series of a large family has its own exemplar") {
   const auto registry = page::empty_registry();
-  const auto family = registry.counter<int>({.name = "x_total"}, "n");
-  const auto sizes = registry.histogram<int>({.name = "sizes"}, "n");
+  const auto family = registry.counter<int>({.name = "x_total"}, {"n"});
+  const auto sizes = registry.histogram<int>({.name = "sizes"}, {"n"});
   for (int i = 0; i < 1000; ++i) {
     const std::string id = std::to_string(i);
     if (i % 3 != 0) family(i).inc(i, Exemplar{{"id", id}});

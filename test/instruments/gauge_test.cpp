@@ -156,7 +156,7 @@ TEST_CASE("a gauge without a series holds nothing") {
   std::optional<quipu::GaugeTracker> tracker;
   {
     const auto registry = page::empty_registry();
-    const auto family = registry.gauge({.name = "size"}, "shard");
+    const auto family = registry.gauge({.name = "size"}, {"shard"});
     const auto removed = family("1");
     removed.set(3);
     CHECK(family.remove("1"));
@@ -175,7 +175,7 @@ TEST_CASE("a gauge without a series holds nothing") {
 
 TEST_CASE("a tracker of a removed series leaves the series that comes after it alone") {
   const auto registry = page::empty_registry();
-  const auto family = registry.gauge({.name = "size"}, "shard");
+  const auto family = registry.gauge({.name = "size"}, {"shard"});
   {
     const auto tracker = family("1").track();
     CHECK(family("1").value() == 1);

@@ -226,7 +226,7 @@ TEST_CASE("a timer can observe in another histogram than the one it was made fro
 
 TEST_CASE("a family's timer is told its labels at the end") {
   const auto registry = page::empty_registry();
-  const auto family = registry.histogram<std::string_view, int>({.name = "latency_seconds"}, "route", "code");
+  const auto family = registry.histogram<std::string_view, int>({.name = "latency_seconds"}, {"route", "code"});
   const auto count = [&](std::string_view route, int code) { return family(route, code).snapshot().count(); };
 
   SECTION("labels() chooses, the end of the scope observes") {
@@ -292,7 +292,7 @@ TEST_CASE("a histogram without a series observes nothing") {
 
 TEST_CASE("a histogram whose series was removed observes nothing") {
   const auto registry = page::empty_registry();
-  const auto family = registry.histogram({.name = "size_bytes", .buckets = {1.0, 2.0}}, "kind");
+  const auto family = registry.histogram({.name = "size_bytes", .buckets = {1.0, 2.0}}, {"kind"});
   const auto removed = family("a");
   removed.observe(1);
   auto timer = removed.time();

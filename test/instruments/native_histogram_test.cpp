@@ -421,13 +421,13 @@ TEST_CASE("durations and timers are observed by native histograms in seconds") {
 
 TEST_CASE("native histograms have families") {
   const auto registry = page::empty_registry();
-  const auto texts = registry.native_histogram({.name = "a_seconds"}, "route", "method");
+  const auto texts = registry.native_histogram({.name = "a_seconds"}, {"route", "method"});
   texts("/cart", "get").observe(1);
   texts("/cart", "get").observe(2);
   texts("/cart", "put").observe(3);
   CHECK(texts.size() == 2);
   CHECK(texts("/cart", "get").snapshot().count() == 2);
-  const auto typed = registry.native_histogram<bool, int>({.name = "b_seconds"}, "flag", "n");
+  const auto typed = registry.native_histogram<bool, int>({.name = "b_seconds"}, {"flag", "n"});
   typed(true, 7).observe(1ms);
   {
     auto timer = typed.time();
@@ -438,10 +438,10 @@ TEST_CASE("native histograms have families") {
   const shown::Everything all(registry);
   CHECK(all.values().size() == 4);
   CHECK(all.values().at({"a_seconds", "/cart", "put"}) == 1);
-  const auto closed = registry.native_histogram<bool>({.name = "c"}, "flag");
+  const auto closed = registry.native_histogram<bool>({.name = "c"}, {"flag"});
   closed.create_all();
   CHECK(closed.size() == 2);
-  const auto full = registry.native_histogram<int>({.name = "d", .max_series = 2}, "n");
+  const auto full = registry.native_histogram<int>({.name = "d", .max_series = 2}, {"n"});
   for (int n = 0; n < 10; ++n) full(n).observe(1);
   CHECK(full.size() == 3);
 }
@@ -460,7 +460,7 @@ TEST_CASE("a native histogram whose series is gone observes nothing") {
     const auto registry = page::empty_registry();
     of_registry = registry.native_histogram({.name = "a"});
     of_registry.observe(1);
-    const auto family = registry.native_histogram({.name = "b"}, "kind");
+    const auto family = registry.native_histogram({.name = "b"}, {"kind"});
     removed = family("x");
     removed.observe(1);
     CHECK(family.remove("x"));
@@ -481,8 +481,8 @@ TEST_CASE("a native histogram whose series is gone observes nothing") {
 
 TEST_CASE("native histograms that come and go leave no memory behind") {
   const auto registry = page::empty_registry();
-  const auto family = registry.native_histogram<int>({.name = "a", .max_buckets = 20}, "n");
-  const auto counters = registry.counter<int>({.name = "b_total"}, "n");
+  const auto family = registry.native_histogram<int>({.name = "a", .max_buckets = 20}, {"n"});
+  const auto counters = registry.counter<int>({.name = "b_total"}, {"n"});
   const auto round = [&] {
     for (int n = 0; n < 50; ++n) {
       const auto histogram = family(n);
@@ -526,7 +526,7 @@ TEST_CASE("the same native histogram can be registered again, and no other one u
                       {"native histogram a of schema 0", "taken by native histogram a of schema 3"}) == "");
   CHECK(page::refusal([&] { static_cast<void>(registry.histogram({.name = "a", .help = "A."})); }) !=
         "(nothing was refused)");
-  CHECK(page::missing(page::refusal([&] { static_cast<void>(registry.native_histogram({.name = "b"}, "le")); }),
+  CHECK(page::missing(page::refusal([&] { static_cast<void>(registry.native_histogram({.name = "b"}, {"le"})); }),
                       {"le", "bucket bound"}) == "");
 }
 

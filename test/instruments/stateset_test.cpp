@@ -112,7 +112,7 @@ TEST_CASE("a state that has no name is not set, and counted") {
 
 TEST_CASE("a stateset may have further labels, each combination with states of its own") {
   const auto registry = page::empty_registry();
-  const auto shards = registry.stateset<Phase, int>({.name = "shard_phase", .first = Phase::starting}, "shard");
+  const auto shards = registry.stateset<Phase, int>({.name = "shard_phase", .first = Phase::starting}, {"shard"});
   shards(1).set(Phase::serving);
   shards.create(2);
   const auto family = shown::family(registry, "shard_phase");
@@ -132,7 +132,7 @@ TEST_CASE("a stateset may have further labels, each combination with states of i
   CHECK(shown::family(registry, "shard_phase").series.size() == 3);
   CHECK(shards(1).is_in(Phase::starting));
 
-  const auto texts = registry.stateset<Phase>({.name = "text_phase"}, "a", "b");
+  const auto texts = registry.stateset<Phase>({.name = "text_phase"}, {"a", "b"});
   texts("x", "y").set(Phase::serving);
   CHECK(shown::family(registry, "text_phase").series[1].labels ==
         Labels{{"a", "x"}, {"b", "y"}, {"text_phase", "serving"}});
@@ -140,8 +140,8 @@ TEST_CASE("a stateset may have further labels, each combination with states of i
 
 TEST_CASE("a series in a cell that was a stateset's begins at nothing, and the other way round") {
   const auto registry = page::empty_registry();
-  const auto counters = registry.counter({.name = "x_total"}, "a");
-  const auto phases = registry.stateset<Phase>({.name = "phase", .first = Phase::draining}, "a");
+  const auto counters = registry.counter({.name = "x_total"}, {"a"});
+  const auto phases = registry.stateset<Phase>({.name = "phase", .first = Phase::draining}, {"a"});
   for (int i = 0; i < 3; ++i) {
     phases("1").set(Phase::serving);
     phases.clear();
@@ -168,7 +168,7 @@ TEST_CASE("a stateset of which another definition is registered is refused") {
 
 TEST_CASE("the label that names the state is a label like others: no second one, no colon, no const label") {
   const auto registry = page::empty_registry({.const_labels = {{"env", "test"}}});
-  const auto twice = [&] { static_cast<void>(registry.stateset<Phase>({.name = "phase"}, "phase")); };
+  const auto twice = [&] { static_cast<void>(registry.stateset<Phase>({.name = "phase"}, {"phase"})); };
   CHECK(missing(refusal(twice), {"label \"phase\" is given twice"}).empty());
   const auto of_registry = [&] { static_cast<void>(registry.stateset<Phase>({.name = "env"})); };
   CHECK(missing(refusal(of_registry), {"label \"env\" is a const label"}).empty());

@@ -30,7 +30,7 @@ enum class Operation { select, insert };
 struct DbMetrics {
   quipu::Scope scope;
   quipu::CounterFamily<Operation> queries =
-      scope.counter<Operation>({.name = "queries_total", .help = "Queries."}, "operation");
+      scope.counter<Operation>({.name = "queries_total", .help = "Queries."}, {"operation"});
   quipu::Histogram time = scope.histogram({.name = "query_seconds", .help = "Time.", .buckets = {1}});
   quipu::Gauge connections = scope.gauge({.name = "connections", .help = "Open connections."});
 };
@@ -39,7 +39,7 @@ struct DbMetrics {
 struct Clashing {
   quipu::Scope scope;
   quipu::Gauge first = scope.gauge({.name = "first"});
-  quipu::CounterFamily<std::string_view> second = scope.counter({.name = "second_total"}, "label");
+  quipu::CounterFamily<std::string_view> second = scope.counter({.name = "second_total"}, {"label"});
   quipu::Registration third = scope.gauge_callback({.name = "third"}, [] { return 3.0; });
   quipu::Gauge clash = scope.gauge({.name = "clash"});
   quipu::Gauge never = scope.gauge({.name = "never"});
@@ -85,7 +85,7 @@ TEST_CASE("a batch may have the prefix that is there, and one that is known at r
 TEST_CASE("a batch may be made with arguments, and need not be movable") {
   struct Metrics {
     Metrics(const quipu::Scope& scope, quipu::LabelName label, std::unique_ptr<double> first)
-        : family(scope.gauge({.name = "value"}, label)), value(*first) {
+        : family(scope.gauge({.name = "value"}, {label})), value(*first) {
       family("a").set(value);
     }
     Metrics(const Metrics&) = delete;
@@ -102,7 +102,7 @@ TEST_CASE("a batch may be made with arguments, and need not be movable") {
 TEST_CASE("a batch that clashes leaves nothing") {
   const auto registry = page::empty_registry();
   const auto clash = registry.counter({.name = "x_clash", .help = "Was here first."});
-  registry.gauge({.name = "labels"}, "a")("b").set(1);
+  registry.gauge({.name = "labels"}, {"a"})("b").set(1);
   const std::string before = page::body(registry);
   for (int i = 0; i < 3; ++i) {
     const auto message = refusal([&] { static_cast<void>(quipu::batch<Clashing>(registry, "x")); });
@@ -127,7 +127,7 @@ TEST_CASE("handles of a batch that is taken back record nowhere") {
   struct Leaking {
     Leaking(const quipu::Scope& scope, Handles& handles) {
       handles.gauge = scope.gauge({.name = "gauge"});
-      handles.family = scope.counter({.name = "family_total"}, "label");
+      handles.family = scope.counter({.name = "family_total"}, {"label"});
       handles.callback = scope.gauge_callback({.name = "callback"}, [] { return 1.0; });
       throw 5;
     }
@@ -451,7 +451,7 @@ TEST_CASE("batches, and registrations of the same definitions, from several thre
   struct Metrics {
     Metrics(const quipu::Scope& scope, bool fails) {
       scope.gauge({.name = "a"}).inc();
-      scope.counter({.name = "b_total"}, "n")("1").inc();
+      scope.counter({.name = "b_total"}, {"n"})("1").inc();
       scope.info({.name = "c_info"}, {{"n", "1"}});
       if (fails) throw 5;
       scope.gauge({.name = "d"}).inc();

@@ -469,7 +469,7 @@ TEST_CASE("a callback may register and record in its registry") {
   std::vector<quipu::Registration> made;
   const auto callback = registry.gauge_callback({.name = "x"}, [&] {
     registry.counter({.name = "calls_total"}).inc();
-    registry.gauge({.name = "labelled"}, "n")("1").set(5);
+    registry.gauge({.name = "labelled"}, {"n"})("1").set(5);
     if (made.empty()) made.push_back(registry.gauge_callback({.name = "later"}, [] { return 3; }));
     return 1;
   });

@@ -48,8 +48,8 @@ TEST_CASE("gauges, and what callbacks count, do not say when they began") {
 
 TEST_CASE("the time at which a series was made does not move, until it is removed and made again") {
   const auto registry = page::empty_registry();
-  const auto family = registry.counter({.name = "x_total"}, "a");
-  const auto sizes = registry.histogram({.name = "sizes"}, "a");
+  const auto family = registry.counter({.name = "x_total"}, {"a"});
+  const auto sizes = registry.histogram({.name = "sizes"}, {"a"});
   family("1").inc();
   sizes("1").observe(1);
   const auto first = shown::series(registry, "x_total").created;
@@ -69,8 +69,8 @@ TEST_CASE("the time at which a series was made does not move, until it is remove
 
 TEST_CASE("a series in a cell that was a gauge's says when it was made, and a gauge in its place can be set") {
   const auto registry = page::empty_registry();
-  const auto gauges = registry.gauge({.name = "depth"}, "a");
-  const auto counters = registry.counter({.name = "x_total"}, "a");
+  const auto gauges = registry.gauge({.name = "depth"}, {"a"});
+  const auto counters = registry.counter({.name = "x_total"}, {"a"});
   for (int round = 0; round < 3; ++round) {
     const auto before = this_second();
     const auto gauge = gauges("1");

@@ -204,7 +204,7 @@ TEST_CASE("a registry passes on the advice on what is registered") {
   };
   registry.emplace(options);
   static_cast<void>(registry->counter({.name = "orders_total", .help = "Orders."}));
-  static_cast<void>(registry->histogram({.name = "order_seconds", .help = "Time."}, "kind"));
+  static_cast<void>(registry->histogram({.name = "order_seconds", .help = "Time."}, {"kind"}));
   CHECK(advices.empty());
   static_cast<void>(registry->counter({.name = "sales", .help = "Orders."}));
   const auto callback = registry->gauge_callback({.name = "queueLength"}, [] { return 1.0; });

@@ -49,7 +49,7 @@ struct Definition {
 TEST_CASE("a prefix stands before every name") {
   const auto registry = page::empty_registry({.prefix = "shop"});
   registry.counter({.name = "orders_total"}).inc();
-  registry.gauge({.name = "size"}, "a")("x").set(2);
+  registry.gauge({.name = "size"}, {"a"})("x").set(2);
   CHECK(page::samples(registry) == Lines{"shop_orders_total 1", R"(shop_size{a="x"} 2)"});
 }
 
@@ -76,7 +76,7 @@ TEST_CASE("const labels are on every series, before its own, in their order") {
   const std::string value = "eu\"1\"";
   const auto registry = page::empty_registry({.const_labels = {{"zone", value}, {"app", "shop"}, {"bad", "\xFF"}}});
   registry.counter({.name = "a_total"}).inc();
-  registry.gauge({.name = "b"}, "y", "x")("1", "2").set(3);
+  registry.gauge({.name = "b"}, {"y", "x"})("1", "2").set(3);
   registry.histogram({.name = "c", .buckets = {1.0}}).observe(1);
   const auto callback = registry.gauge_callback({.name = "d"}, {{"k", "v"}}, [] { return 4.0; });
   const std::string labels = "zone=\"eu\\\"1\\\"\",app=\"shop\",bad=\"\xEF\xBF\xBD\"";
@@ -184,10 +184,10 @@ TEST_CASE("the same definition twice is the same family") {
   CHECK(registry.fractional_counter({.name = "c_total"}) == registry.fractional_counter({.name = "c_total"}));
   CHECK(registry.histogram({.name = "d", .buckets = {1.0, 2.0}}) ==
         registry.histogram({.name = "d", .buckets = {1.0, 2.0}}));
-  CHECK(registry.counter({.name = "e_total"}, "x", "y")("1", "2") ==
-        registry.counter({.name = "e_total"}, "x", "y")("1", "2"));
-  CHECK(registry.counter<Method, int>({.name = "f_total"}, "x", "y")(Method::get, 2) ==
-        registry.counter<Method, int>({.name = "f_total"}, "x", "y")(Method::get, 2));
+  CHECK(registry.counter({.name = "e_total"}, {"x", "y"})("1", "2") ==
+        registry.counter({.name = "e_total"}, {"x", "y"})("1", "2"));
+  CHECK(registry.counter<Method, int>({.name = "f_total"}, {"x", "y"})(Method::get, 2) ==
+        registry.counter<Method, int>({.name = "f_total"}, {"x", "y"})(Method::get, 2));
   CHECK(registry.gauge({.name = "g_seconds", .unit = "seconds"}) ==
         registry.gauge({.name = "g_seconds", .unit = "seconds"}));
   CHECK(page::samples(registry).size() == 3 + 5 + 1 + 1 + 1);
@@ -195,7 +195,7 @@ TEST_CASE("the same definition twice is the same family") {
 
 TEST_CASE("another definition of a name is refused, with both definitions") {
   const auto counter = [](const quipu::Registry& r) {
-    return r.counter({.name = "x_total", .help = "Things."}, "kind");
+    return r.counter({.name = "x_total", .help = "Things."}, {"kind"});
   };
   const auto check = [&](auto second, std::initializer_list<std::string_view> parts) {
     const auto message = clash(counter, second);
@@ -203,27 +203,27 @@ TEST_CASE("another definition of a name is refused, with both definitions") {
     CHECK(missing(message, {"is taken by counter x_total{kind text} \"Things.\""}) == "");
   };
   using Text = std::string_view;
-  check([](auto& r) { return r.gauge({.name = "x_total", .help = "Things."}, "kind"); },
+  check([](auto& r) { return r.gauge({.name = "x_total", .help = "Things."}, {"kind"}); },
         {"cannot register gauge x_total{kind text} \"Things.\""});
-  check([](auto& r) { return r.fractional_counter({.name = "x_total", .help = "Things."}, "kind"); },
+  check([](auto& r) { return r.fractional_counter({.name = "x_total", .help = "Things."}, {"kind"}); },
         {"cannot register fractional counter x_total{kind text} \"Things.\""});
-  check([](auto& r) { return r.counter({.name = "x_total", .help = "Others."}, "kind"); },
+  check([](auto& r) { return r.counter({.name = "x_total", .help = "Others."}, {"kind"}); },
         {"cannot register counter x_total{kind text} \"Others.\""});
-  check([](auto& r) { return r.counter({.name = "x_total", .help = "Things."}, "sort"); },
+  check([](auto& r) { return r.counter({.name = "x_total", .help = "Things."}, {"sort"}); },
         {"cannot register counter x_total{sort text}"});
-  check([](auto& r) { return r.counter({.name = "x_total", .help = "Things."}, "kind", "sort"); },
+  check([](auto& r) { return r.counter({.name = "x_total", .help = "Things."}, {"kind", "sort"}); },
         {"cannot register counter x_total{kind text, sort text}"});
   check([](auto& r) { return r.counter({.name = "x_total", .help = "Things."}); },
         {"cannot register counter x_total \"Things.\""});
-  check([](auto& r) { return r.template counter<int>({.name = "x_total", .help = "Things."}, "kind"); },
+  check([](auto& r) { return r.template counter<int>({.name = "x_total", .help = "Things."}, {"kind"}); },
         {"cannot register counter x_total{kind integer}"});
-  check([](auto& r) { return r.template counter<unsigned>({.name = "x_total", .help = "Things."}, "kind"); },
+  check([](auto& r) { return r.template counter<unsigned>({.name = "x_total", .help = "Things."}, {"kind"}); },
         {"cannot register counter x_total{kind unsigned}"});
-  check([](auto& r) { return r.template counter<Method>({.name = "x_total", .help = "Things."}, "kind"); },
+  check([](auto& r) { return r.template counter<Method>({.name = "x_total", .help = "Things."}, {"kind"}); },
         {"cannot register counter x_total{kind enum}"});
   check(
       [](auto& r) {
-        return r.histogram({.name = "x_total", .help = "Things.", .buckets = {1.0, 2.5}}, "kind");
+        return r.histogram({.name = "x_total", .help = "Things.", .buckets = {1.0, 2.5}}, {"kind"});
       },
       {"cannot register histogram x_total{kind text} with buckets [1, 2.5] \"Things.\""});
 
@@ -237,15 +237,15 @@ TEST_CASE("another definition of a name is refused, with both definitions") {
   CHECK(missing(clash([](auto& r) { return r.gauge({.name = "x_bytes"}); },
                       [](auto& r) { return r.gauge({.name = "x_bytes", .unit = "bytes"}); }),
                 {"cannot register gauge x_bytes in bytes", "taken by gauge x_bytes \"\""}) == "");
-  CHECK(missing(clash([](auto& r) { return r.counter({.name = "x_total"}, "a", "b"); },
-                      [](auto& r) { return r.counter({.name = "x_total"}, "b", "a"); }),
+  CHECK(missing(clash([](auto& r) { return r.counter({.name = "x_total"}, {"a", "b"}); },
+                      [](auto& r) { return r.counter({.name = "x_total"}, {"b", "a"}); }),
                 {"x_total{b text, a text}", "x_total{a text, b text}"}) == "");
-  CHECK(missing(clash([](auto& r) { return r.template counter<Text, Method>({.name = "x_total"}, "a", "b"); },
-                      [](auto& r) { return r.template counter<Text, Verb>({.name = "x_total"}, "a", "b"); }),
+  CHECK(missing(clash([](auto& r) { return r.template counter<Text, Method>({.name = "x_total"}, {"a", "b"}); },
+                      [](auto& r) { return r.template counter<Text, Verb>({.name = "x_total"}, {"a", "b"}); }),
                 {"cannot register counter x_total{a text, b enum}", "is taken by"}) == "");
   // Two enums with the same names are the same on the page.
-  CHECK(clash([](auto& r) { return r.template counter<Method>({.name = "x_total"}, "a"); },
-              [](auto& r) { return r.template counter<Way>({.name = "x_total"}, "a"); }) == accepted);
+  CHECK(clash([](auto& r) { return r.template counter<Method>({.name = "x_total"}, {"a"}); },
+              [](auto& r) { return r.template counter<Way>({.name = "x_total"}, {"a"}); }) == accepted);
 }
 
 TEST_CASE("names that another family's samples have are refused in both orders") {
@@ -298,14 +298,14 @@ TEST_CASE("a name that was refused can be used otherwise") {
 
 TEST_CASE("bad labels are refused with the definition") {
   const auto registry = page::empty_registry({.const_labels = {{"env", "test"}}});
-  CHECK(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, "a", "b", "a")); }) ==
+  CHECK(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, {"a", "b", "a"})); }) ==
         "cannot register gauge x{a text, b text, a text} \"\": label \"a\" is given twice");
-  CHECK(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, "a", "env")); }) ==
+  CHECK(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, {"a", "env"})); }) ==
         "cannot register gauge x{a text, env text} \"\": label \"env\" is a const label of the registry, env=\"test\"; "
         "choose another name for one of them");
-  CHECK(missing(refusal([&] { static_cast<void>(registry.histogram({.name = "x"}, "le")); }),
+  CHECK(missing(refusal([&] { static_cast<void>(registry.histogram({.name = "x"}, {"le"})); }),
                 {"cannot register histogram x{le text}", "label \"le\" is the bucket bound of a histogram"}) == "");
-  CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, quipu::runtime("__a"))); }),
+  CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, {quipu::runtime("__a")})); }),
                 {"label \"__a\"", "begins neither with a digit nor with \"__\""}) == "");
   CHECK(page::body(registry).empty());
 }
@@ -336,7 +336,7 @@ TEST_CASE("a name ends in its unit") {
 
 TEST_CASE("a visitor is shown names, labels, kinds and exact values") {
   const auto registry = page::empty_registry({.const_labels = {{"env", "test"}}});
-  registry.counter({.name = "a_total", .help = "A\nB \xFF"}, "x")("1").inc((std::uint64_t{1} << 53) + 1);
+  registry.counter({.name = "a_total", .help = "A\nB \xFF"}, {"x"})("1").inc((std::uint64_t{1} << 53) + 1);
   registry.fractional_counter({.name = "b_total"}).inc(0.5);
   registry.histogram({.name = "c", .buckets = {1.0, 2.0}}).observe(1.5);
 
@@ -380,7 +380,7 @@ TEST_CASE("what a visitor throws ends the scrape, and the next one is whole") {
 
 TEST_CASE("a visitor may use the registry") {
   const auto registry = page::empty_registry();
-  const auto counter = registry.counter({.name = "a_total"}, "x");
+  const auto counter = registry.counter({.name = "a_total"}, {"x"});
   counter("1").inc();
   struct User : quipu::Visitor {
     explicit User(const quipu::Registry& used) : registry(used) {}

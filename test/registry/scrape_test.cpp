@@ -35,7 +35,7 @@ std::string rest_of(quipu::PageStream& stream) {
 }
 
 quipu::CounterFamily<int> counters(const quipu::Registry& registry, int count) {
-  auto family = registry.counter<int>({.name = "x_total", .help = "X.", .max_series = 2'000'000}, "n");
+  auto family = registry.counter<int>({.name = "x_total", .help = "X.", .max_series = 2'000'000}, {"n"});
   for (int i = 0; i < count; ++i) family(i).inc(static_cast<std::uint64_t>(i));
   return family;
 }
@@ -60,7 +60,7 @@ std::string series_name(int n) { return "x_total{n=\"" + std::to_string(n) + "\"
 TEST_CASE("the pieces of a page are the page") {
   const auto registry = page::empty_registry({.const_labels = {{"env", "test"}}});
   counters(registry, 20'000);
-  const auto sizes = registry.histogram({.name = "sizes", .help = "Sizes."}, "kind");
+  const auto sizes = registry.histogram({.name = "sizes", .help = "Sizes."}, {"kind"});
   for (int i = 0; i < 500; ++i) sizes(std::to_string(i)).observe(i);
   registry.gauge({.name = "y", .help = "Y."}).set(0.5);
 
@@ -101,7 +101,7 @@ TEST_CASE("a page may be rendered again into the memory of another") {
 TEST_CASE("a scrape may ask for some families only") {
   const quipu::Registry registry({.prefix = "shop"});
   registry.counter({.name = "a_total", .help = "A."}).inc(1);
-  registry.gauge({.name = "b", .help = "B."}, "l")("v").set(2);
+  registry.gauge({.name = "b", .help = "B."}, {"l"})("v").set(2);
   registry.histogram({.name = "c", .help = "C.", .buckets = {1.0}}).observe(3);
   int calls = 0;
   const auto callback = registry.gauge_callback({.name = "d", .help = "D."}, [&calls] { return double(++calls); });
@@ -187,7 +187,7 @@ TEST_CASE("places of removed series are taken again while a page is being made")
 
 TEST_CASE("a label value larger than a piece is shown whole") {
   const auto registry = page::empty_registry({.max_label_value_size = 1'000'000});
-  const auto family = registry.gauge({.name = "x"}, "text");
+  const auto family = registry.gauge({.name = "x"}, {"text"});
   const std::string plain(300'000, 'a');
   const std::string odd = std::string(200'000, '"') + std::string(100'000, '\n');
   family("small").set(1);
@@ -202,7 +202,7 @@ TEST_CASE("a label value larger than a piece is shown whole") {
 
 TEST_CASE("what needs an escape has it wherever it stands in a label value") {
   const auto registry = page::empty_registry();
-  const auto family = registry.gauge({.name = "x"}, "first", "second");
+  const auto family = registry.gauge({.name = "x"}, {"first", "second"});
   std::set<std::string> expected;
   for (const auto& [odd, shown] :
        {std::pair<char, std::string>('\\', "\\\\"), std::pair<char, std::string>('"', "\\\""),
@@ -223,7 +223,7 @@ TEST_CASE("what needs an escape has it wherever it stands in a label value") {
 
 TEST_CASE("label values of any length stand beside each other as they are") {
   const auto registry = page::empty_registry();
-  const auto family = registry.gauge({.name = "x"}, "a", "b");
+  const auto family = registry.gauge({.name = "x"}, {"a", "b"});
   std::set<std::string> expected;
   for (std::size_t i = 0; i < 70; ++i) {
     for (std::size_t j = 0; j < 70; ++j) {
@@ -239,7 +239,7 @@ TEST_CASE("label values of any length stand beside each other as they are") {
 
 TEST_CASE("whole numbers are printed digit by digit") {
   const auto registry = page::empty_registry();
-  const auto family = registry.counter<std::uint64_t>({.name = "x_total"}, "n");
+  const auto family = registry.counter<std::uint64_t>({.name = "x_total"}, {"n"});
   std::vector<std::uint64_t> numbers;
   std::mt19937_64 random(1);
   for (int bits = 0; bits < 64; ++bits) {

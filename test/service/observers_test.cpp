@@ -75,7 +75,7 @@ TEST_CASE("a listener keeps what it is made with") {
     quipu::CounterFamily<int> steps;
     void on(const Ended& event) { steps(event.step).inc(); }
   };
-  Observers observers(Metrics{registry.counter<int>({.name = "steps_total"}, "step")});
+  Observers observers(Metrics{registry.counter<int>({.name = "steps_total"}, {"step"})});
   observers.notify(Ended{7});
   CHECK(page::value(registry, "steps_total{step=\"7\"}") == "1");
 }

@@ -208,7 +208,7 @@ TEST_CASE("a request that was moved is counted once, where it went, with what it
 
 TEST_CASE("requests have the labels of their family, of any type") {
   const auto registry = empty_registry({.prefix = "shop"});
-  const quipu::RequestFamily<Method, int> requests(registry.subsystem("http"), {.buckets = {60}}, "method", "code");
+  const quipu::RequestFamily<Method, int> requests(registry.subsystem("http"), {.buckets = {60}}, {"method", "code"});
   static_cast<void>(requests(Method::get, 200).start());
   {
     auto request = requests(Method::post, 500).start();
@@ -231,7 +231,7 @@ TEST_CASE("requests have the labels of their family, of any type") {
 
 TEST_CASE("requests whose labels have no types have labels of text") {
   const auto registry = empty_registry();
-  const quipu::RequestFamily routes(registry, {}, "route");
+  const quipu::RequestFamily routes(registry, {}, {"route"});
   static_assert(std::is_same_v<decltype(routes), const quipu::RequestFamily<std::string_view>>);
   routes.create("/cart");
   CHECK(value_of(registry, "requests_total", {{"route", "/cart"}}) == 0);
@@ -243,14 +243,14 @@ TEST_CASE("requests whose labels have no types have labels of text") {
 
 TEST_CASE("all requests of closed labels can be shown from the start") {
   const auto registry = empty_registry();
-  const quipu::RequestFamily<Method, bool> requests(registry, {.buckets = {1}}, "method", "cached");
+  const quipu::RequestFamily<Method, bool> requests(registry, {.buckets = {1}}, {"method", "cached"});
   requests.create_all();
   CHECK(page::samples(registry).size() == 4 * (3 + 4));
 }
 
 TEST_CASE("a request can be counted among others than those it started with") {
   const auto registry = empty_registry();
-  const quipu::RequestFamily<int> requests(registry, {}, "code");
+  const quipu::RequestFamily<int> requests(registry, {}, {"code"});
   {
     auto request = requests(0).start();
     request.into(requests(404));
@@ -274,7 +274,7 @@ TEST_CASE("requests that are refused leave nothing behind") {
   const std::string before = page::body(registry);
   const std::string message = page::refusal([&] { static_cast<void>(quipu::Requests(registry)); });
   CHECK(page::missing(message, {"request_duration_seconds", "request_duration_seconds_count"}) == "");
-  CHECK(page::refusal([&] { static_cast<void>(quipu::RequestFamily(registry, {}, "route")); }) !=
+  CHECK(page::refusal([&] { static_cast<void>(quipu::RequestFamily(registry, {}, {"route"})); }) !=
         "(nothing was refused)");
   CHECK(page::body(registry) == before);
 }

@@ -104,18 +104,18 @@ class Program {
     try {
       switch (kind % 4) {
         case 0:
-          family.counters = registry_.counter({.name = given, .help = help}, a, b);
+          family.counters = registry_.counter({.name = given, .help = help}, {a, b});
           break;
         case 1:
-          family.gauges = registry_.gauge({.name = given, .help = help}, a, b);
+          family.gauges = registry_.gauge({.name = given, .help = help}, {a, b});
           break;
         case 2:
           family.histograms = registry_.histogram(
-              {.name = given, .help = help, .buckets = quipu::Buckets(std::vector(bounds.begin(), bounds.end()))}, a,
-              b);
+              {.name = given, .help = help, .buckets = quipu::Buckets(std::vector(bounds.begin(), bounds.end()))},
+              {a, b});
           break;
         default:
-          family.natives = registry_.native_histogram({.name = given, .help = help, .max_buckets = 20}, a, b);
+          family.natives = registry_.native_histogram({.name = given, .help = help, .max_buckets = 20}, {a, b});
       }
     } catch (const quipu::RegistrationError&) {
       return;

@@ -691,9 +691,9 @@ TEST_CASE("what a registry holds is what is read of its page, whatever the label
   Random random(20240229);
   for (int round = 0; round < 200; ++round) {
     const auto registry = page::empty_registry();
-    const auto counters = registry.counter<std::string_view, int>({.name = "x_total", .help = "X."}, "text", "number");
-    const auto gauges = registry.gauge({.name = "g", .help = odd_text(random)}, "a", "b");
-    const auto histograms = registry.histogram({.name = "h", .buckets = {-1.5, 0, 0.001, 1e6}}, "a");
+    const auto counters = registry.counter<std::string_view, int>({.name = "x_total", .help = "X."}, {"text", "number"});
+    const auto gauges = registry.gauge({.name = "g", .help = odd_text(random)}, {"a", "b"});
+    const auto histograms = registry.histogram({.name = "h", .buckets = {-1.5, 0, 0.001, 1e6}}, {"a"});
     std::map<std::pair<std::string, std::string>, std::uint64_t> counted;
     std::map<std::pair<std::string, std::string>, double> set;
     std::map<std::string, std::vector<double>> observed;
@@ -761,12 +761,12 @@ std::string absence(Call call) {
 quipu::Registry shop() {
   const auto registry = page::empty_registry({.prefix = "shop", .const_labels = {{"env", "test"}}});
   const auto orders =
-      registry.counter<std::string_view, int>({.name = "orders_total", .help = "Orders."}, "item", "code");
+      registry.counter<std::string_view, int>({.name = "orders_total", .help = "Orders."}, {"item", "code"});
   orders("tea", 200).inc(3);
   orders("tea", 500).inc();
   orders("cake", 200).inc();
   registry.gauge({.name = "queue_length", .help = "Jobs."}).set(2.5);
-  const auto latency = registry.histogram({.name = "latency_seconds", .help = "Time.", .buckets = {0.5, 1.0}}, "route");
+  const auto latency = registry.histogram({.name = "latency_seconds", .help = "Time.", .buckets = {0.5, 1.0}}, {"route"});
   latency("/").observe(0.25);
   latency("/").observe(0.75);
   return registry;

@@ -28,7 +28,7 @@ std::string refusal_of_name(std::string_view name) {
 std::string refusal_of_label(std::string_view label) {
   return page::refusal([&] {
     const auto registry = page::empty_registry();
-    static_cast<void>(registry.gauge({.name = "size"}, quipu::runtime(label)));
+    static_cast<void>(registry.gauge({.name = "size"}, {quipu::runtime(label)}));
   });
 }
 
@@ -81,7 +81,7 @@ TEST_CASE("names built at run time need not outlive the call") {
     const std::string name = "a_name_that_is_too_long_for_the_small_string_optimization";
     const std::string label = "a_label_that_is_too_long_for_the_small_string_optimization";
     const std::string help = "A help text that is too long for the small string optimization.";
-    return registry.gauge({.name = quipu::runtime(name), .help = help}, quipu::runtime(label));
+    return registry.gauge({.name = quipu::runtime(name), .help = help}, {quipu::runtime(label)});
   }();
   family("x").set(1);
   CHECK(page::body(registry) == R"(# HELP a_name_that_is_too_long_for_the_small_string_optimization )"

@@ -87,7 +87,7 @@ class SeriesBudget {
 
 /// What a family may hold.
 struct SeriesLimits {
-  std::size_t series;                    // of the family, at least 1
+  std::size_t series;                    // of the family; 0 if it never has any
   std::size_t label_value;               // the length of a text, in bytes
   std::shared_ptr<SeriesBudget> budget;  // of the registry
 };
