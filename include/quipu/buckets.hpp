@@ -3,6 +3,7 @@
 #include <chrono>
 #include <initializer_list>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
@@ -25,7 +26,9 @@ class QUIPU_EXPORT Buckets {
   Buckets(std::initializer_list<Seconds> bounds);
   explicit Buckets(std::vector<double> bounds);
 
-  [[nodiscard]] std::span<const double> bounds() const noexcept { return bounds_; }
+  [[nodiscard]] std::span<const double> bounds() const& noexcept { return bounds_; }
+  /// The same of a temporary, which they outlive.
+  [[nodiscard]] std::vector<double> bounds() && noexcept { return std::move(bounds_); }
 
  private:
   std::vector<double> bounds_;

@@ -81,7 +81,7 @@ struct ExposerOptions {
 /// kernel's backlog.
 ///
 /// Thread-safe, except for moving and destruction.
-class QUIPU_EXPORT Exposer {
+class [[nodiscard]] QUIPU_EXPORT Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
   explicit Exposer(const Registry& registry, ExposerOptions options = {});

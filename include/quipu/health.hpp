@@ -147,7 +147,7 @@ struct HealthOptions {
 /// Thread-safe, but for destruction. Its threads, two and one for each check that takes long, get no signal of the
 /// program.
 /// In a forked child there are no checks: reports are of a program whose status is unknown, without components.
-class QUIPU_EXPORT Health {
+class [[nodiscard]] QUIPU_EXPORT Health {
  public:
   explicit Health(HealthOptions options = {});
   Health(const Health&) = delete;

@@ -1,4 +1,4 @@
-// expect: no match
+// expect: this label has an enum's values
 #include <quipu/quipu.hpp>
 
 enum class Method { get, post };

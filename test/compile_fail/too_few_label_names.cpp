@@ -1,4 +1,4 @@
-// expect: no match
+// expect: each label has a name and a type
 #include <quipu/quipu.hpp>
 
 int main() {
