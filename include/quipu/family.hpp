@@ -27,7 +27,8 @@ namespace detail {
 struct QUIPU_EXPORT FamilyCore {
   FamilyCore(Definition made, std::size_t closed_size, SeriesLimits limits);
 
-  /// The series of a family without labels. Throws std::bad_alloc.
+  /// The series of a family without labels, made if there is none. A handle to nowhere when the family has ended.
+  /// Throws std::bad_alloc.
   [[nodiscard]] CellRef the_only_series();
 
   const Definition definition;
@@ -59,6 +60,7 @@ inline constexpr std::size_t closed_combinations = [] {
 
 template <class Instrument, class... LabelTypes>
 class BasicFamilyTimer;
+class Scope;
 
 /// All series of one name, one for each combination of label values: `requests(Method::get, 200).inc()`.
 ///
@@ -149,6 +151,8 @@ class Family {
   { return BasicFamilyTimer<Instrument, LabelTypes...>(*this); }
 
  private:
+  friend Scope;
+
   static constexpr std::size_t closed_size_ = detail::closed_combinations<LabelTypes...>;
 
   static std::string_view as_stored(std::string_view text) noexcept { return text; }

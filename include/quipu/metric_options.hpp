@@ -5,11 +5,18 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "quipu/buckets.hpp"
 #include "quipu/name.hpp"
 
 namespace quipu {
+
+/// A label and its value, the same on every series of a registry, of a subsystem or of a family.
+struct ConstLabel {
+  LabelName name;
+  std::string_view value;
+};
 
 /// A counter or a gauge to be registered.
 struct MetricOptions {
@@ -21,6 +28,9 @@ struct MetricOptions {
   std::string_view unit = {};
   /// The maximum number of series, at least 1. Further label values are counted together in one overflow series.
   std::size_t max_series = 100'000;
+  /// Labels of every series that is registered so, after those of the registry and its subsystems. A family may be
+  /// registered several times, with other values of the same const labels: the page shows it once, with all its series.
+  std::vector<ConstLabel> const_labels = {};
 };
 
 struct HistogramOptions {
@@ -31,6 +41,7 @@ struct HistogramOptions {
   /// Upper bounds: `quipu::buckets::exponential(1ms, 2, 12)`, or a list of numbers or durations.
   Buckets buckets = quipu::buckets::defaults();
   std::size_t max_series = 100'000;
+  std::vector<ConstLabel> const_labels = {};
 };
 
 struct InfoOptions {
@@ -38,6 +49,7 @@ struct InfoOptions {
   MetricName name;
   std::string_view help = {};
   std::size_t max_series = 100'000;
+  std::vector<ConstLabel> const_labels = {};
 };
 
 template <class State>
@@ -48,6 +60,7 @@ struct StateSetOptions {
   /// The state in which a series begins; none by default.
   std::optional<State> first = {};
   std::size_t max_series = 100'000;
+  std::vector<ConstLabel> const_labels = {};
 };
 
 struct NativeHistogramOptions {
@@ -74,12 +87,7 @@ struct NativeHistogramOptions {
   /// Upper bounds of classic buckets, at most 100, for a page that shows both kinds.
   std::optional<Buckets> buckets = {};
   std::size_t max_series = 100'000;
-};
-
-/// A label and its value, the same on every series of a registry.
-struct ConstLabel {
-  LabelName name;
-  std::string_view value;
+  std::vector<ConstLabel> const_labels = {};
 };
 
 /// A label value of one callback.

@@ -160,7 +160,7 @@ struct RegistryRecorderOptions {
 ///
 /// - Characters other than letters and digits become '_', and a digit at the beginning gets a '_' before it. Counters
 ///   get the suffix "_total". Times are histograms of seconds, and get the suffix "_seconds". A suffix that is there
-///   already is not added.
+///   already is not added. Names that are equal then are one.
 /// - The first recording decides the label names and their order. They are made legal in the same way; of several '_'
 ///   at the beginning one stays. Later recordings may give the labels in any order. A label that is missing is "". A
 ///   label that the name does not have is left out and counted.

@@ -1,9 +1,13 @@
 #pragma once
 
+#include <vector>
+
+#include "quipu/described_family.hpp"
 #include "quipu/detail/base/export.hpp"
 #include "quipu/registry_options.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/scope.hpp"
+#include "quipu/scrape_request.hpp"
 
 namespace quipu {
 
@@ -19,10 +23,15 @@ class QUIPU_EXPORT Registry : public Scope {
   /// is given twice, is one of a family of the registry's own or is `le` or `quantile`.
   explicit Registry(const RegistryOptions& options = {});
 
-  /// Shows every series to `visitor`. Thread-safe. Collectors and callbacks are called first, then families are shown
-  /// in the order of their names; no lock is held while `visitor` is called. Throws what `visitor` throws, and
-  /// std::bad_alloc.
-  void collect(Visitor& visitor) const;
+  /// Shows to `visitor` every series, or those that `request` asks for; `accept` does not matter. Thread-safe.
+  /// Collectors and callbacks are called first, then families are shown in the order of their names; no lock is held
+  /// while `visitor` is called. Throws what `visitor` throws, and std::bad_alloc.
+  void collect(Visitor& visitor, const ScrapeRequest& request = {}) const;
+
+  /// All families of instruments, collectors and callbacks, in the order of their names, also those without a series:
+  /// for a program that writes rules or dashboards, or documents its metrics. Families of open batches are missing.
+  /// Thread-safe. Holds the registry's lock while it looks at every family. Throws std::bad_alloc.
+  [[nodiscard]] std::vector<DescribedFamily> describe() const;
 };
 
 }  // namespace quipu

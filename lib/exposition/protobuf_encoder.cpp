@@ -182,7 +182,10 @@ void ProtobufEncoder::family(const FamilyView& family) {
   if (!family.unit.empty()) put_text(message_, MetricFamily::unit, family.unit);
   header_size_ = message_.size();
   is_counter_ = family.type == MetricType::counter;
+  part(family);
+}
 
+void ProtobufEncoder::part(const FamilyView& family) {
   const_labels_ = family.const_labels.size();
   const_pairs_.clear();
   for (const auto& [name, value] : family.const_labels) {

@@ -25,6 +25,11 @@ void TextEncoder::family(const FamilyView& family) {
   set_start(start_, name());
 }
 
+void TextEncoder::part(const FamilyView& family) {
+  begin_family(family);
+  set_start(start_, name());
+}
+
 void TextEncoder::sample(const Sample& sample) {
   char* to = begin_line(start_, sample, number_size);
   to = put_number(to, sample.value);

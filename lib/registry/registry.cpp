@@ -29,23 +29,16 @@ void check_limits(const RegistryOptions& options) {
     throw RegistrationError(fmt::format("RegistryOptions::max_label_value_size is {}, and must be from {} to {} bytes",
                                         max_value, detail::lowest_max_label_value, detail::highest_max_label_value));
   }
-  for (const ConstLabel& label : options.const_labels) {
-    if (label.value.size() <= max_value) continue;
-    throw RegistrationError(
-        fmt::format("const label \"{}\": its value has {} bytes, and may have {}; shorten it, or raise "
-                    "RegistryOptions::max_label_value_size",
-                    label.name.text(), label.value.size(), max_value));
-  }
 }
 
 std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) {
   check_limits(options);
   auto const_labels = detail::owned(options.const_labels);
-  detail::check(const_labels, name_rules(options));
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), name_rules(options), options);
+  core->check_const_labels(core->const_labels());
   const auto add_own = [&core](std::shared_ptr<Collector> collector) {
     Collector& added = *collector;
-    return core->add_collector(added, "", "", nullptr, std::move(collector), nullptr);
+    return core->add_collector(added, "", "", core->const_labels(), nullptr, std::move(collector), nullptr);
   };
   using Role = detail::RegisteredCollector::Role;
   if (options.process_metrics) add_own(detail::make_process_collector())->set_role(Role::prompt);
@@ -67,10 +60,12 @@ Registry::Registry(const RegistryOptions& options)
        {{"version", build.version}, {"revision", build.revision}, {"compiler", build.compiler}});
 }
 
-void Registry::collect(Visitor& visitor) const {
-  detail::Scrape scrape(detail::ScopeAccess::core(*this), {});
+void Registry::collect(Visitor& visitor, const ScrapeRequest& request) const {
+  detail::Scrape scrape(detail::ScopeAccess::core(*this), request);
   while (scrape.show_some(visitor)) {
   }
 }
+
+std::vector<DescribedFamily> Registry::describe() const { return detail::ScopeAccess::core(*this)->describe(); }
 
 }  // namespace quipu

@@ -17,6 +17,18 @@ bool is_wanted(std::span<const std::string> names, const std::string& name) {
   return names.empty() || std::ranges::find(names, name) != names.end();
 }
 
+RegistryCore::FamilyKey key_of(const Definition& definition) {
+  RegistryCore::FamilyKey key{definition.name, {}};
+  for (const auto& [name, value] : definition.const_labels) key.const_values.push_back(value);
+  return key;
+}
+
+/// Whether it is the key of the definition. Needs no memory.
+bool is_at(const RegistryCore::FamilyKey& key, const Definition& definition) noexcept {
+  return key.name == definition.name &&
+         std::ranges::equal(key.const_values, definition.const_labels, {}, {}, &OwnedLabels::value_type::second);
+}
+
 }  // namespace
 
 RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const RegistryOptions& options)
@@ -27,40 +39,56 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const Regi
       series_budget_(std::make_shared<SeriesBudget>(options.max_series)),
       on_lint_(options.on_lint) {}
 
+void RegistryCore::check_const_labels(const OwnedLabels& labels) const {
+  check(labels, name_rules_);
+  check_sizes(labels, max_label_value_);
+}
+
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
                                                      std::size_t max_series, Batch* batch, bool is_own) {
-  check(definition, const_labels_, name_rules_);
+  check(definition, name_rules_);
+  check_sizes(definition.const_labels, max_label_value_);
   if (max_series == 0) {
     throw RegistrationError(
-        fmt::format("cannot register {}: max_series is 0, and must be at least 1", describe(definition)));
+        fmt::format("cannot register {}: max_series is 0, and must be at least 1", detail::describe(definition)));
   }
   std::unique_lock lock(mutex_);
   const Batch* const open = nearest_open(batch);
-  if (const auto known = families_.find(definition.name); known != families_.end()) {
+  const FamilyEntry* const first = first_part(definition.name);
+  std::string shown_help;
+  if (first != nullptr) {
+    check_second(definition, false, *first);
+    shown_help = first->definition->help;
+  }
+  if (const auto known = families_.find(key_of(definition)); known != families_.end()) {
     FamilyEntry& entry = known->second;
-    if (entry.instruments == nullptr || *entry.definition != definition) refuse_second(definition, entry);
     if (open == nullptr) {
       entry.batches.clear();
     } else if (!entry.batches.empty() && std::ranges::find(entry.batches, open) == entry.batches.end()) {
       entry.batches.push_back(open);
     }
-    return entry.instruments;
+    const auto family = entry.instruments->core;
+    lock.unlock();
+    report_help(definition, shown_help);
+    return family;
   }
   SeriesLimits limits{.series = max_series, .label_value = max_label_value_, .budget = series_budget_};
   if (is_own) limits.budget = std::make_shared<SeriesBudget>(max_series);
+  const std::string own_help = definition.help;
+  if (first != nullptr) definition.help = shown_help;
   auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, std::move(limits));
   const Definition& made = family->definition;
-  FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), family};
+  FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), std::make_shared<Instruments>(family)};
   if (open != nullptr) entry.batches.push_back(open);
-  claim(made);
-  try {
-    families_.emplace(made.name, std::move(entry));
-  } catch (...) {
-    unclaim(made);
-    throw;
-  }
+  insert(std::move(entry));
   lock.unlock();
-  report_lint(made);
+  if (first == nullptr) {
+    report_lint(made);
+  } else if (on_lint_) {
+    Definition second = made;
+    second.help = own_help;
+    report_help(second, shown_help);
+  }
   return family;
 }
 
@@ -74,10 +102,47 @@ void RegistryCore::report_lint(const Definition& definition) const {
   for (const std::string& advice : lint(family)) on_lint_(definition.name, advice);
 }
 
-void RegistryCore::refuse_second(const Definition& definition, const FamilyEntry& first) const {
-  throw RegistrationError(fmt::format(
-      "cannot register {}: the name is taken by {}{}; register the same definition, or choose another name",
-      describe(definition), describe(*first.definition), first.instruments == nullptr ? ", read by a collector" : ""));
+void RegistryCore::report_help(const Definition& definition, const std::string& shown) const {
+  if (!on_lint_ || definition.help == shown) return;
+  on_lint_(definition.name, fmt::format("help text \"{}\" is not shown, because \"{}\" was there first; write the same",
+                                        definition.help, shown));
+}
+
+/// The first part of the family, or null.
+const RegistryCore::FamilyEntry* RegistryCore::first_part(std::string_view name) const {
+  const auto first = families_.lower_bound(name);
+  return first == families_.end() || first->first.name != name ? nullptr : &first->second;
+}
+
+/// Throws RegistrationError if the definition cannot be one of the family whose first part this is.
+void RegistryCore::check_second(const Definition& definition, bool is_collected, const FamilyEntry& first) const {
+  const bool is_first_collected = first.instruments == nullptr;
+  if (is_collected == is_first_collected && is_same_family(definition, *first.definition)) return;
+  throw RegistrationError(
+      fmt::format("cannot register {}: the name is taken by {}{}; register the same definition, or choose another name",
+                  detail::describe(definition), detail::describe(*first.definition),
+                  is_first_collected ? ", read by a collector" : ""));
+}
+
+/// Adds a part, which is not there yet.
+void RegistryCore::insert(FamilyEntry made) {
+  const std::shared_ptr<const Definition> definition = made.definition;
+  const bool is_first = first_part(definition->name) == nullptr;
+  if (is_first) claim(*definition);
+  try {
+    families_.emplace(key_of(*definition), std::move(made));
+  } catch (...) {
+    if (is_first) unclaim(definition->name);
+    throw;
+  }
+}
+
+/// Takes a part out. Its series may have to be destroyed without the lock, because that waits for guards.
+RegistryCore::Families::node_type RegistryCore::extract(Families::iterator part) noexcept {
+  auto taken = families_.extract(part);
+  const std::string& name = taken.key().name;
+  if (first_part(name) == nullptr) unclaim(name);
+  return taken;
 }
 
 void RegistryCore::claim(const Definition& definition) {
@@ -87,9 +152,9 @@ void RegistryCore::claim(const Definition& definition) {
       if (taken == claims_[i].end()) continue;
       throw RegistrationError(
           fmt::format("cannot register {}: {}\"{}\" would be a sample of it, and is one of {}; choose another name",
-                      describe(definition),
+                      detail::describe(definition),
                       i == 0 ? "" : fmt::format("where names are escaped as {}, ", escaping_schemes[i].second), name,
-                      describe(*families_.at(taken->second).definition)));
+                      detail::describe(*first_part(taken->second)->definition)));
     }
   }
   try {
@@ -98,20 +163,20 @@ void RegistryCore::claim(const Definition& definition) {
         claims_[i].emplace(name, definition.name);
     }
   } catch (...) {
-    unclaim(definition);
+    unclaim(definition.name);
     throw;
   }
 }
 
 /// Needs no memory, so that a registration can always end.
-void RegistryCore::unclaim(const Definition& definition) noexcept {
+void RegistryCore::unclaim(std::string_view family) noexcept {
   for (auto& claims : claims_) {
-    std::erase_if(claims, [&](const auto& claimed) { return claimed.second == definition.name; });
+    std::erase_if(claims, [&](const auto& claimed) { return claimed.second == family; });
   }
 }
 
 std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
-    Collector& collector, std::string name, const std::string& prefix,
+    Collector& collector, std::string name, const std::string& prefix, const OwnedLabels& const_labels,
     std::unique_ptr<const std::vector<std::string>> fixed_labels, std::shared_ptr<Collector> owned, Batch* batch) {
   std::vector<CollectedFamily> families;
   for (FamilyDescription& described : collector.describe()) {
@@ -120,13 +185,15 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
                                                               .name = prefix + described.name,
                                                               .help = to_utf8(described.help),
                                                               .unit = std::move(described.unit),
+                                                              .const_labels = const_labels,
                                                               .label_names = std::move(described.labels)});
     definition->columns.resize(definition->label_names.size(), {LabelType::text});
     if (described.type != MetricType::counter && described.type != MetricType::gauge) {
       throw RegistrationError(
           fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
     }
-    check(*definition, const_labels_, name_rules_);
+    check(*definition, name_rules_);
+    check_sizes(definition->const_labels, max_label_value_);
     families.push_back({std::move(definition), std::move(described.name), max_label_value_});
   }
   const auto on_end = [registry = weak_from_this()](const RegisteredCollector& ended) {
@@ -137,9 +204,12 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
 
   std::unique_lock lock(mutex_);
   collectors_.reserve(collectors_.size() + 1);
+  std::vector<std::shared_ptr<const Definition>> first;  // of each family: null if there was none before
   std::size_t added = 0;
   try {
     for (const CollectedFamily& family : registered->families()) {
+      const FamilyEntry* const known = first_part(family.definition->name);
+      first.push_back(known == nullptr ? nullptr : known->definition);
       add_to_families(family.definition, registered);
       ++added;
     }
@@ -150,7 +220,14 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
   collectors_.push_back({registered, nearest_open(batch)});
   lock.unlock();
   try {
-    for (const CollectedFamily& family : registered->families()) report_lint(*family.definition);
+    for (std::size_t i = 0; i < first.size(); ++i) {
+      const Definition& definition = *registered->families()[i].definition;
+      if (first[i] == nullptr) {
+        report_lint(definition);
+      } else {
+        report_help(definition, first[i]->help);
+      }
+    }
   } catch (...) {
     registered->end();  // the caller gets no registration that could end it
     throw;
@@ -160,26 +237,17 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
 
 void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& definition,
                                    const std::shared_ptr<RegisteredCollector>& registered) {
-  const auto known = families_.find(definition->name);
-  if (known == families_.end()) {
-    FamilyEntry made{definition, nullptr, {registered}};
-    claim(*definition);
-    try {
-      families_.emplace(definition->name, std::move(made));
-    } catch (...) {
-      unclaim(*definition);
-      throw;
-    }
-    return;
-  }
+  const FamilyEntry* const first = first_part(definition->name);
+  if (first != nullptr) check_second(*definition, true, *first);
+  const auto known = families_.find(key_of(*definition));
+  if (known == families_.end()) return insert({definition, nullptr, {registered}});
   FamilyEntry& entry = known->second;
-  if (entry.instruments != nullptr || *entry.definition != *definition) refuse_second(*definition, entry);
   for (const auto& other : entry.collectors) {
     const bool is_other = registered->fixed_labels() == nullptr || other->fixed_labels() == nullptr ||
                           *registered->fixed_labels() != *other->fixed_labels();
     if (other == registered || !is_other) {
       throw RegistrationError(fmt::format("cannot register {}: a callback with the same label values reads it already",
-                                          describe(*definition)));
+                                          detail::describe(*definition)));
     }
   }
   entry.collectors.push_back(registered);
@@ -188,11 +256,10 @@ void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& defi
 /// Removes the collector from the first `families` of its families.
 void RegistryCore::remove_from_families(const RegisteredCollector& registered, std::size_t families) {
   for (const CollectedFamily& family : std::span(registered.families()).first(families)) {
-    const auto entry = families_.find(family.definition->name);
+    auto entry = families_.lower_bound(std::string_view(family.definition->name));
+    while (!is_at(entry->first, *family.definition)) ++entry;
     std::erase_if(entry->second.collectors, [&](auto& other) { return other.get() == &registered; });
-    if (!entry->second.collectors.empty()) continue;
-    unclaim(*entry->second.definition);
-    families_.erase(entry);
+    if (entry->second.collectors.empty()) static_cast<void>(extract(entry));
   }
 }
 
@@ -209,7 +276,41 @@ void RegistryCore::add_info(std::list<Info> info, Batch* batch) {
     if (Batch* const open = nearest_open(batch)) return open->infos.splice(open->infos.end(), info);
   }
   auto& [family, key] = info.front();
-  if (family->series.find_or_create(key) == CellRef{}) throw std::bad_alloc();
+  if (family->series.find_or_create(key) == CellRef{} && !family->series.has_ended()) throw std::bad_alloc();
+}
+
+/// Removes the parts of instruments that are meant.
+template <class Condition>
+bool RegistryCore::remove_if(Condition is_meant) {
+  Families removed;  // destroyed without the lock, because the end of series waits for guards
+  const std::lock_guard lock(mutex_);
+  for (auto next = families_.begin(); next != families_.end();) {
+    const auto part = next++;
+    const FamilyEntry& entry = part->second;
+    if (entry.instruments == nullptr || !is_meant(entry)) continue;
+    entry.instruments->is_removed = true;
+    removed.insert(extract(part));
+  }
+  return !removed.empty();
+}
+
+bool RegistryCore::remove(const FamilyCore& family) {
+  return remove_if([&](const FamilyEntry& entry) { return entry.instruments->core.get() == &family; });
+}
+
+bool RegistryCore::remove(CellRef series) {
+  if (series == CellRef{}) return false;
+  return remove_if([&](const FamilyEntry& entry) {
+    return entry.definition->key_columns().empty() && entry.instruments->core->series.the_only() == series;
+  });
+}
+
+bool RegistryCore::remove(const std::string& name, const OwnedLabels& const_labels) {
+  return remove_if([&](const FamilyEntry& entry) {
+    const OwnedLabels& all = entry.definition->const_labels;
+    return entry.definition->name == name && all.size() >= const_labels.size() &&
+           std::equal(const_labels.begin(), const_labels.end(), all.begin());
+  });
 }
 
 void RegistryCore::close(Batch& batch) noexcept {
@@ -239,7 +340,7 @@ void RegistryCore::close(Batch& batch) noexcept {
 
 void RegistryCore::take_back(Batch& batch) noexcept {
   // The families are destroyed without the lock, because that waits for guards.
-  std::map<std::string, FamilyEntry> families;
+  Families families;
   std::list<Info> infos;
   const std::lock_guard lock(mutex_);
   batch.is_open = false;
@@ -247,8 +348,7 @@ void RegistryCore::take_back(Batch& batch) noexcept {
   for (auto next = families_.begin(); next != families_.end();) {
     const auto entry = next++;
     if (std::erase(entry->second.batches, &batch) == 0 || !entry->second.batches.empty()) continue;
-    unclaim(*entry->second.definition);
-    families.insert(families_.extract(entry));
+    families.insert(extract(entry));
   }
   // Collectors that still exist belong to registrations that are kept elsewhere.
   std::erase_if(collectors_, [this, &batch](const CollectorEntry& collector) {
@@ -276,9 +376,9 @@ std::vector<RegistryCore::FamilyEntry> RegistryCore::families_of(std::span<const
   std::vector<FamilyEntry> wanted;
   const std::lock_guard lock(mutex_);
   wanted.reserve(names.empty() ? families_.size() : names.size());
-  for (const auto& [name, entry] : families_) {
+  for (const auto& [key, entry] : families_) {
     const bool is_shown = entry.batches.empty() && entry.shown_by <= start.batches;
-    if (is_shown && is_wanted(names, name)) wanted.push_back(entry);
+    if (is_shown && is_wanted(names, key.name)) wanted.push_back(entry);
   }
   return wanted;
 }
@@ -286,11 +386,38 @@ std::vector<RegistryCore::FamilyEntry> RegistryCore::families_of(std::span<const
 std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {
   std::vector<FamilyLosses> result;
   const std::lock_guard lock(mutex_);
-  for (const auto& [name, entry] : families_) {
+  for (const auto& [key, entry] : families_) {
     if (entry.instruments == nullptr || !entry.batches.empty()) continue;
-    const SeriesTable& series = entry.instruments->series;
-    FamilyLosses family{.family = name, .overflows = series.overflows(), .truncations = series.truncations()};
-    if (family.overflows > 0 || family.truncations > 0) result.push_back(std::move(family));
+    const SeriesTable& series = entry.instruments->core->series;
+    const FamilyLosses part{.family = key.name, .overflows = series.overflows(), .truncations = series.truncations()};
+    if (part.overflows == 0 && part.truncations == 0) continue;
+    if (result.empty() || result.back().family != key.name) result.push_back({key.name, 0, 0});
+    result.back().overflows += part.overflows;
+    result.back().truncations += part.truncations;
+  }
+  return result;
+}
+
+std::vector<DescribedFamily> RegistryCore::describe() const {
+  std::vector<DescribedFamily> result;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [key, entry] : families_) {
+    if (!entry.batches.empty()) continue;
+    const Definition& definition = *entry.definition;
+    if (result.empty() || result.back().name != key.name) {
+      DescribedFamily& family = result.emplace_back(
+          DescribedFamily{.name = key.name, .help = definition.help, .unit = definition.unit, .type = definition.type});
+      for (const auto& [name, value] : definition.const_labels) family.const_labels.push_back({name, {}});
+      for (std::size_t i = 0; i < definition.label_names.size(); ++i) {
+        const auto names = definition.columns[i].names;
+        family.labels.push_back({definition.label_names[i], {names.begin(), names.end()}});
+      }
+    }
+    for (std::size_t i = 0; i < definition.const_labels.size(); ++i) {
+      std::vector<std::string>& values = result.back().const_labels[i].values;
+      const std::string& value = definition.const_labels[i].second;
+      if (std::ranges::find(values, value) == values.end()) values.push_back(value);
+    }
   }
   return result;
 }

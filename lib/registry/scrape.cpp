@@ -10,18 +10,24 @@
 namespace quipu::detail {
 namespace {
 
-void begin_labels(const Definition& definition, std::vector<Label>& labels, std::size_t const_labels) {
-  labels.resize(const_labels);
+/// Puts the const labels of a part, and the names of its other labels.
+void begin_labels(const Definition& definition, std::vector<Label>& labels) {
+  labels.clear();
+  for (const auto& [name, value] : definition.const_labels) labels.push_back({name, value});
   for (const std::string& name : definition.label_names) labels.push_back({name, {}});
 }
 
-FamilyView view(const Definition& definition, Labels labels, std::size_t const_labels) {
-  return {.name = definition.name,
-          .help = definition.help,
-          .unit = definition.unit,
-          .type = definition.type,
-          .const_labels = labels.first(const_labels),
-          .label_names = definition.label_names};
+/// Tells the visitor that the series of a part follow.
+void begin_part(const Definition& definition, Shown& shown, Visitor& visitor) {
+  const FamilyView view{.name = definition.name,
+                        .help = definition.help,
+                        .unit = definition.unit,
+                        .type = definition.type,
+                        .const_labels = Labels(shown.labels).first(definition.const_labels.size()),
+                        .label_names = definition.label_names};
+  if (shown.family == view.name) return visitor.part(view);
+  shown.family = view.name;
+  visitor.family(view);
 }
 
 /// The time when a series was made. Not for gauges.
@@ -31,15 +37,15 @@ WallTime created(const SeriesTable::Walk::Item& series) noexcept {
 
 }  // namespace
 
-InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag,
+InstrumentWalk::InstrumentWalk(const FamilyCore& family, Shown& shown, std::uint32_t last_tag,
                                std::chrono::nanoseconds& patience)
     : family_(family),
-      labels_(labels),
-      const_labels_(labels.size()),
+      shown_(shown),
+      const_labels_(family.definition.const_labels.size()),
       patience_(patience),
       reader_(family.definition.key_columns()),
       walk_(family.series, family.definition.type == MetricType::info ? std::optional(last_tag) : std::nullopt) {
-  begin_labels(family.definition, labels, const_labels_);
+  begin_labels(family.definition, labels_);
 }
 
 bool InstrumentWalk::show_some(Visitor& visitor) {
@@ -157,24 +163,24 @@ inline bool InstrumentWalk::is_shown(const Item& series, Visitor& visitor) {
   reader_.read(series.key, [labels](std::size_t i, std::string_view text) { labels[i].value = text; });
   if (!is_begun_) [[unlikely]] {
     is_begun_ = true;
-    visitor.family(view(family_.definition, labels_, const_labels_));
+    begin_part(family_.definition, shown_, visitor);
   }
   return true;
 }
 
-CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& family, const Collected& collected,
-                             std::vector<Label>& labels, CollectorErrors& errors)
-    : definition_(*family.definition), labels_(labels), const_labels_(labels.size()) {
+CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& part, const Collected& collected, Shown& shown,
+                             CollectorErrors& errors)
+    : definition_(*part.definition), shown_(shown) {
   const auto by_labels = [](const CollectedSeries* a, const CollectedSeries* b) {
     return a->label_values < b->label_values;
   };
   std::set<const CollectedSeries*, decltype(by_labels)> known(by_labels);
-  for (const auto& registered : family.collectors) {
+  for (const auto& registered : part.collectors) {
     const auto found = collected.find(registered.get());
     if (found == collected.end()) continue;
-    for (const CollectedFamily& part : *found->second) {
-      if (part.definition->name != definition_.name) continue;
-      for (const CollectedSeries& series : part.series) {
+    for (const CollectedFamily& family : *found->second) {
+      if (family.definition->name != definition_.name) continue;
+      for (const CollectedSeries& series : family.series) {
         if (known.insert(&series).second) {
           series_.push_back(&series);
         } else {
@@ -183,19 +189,19 @@ CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& family, const Coll
       }
     }
   }
-  begin_labels(definition_, labels, const_labels_);
+  begin_labels(definition_, shown_.labels);
 }
 
 bool CollectedWalk::show_some(Visitor& visitor) {
-  if (shown_ == series_.size()) return false;
-  if (shown_ == 0) visitor.family(view(definition_, labels_, const_labels_));
-  const std::size_t end = std::min(series_.size(), shown_ + SeriesTable::Walk::max_batch);
-  for (; shown_ < end; ++shown_) {
-    const CollectedSeries& series = *series_[shown_];
+  if (next_ == series_.size()) return false;
+  if (next_ == 0) begin_part(definition_, shown_, visitor);
+  const std::size_t end = std::min(series_.size(), next_ + SeriesTable::Walk::max_batch);
+  for (; next_ < end; ++next_) {
+    const CollectedSeries& series = *series_[next_];
     for (std::size_t i = 0; i < series.label_values.size(); ++i) {
-      labels_[const_labels_ + i].value = series.label_values[i];
+      shown_.labels[definition_.const_labels.size() + i].value = series.label_values[i];
     }
-    visitor.sample({labels_, series.value});
+    visitor.sample({shown_.labels, series.value});
   }
   return true;
 }
@@ -205,8 +211,7 @@ Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& requ
       start_(registry_->start_scrape(request.families)),
       collected_(collect(start_.collectors, request.deadline, request.stop, registry_->errors(),
                          registry_->collector_threads())),
-      families_(registry_->families_of(request.families, start_)) {
-  for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
+      parts_(registry_->families_of(request.families, start_)) {
   collect_status();
 }
 
@@ -215,8 +220,8 @@ Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& requ
 void Scrape::collect_status() {
   std::set<const RegisteredCollector*> present;
   const RegisteredCollector* status = nullptr;
-  for (const RegistryCore::FamilyEntry& family : families_) {
-    for (const auto& collector : family.collectors) {
+  for (const RegistryCore::FamilyEntry& part : parts_) {
+    for (const auto& collector : part.collectors) {
       present.insert(collector.get());
       if (collector->role() == RegisteredCollector::Role::status) status = collector.get();
     }
@@ -241,13 +246,12 @@ bool Scrape::show_some(Visitor& visitor) {
     if (collection_ && collection_->show_some(visitor)) return true;
     instruments_.reset();
     collection_.reset();
-    if (next_family_ == families_.size()) return false;
-    const RegistryCore::FamilyEntry& family = families_[next_family_++];
-    labels_.resize(registry_->const_labels().size());
-    if (family.instruments != nullptr) {
-      instruments_.emplace(*family.instruments, labels_, start_.last_tag, patience_);
+    if (next_part_ == parts_.size()) return false;
+    const RegistryCore::FamilyEntry& part = parts_[next_part_++];
+    if (part.instruments != nullptr) {
+      instruments_.emplace(*part.instruments->core, shown_, start_.last_tag, patience_);
     } else {
-      collection_.emplace(family, collected_, labels_, registry_->errors());
+      collection_.emplace(part, collected_, shown_, registry_->errors());
     }
   }
 }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quipu/detail/cells/exemplars.hpp"
@@ -20,13 +21,17 @@
 
 namespace quipu::detail {
 
-/// Shows the series of one family of instruments.
+/// What a scrape tells its visitor last. Its walks share it.
+struct Shown {
+  std::string_view family{};    // the name; empty before the first one
+  std::vector<Label> labels{};  // of the current part: the const labels, then those of the current series
+};
+
+/// Shows the series of one part of a family of instruments.
 class InstrumentWalk {
  public:
-  /// `labels` holds the const labels. The labels of each series are put behind them. Of infos, those up to `last_tag`
-  /// are shown. `patience` is that of the scrape; see read_histogram().
-  InstrumentWalk(const FamilyCore& family, std::vector<Label>& labels, std::uint32_t last_tag,
-                 std::chrono::nanoseconds& patience);
+  /// Of infos, those up to `last_tag` are shown. `patience` is that of the scrape; see read_histogram().
+  InstrumentWalk(const FamilyCore& family, Shown& shown, std::uint32_t last_tag, std::chrono::nanoseconds& patience);
 
   /// Shows some more series, so few that a reader with a limit can stop in between. False when there was no more to
   /// show.
@@ -42,7 +47,8 @@ class InstrumentWalk {
   void read_exemplars(std::size_t count, At at);
 
   const FamilyCore& family_;
-  std::vector<Label>& labels_;
+  Shown& shown_;
+  std::vector<Label>& labels_ = shown_.labels;
   const std::size_t const_labels_;
   std::chrono::nanoseconds& patience_;
   bool is_begun_ = false;
@@ -57,21 +63,20 @@ class InstrumentWalk {
   NativeSnapshot native_;
 };
 
-/// Shows the series of one family of collectors.
+/// Shows the series of one part of a family of collectors.
 class CollectedWalk {
  public:
-  /// `labels` as for InstrumentWalk. Of a series that was collected twice, the first is shown.
-  CollectedWalk(const RegistryCore::FamilyEntry& family, const Collected& collected, std::vector<Label>& labels,
+  /// Of a series that was collected twice, the first is shown.
+  CollectedWalk(const RegistryCore::FamilyEntry& part, const Collected& collected, Shown& shown,
                 CollectorErrors& errors);
 
   bool show_some(Visitor& visitor);
 
  private:
   const Definition& definition_;
-  std::vector<Label>& labels_;
-  const std::size_t const_labels_;
+  Shown& shown_;
   std::vector<const CollectedSeries*> series_;
-  std::size_t shown_ = 0;
+  std::size_t next_ = 0;
 };
 
 /// One scrape of a registry. It shows a few series at a time, and may rest in between. It holds no lock while it rests,
@@ -91,11 +96,11 @@ class Scrape {
   const std::shared_ptr<RegistryCore> registry_;
   RegistryCore::ScrapeStart start_;
   Collected collected_;
-  std::vector<RegistryCore::FamilyEntry> families_;
-  std::size_t next_family_ = 0;
-  std::vector<Label> labels_;
+  std::vector<RegistryCore::FamilyEntry> parts_;
+  std::size_t next_part_ = 0;
+  Shown shown_;
   std::chrono::nanoseconds patience_ = reading_patience;
-  std::optional<InstrumentWalk> instruments_;  // of the current family, or
+  std::optional<InstrumentWalk> instruments_;  // of the current part, or
   std::optional<CollectedWalk> collection_;
 };
 

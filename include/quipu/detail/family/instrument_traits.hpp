@@ -23,12 +23,13 @@ namespace quipu::detail {
 /// needs a CellKind if it uses the cells of its series in a new way.
 ///
 /// `definition(options)` is the definition of a family of the instrument, without labels that the options do not name.
-/// It throws RegistrationError. `make(series, table)` is the instrument that writes a series of that table.
+/// It throws RegistrationError. `make(series, table)` is the instrument that writes a series of that table, and
+/// `series(instrument)` that series.
 template <class Instrument>
 struct InstrumentTraits {
   static_assert(!std::is_same_v<Instrument, Instrument>,
                 "this instrument has no specialisation of quipu::detail::InstrumentTraits with "
-                "definition(options) and make(series, table)");
+                "definition(options), make(series, table) and series(instrument)");
 };
 
 /// The part of a definition that the options of all instruments have. The options of a stateset have no unit.
@@ -37,6 +38,7 @@ template <class Options>
   Definition made{
       .type = type, .cells = cells, .name = std::string(options.name.text()), .help = std::string(options.help)};
   if constexpr (requires { options.unit; }) made.unit = options.unit;
+  for (const ConstLabel& label : options.const_labels) made.const_labels.emplace_back(label.name.text(), label.value);
   return made;
 }
 
@@ -46,6 +48,7 @@ struct InstrumentTraits<Counter> {
     return common_definition(MetricType::counter, CellKind::whole, options);
   }
   [[nodiscard]] static Counter make(CellRef series, const SeriesTable&) noexcept { return Counter(series); }
+  [[nodiscard]] static CellRef series(const Counter& made) noexcept { return made.ref_; }
 };
 
 template <>
@@ -56,6 +59,7 @@ struct InstrumentTraits<FractionalCounter> {
   [[nodiscard]] static FractionalCounter make(CellRef series, const SeriesTable&) noexcept {
     return FractionalCounter(series);
   }
+  [[nodiscard]] static CellRef series(const FractionalCounter& made) noexcept { return made.ref_; }
 };
 
 template <>
@@ -64,6 +68,7 @@ struct InstrumentTraits<Gauge> {
     return common_definition(MetricType::gauge, CellKind::gauge, options);
   }
   [[nodiscard]] static Gauge make(CellRef series, const SeriesTable&) noexcept { return Gauge(series); }
+  [[nodiscard]] static CellRef series(const Gauge& made) noexcept { return made.ref_; }
 };
 
 template <class State>
@@ -83,6 +88,7 @@ struct InstrumentTraits<StateSet<State>> {
   [[nodiscard]] static StateSet<State> make(CellRef series, const SeriesTable&) noexcept {
     return StateSet<State>(series);
   }
+  [[nodiscard]] static CellRef series(const StateSet<State>& made) noexcept { return made.ref_; }
 };
 
 template <>
@@ -95,6 +101,7 @@ struct InstrumentTraits<Histogram> {
   [[nodiscard]] static Histogram make(CellRef series, const SeriesTable& table) noexcept {
     return Histogram(series, *table.layout());
   }
+  [[nodiscard]] static CellRef series(const Histogram& made) noexcept { return made.ref_; }
 };
 
 template <>
@@ -108,6 +115,7 @@ struct InstrumentTraits<NativeHistogram> {
   [[nodiscard]] static NativeHistogram make(CellRef series, const SeriesTable&) noexcept {
     return NativeHistogram(series);
   }
+  [[nodiscard]] static CellRef series(const NativeHistogram& made) noexcept { return made.ref_; }
 };
 
 }  // namespace quipu::detail

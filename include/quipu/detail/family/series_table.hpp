@@ -153,10 +153,16 @@ class QUIPU_EXPORT SeriesTable {
     return series == nullptr ? CellRef{} : series->ref();
   }
 
+  /// The series of a family without labels; a handle to nowhere when it was not made yet. Thread-safe, takes no lock.
+  [[nodiscard]] CellRef the_only() const noexcept;
+
   /// Removes a series. Returns whether there was one. Thread-safe.
   bool remove(LabelKey& key);
   bool remove(const SeriesRef& series);
   void clear();
+  /// Removes every series, and makes no more. Thread-safe.
+  void end() noexcept;
+  [[nodiscard]] bool has_ended() const;
 
   /// Goes through the series that exist when it begins, in a stable order, a batch at a time. It does not show a series
   /// that is removed and made again meanwhile, because the new tag is newer than the walk. Thread-compatible.
@@ -245,6 +251,7 @@ class QUIPU_EXPORT SeriesTable {
   void grow();
   void free_retired() noexcept;
   void take_out(Series& series) noexcept;
+  [[nodiscard]] Series* take_out_all() noexcept;
   void recycle(Series* removed) noexcept;
 
   const CellKind kind_;
@@ -272,6 +279,7 @@ class QUIPU_EXPORT SeriesTable {
   std::vector<std::uint32_t> free_positions_;  // for new series; has room for all positions
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;
+  bool has_ended_ = false;
 };
 
 }  // namespace quipu::detail
