@@ -23,6 +23,7 @@ class OpenMetricsEncoder final : public OpenMetricsLines {
   void part(const FamilyView& family) override;
   void sample(const Sample& sample) override;
   void histogram(const HistogramSample& sample) override;
+  void summary(const SummarySample& sample) override;
 
  private:
   /// The family's name without the suffix of its series.

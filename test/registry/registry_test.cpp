@@ -343,6 +343,7 @@ TEST_CASE("a name ends in its unit") {
     void family(const quipu::FamilyView& family) override { units.emplace_back(family.unit); }
     void sample(const quipu::Sample&) override {}
     void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
     Lines units;
   } shown;
   registry.collect(shown);
@@ -373,6 +374,7 @@ TEST_CASE("a visitor is shown names, labels, kinds and exact values") {
             std::vector<std::uint64_t>{0, 1, 0});
       CHECK(sample.sum == 1.5);
     }
+    void summary(const quipu::SummarySample&) override {}
     Lines notes;
   } shown;
   registry.collect(shown);
@@ -388,6 +390,7 @@ TEST_CASE("what a visitor throws ends the scrape, and the next one is whole") {
     void family(const quipu::FamilyView&) override {}
     void sample(const quipu::Sample&) override {}
     void histogram(const quipu::HistogramSample&) override { throw 5; }
+    void summary(const quipu::SummarySample&) override {}
   } thrower;
   CHECK_THROWS_AS(registry.collect(thrower), int);
   CHECK(page::value(registry, "b_count") == "1");
@@ -405,6 +408,7 @@ TEST_CASE("a visitor may use the registry") {
     }
     void sample(const quipu::Sample&) override {}
     void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
     const quipu::Registry& registry;
     std::string body;
   } user(registry);

@@ -302,6 +302,7 @@ TEST_CASE("a visitor sees the families that were asked for, without waiting for 
     void family(const quipu::FamilyView& family) override { text += std::string(family.name) + ":"; }
     void sample(const quipu::Sample& sample) override { text += std::to_string(sample.value.whole()) + ";"; }
     void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
   } visitor;
   const std::vector<std::string> names{"x_total"};
   registry.collect(visitor, {.families = names});
