@@ -17,6 +17,7 @@ struct CollectorCall {
   /// due: needs a task that calls it. has_task: has one, which has not begun. waits: for a call under way.
   enum class State { due, has_task, waits, done };
   std::shared_ptr<RegisteredCollector> collector;
+  CollectorErrors* errors;
   State state = State::due;
   bool is_shared = true;
   CollectorOutcome outcome{};
@@ -158,16 +159,15 @@ void Collection::set_done(CollectorCall& call) noexcept {
 
 }  // namespace
 
-Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
-                  std::chrono::steady_clock::time_point deadline, const std::stop_token& stop, CollectorErrors& errors,
-                  Executor& threads) {
+Collected collect(std::span<const ScrapedCollector> collectors, std::chrono::steady_clock::time_point deadline,
+                  const std::stop_token& stop, Executor& threads) {
   const bool may_leave = deadline != Clock::time_point::max() || stop.stop_possible();
   std::vector<CollectorCall> here;
   std::vector<CollectorCall> elsewhere;
-  for (const auto& collector : collectors) {
+  for (const auto& [collector, errors] : collectors) {
     if (collector->role() == RegisteredCollector::Role::status) continue;
     const bool is_prompt = collector->role() == RegisteredCollector::Role::prompt;
-    (may_leave && !is_prompt ? elsewhere : here).push_back({collector});
+    (may_leave && !is_prompt ? elsewhere : here).push_back({collector, errors});
   }
   std::shared_ptr<Collection> collection;
   if (!elsewhere.empty()) {
@@ -181,16 +181,16 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
   // Failures are counted at the end, so that a page shows the errors of the pages before it.
   Collected collected;
   for (auto* calls : {&here, &elsewhere}) {
-    for (auto& [collector, state, is_shared, outcome] : *calls) {
+    for (auto& [collector, errors, state, is_shared, outcome] : *calls) {
       switch (outcome.kind) {
         case CollectorOutcome::Kind::shown:
           collected.emplace(collector.get(), std::move(outcome.families));
           break;
         case CollectorOutcome::Kind::thrown:
-          errors.exceptions.fetch_add(1, std::memory_order_relaxed);
+          errors->exceptions.fetch_add(1, std::memory_order_relaxed);
           break;
         case CollectorOutcome::Kind::none:
-          if (!stop.stop_requested()) errors.timeouts.fetch_add(1, std::memory_order_relaxed);
+          if (!stop.stop_requested()) errors->timeouts.fetch_add(1, std::memory_order_relaxed);
           break;
         case CollectorOutcome::Kind::ended:
           break;

@@ -82,6 +82,13 @@ class RegisteredCollector {
   void set_role(Role role) noexcept { role_ = role; }
   [[nodiscard]] Role role() const noexcept { return role_; }
 
+  /// What its values are about. A page of several registries shows those about the process once, and adds up those
+  /// about the registries.
+  enum class Subject { program, process, registry };
+  /// Set before the first scrape.
+  void set_subject(Subject subject) noexcept { subject_ = subject; }
+  [[nodiscard]] Subject subject() const noexcept { return subject_; }
+
  private:
   struct Call {
     const CallingThread::Call* call;  // only its address, which no other call under way has
@@ -109,6 +116,7 @@ class RegisteredCollector {
   const std::unique_ptr<const std::vector<std::string>> fixed_labels_;
   const std::function<void(const RegisteredCollector&)> on_end_;
   Role role_ = Role::usual;
+  Subject subject_ = Subject::program;
 
   // The mutex guards what follows, and is not held during a call. `calls_` are the calls under way. Calls begin only
   // while `is_open_`. A forked child has none of its parent's other threads, so calls and waiters of its parent are

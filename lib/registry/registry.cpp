@@ -36,16 +36,21 @@ std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) 
   auto const_labels = detail::owned(options.const_labels);
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), name_rules(options), options);
   core->check_const_labels(core->const_labels());
-  const auto add_own = [&core](std::shared_ptr<Collector> collector) {
-    Collector& added = *collector;
-    return core->add_collector(added, "", "", core->const_labels(), nullptr, std::move(collector), nullptr);
-  };
   using Role = detail::RegisteredCollector::Role;
-  if (options.process_metrics) add_own(detail::make_process_collector())->set_role(Role::prompt);
-  if (options.runtime_metrics) add_own(detail::make_runtime_collector());
+  using Subject = detail::RegisteredCollector::Subject;
+  const auto add_own = [&core](std::shared_ptr<Collector> collector, Role role, Subject subject) {
+    Collector& added = *collector;
+    const auto registered =
+        core->add_collector(added, "", "", core->const_labels(), nullptr, std::move(collector), nullptr);
+    registered->set_role(role);
+    registered->set_subject(subject);
+  };
+  if (options.process_metrics) add_own(detail::make_process_collector(), Role::prompt, Subject::process);
+  if (options.runtime_metrics) add_own(detail::make_runtime_collector(), Role::usual, Subject::process);
   if (options.self_metrics) {
-    add_own(detail::make_self_collector(*core))->set_role(Role::prompt);
-    add_own(detail::make_status_collector())->set_role(Role::status);
+    add_own(detail::make_recording_collector(), Role::prompt, Subject::process);
+    add_own(detail::make_self_collector(*core), Role::prompt, Subject::registry);
+    add_own(detail::make_status_collector(), Role::status, Subject::registry);
   }
   return core;
 }

@@ -131,6 +131,7 @@ void RegistryCore::insert(FamilyEntry made) {
   if (is_first) claim(*definition);
   try {
     families_.emplace(key_of(*definition), std::move(made));
+    ++version_;
   } catch (...) {
     if (is_first) unclaim(definition->name);
     throw;
@@ -140,6 +141,7 @@ void RegistryCore::insert(FamilyEntry made) {
 /// Takes a part out. Its series may have to be destroyed without the lock, because that waits for guards.
 RegistryCore::Families::node_type RegistryCore::extract(Families::iterator part) noexcept {
   auto taken = families_.extract(part);
+  ++version_;
   const std::string& name = taken.key().name;
   if (first_part(name) == nullptr) unclaim(name);
   return taken;
@@ -371,8 +373,7 @@ RegistryCore::ScrapeStart RegistryCore::start_scrape(std::span<const std::string
   return start;
 }
 
-std::vector<RegistryCore::FamilyEntry> RegistryCore::families_of(std::span<const std::string> names,
-                                                                 const ScrapeStart& start) const {
+RegistryCore::FamilyList RegistryCore::families_of(std::span<const std::string> names, const ScrapeStart& start) const {
   std::vector<FamilyEntry> wanted;
   const std::lock_guard lock(mutex_);
   wanted.reserve(names.empty() ? families_.size() : names.size());
@@ -380,7 +381,19 @@ std::vector<RegistryCore::FamilyEntry> RegistryCore::families_of(std::span<const
     const bool is_shown = entry.batches.empty() && entry.shown_by <= start.batches;
     if (is_shown && is_wanted(names, key.name)) wanted.push_back(entry);
   }
-  return wanted;
+  return {std::move(wanted), version_};
+}
+
+RegistryCore::DefinedParts RegistryCore::definitions() const {
+  std::vector<DefinedPart> parts;
+  const std::lock_guard lock(mutex_);
+  parts.reserve(families_.size());
+  for (const auto& [key, entry] : families_) {
+    const bool is_collected = entry.instruments == nullptr;
+    const bool is_own = is_collected && entry.collectors.front()->subject() != RegisteredCollector::Subject::program;
+    parts.push_back({entry.definition, is_collected, is_own});
+  }
+  return {std::move(parts), version_};
 }
 
 std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {

@@ -118,8 +118,22 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   // For a scrape. They return what exists of the families with these names, or of all families if there are no names.
   // The parts of a family come one after another.
   [[nodiscard]] ScrapeStart start_scrape(std::span<const std::string> names) const;
-  [[nodiscard]] std::vector<FamilyEntry> families_of(std::span<const std::string> names,
-                                                     const ScrapeStart& start) const;
+  struct FamilyList {
+    std::vector<FamilyEntry> parts;
+    std::uint64_t version;  // changes with every family that is added or removed
+  };
+  [[nodiscard]] FamilyList families_of(std::span<const std::string> names, const ScrapeStart& start) const;
+  /// A part of a family, shown or not.
+  struct DefinedPart {
+    std::shared_ptr<const Definition> definition;
+    bool is_collected;
+    bool is_own;  // of the library itself
+  };
+  struct DefinedParts {
+    std::vector<DefinedPart> parts;
+    std::uint64_t version;
+  };
+  [[nodiscard]] DefinedParts definitions() const;
   [[nodiscard]] const OwnedLabels& const_labels() const noexcept { return const_labels_; }
   [[nodiscard]] NameRules name_rules() const noexcept { return name_rules_; }
   [[nodiscard]] const FormatOptions& formats() const noexcept { return formats_; }
@@ -180,6 +194,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   std::map<std::string, std::string> claims_[escaping_schemes.size()];
   std::vector<CollectorEntry> collectors_;
   std::uint64_t shown_batches_ = 0;
+  std::uint64_t version_ = 0;  // of `families_`
 };
 
 }  // namespace quipu::detail

@@ -1,11 +1,17 @@
 #include "registry/scrape.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <map>
+#include <ranges>
 #include <set>
 #include <string_view>
 #include <utility>
+
+#include "registry/joined_registries.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -20,7 +26,7 @@ void begin_labels(const Definition& definition, std::vector<Label>& labels) {
 /// Tells the visitor that the series of a part follow.
 void begin_part(const Definition& definition, Shown& shown, Visitor& visitor) {
   const FamilyView view{.name = definition.name,
-                        .help = definition.help,
+                        .help = shown.help,
                         .unit = definition.unit,
                         .type = definition.type,
                         .const_labels = Labels(shown.labels).first(definition.const_labels.size()),
@@ -161,6 +167,11 @@ inline bool InstrumentWalk::is_shown(const Item& series, Visitor& visitor) {
   if (!series.series.ref.is_live()) return false;
   Label* labels = labels_.data() + const_labels_;
   reader_.read(series.key, [labels](std::size_t i, std::string_view text) { labels[i].value = text; });
+  if (shown_.known != nullptr) [[unlikely]] {
+    // The last label of a stateset is that of its states, and tells no series apart.
+    if (!shown_.known->add(Labels(labels_).subspan(const_labels_, family_.definition.key_columns().size())))
+      return false;
+  }
   if (!is_begun_) [[unlikely]] {
     is_begun_ = true;
     begin_part(family_.definition, shown_, visitor);
@@ -190,6 +201,12 @@ CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& part, const Collec
     }
   }
   begin_labels(definition_, shown_.labels);
+  if (shown_.known == nullptr) return;
+  const Labels own = Labels(shown_.labels).subspan(definition_.const_labels.size());
+  std::erase_if(series_, [&](const CollectedSeries* series) {
+    put_values(*series);
+    return !shown_.known->add(own);
+  });
 }
 
 bool CollectedWalk::show_some(Visitor& visitor) {
@@ -198,37 +215,80 @@ bool CollectedWalk::show_some(Visitor& visitor) {
   const std::size_t end = std::min(series_.size(), next_ + SeriesTable::Walk::max_batch);
   for (; next_ < end; ++next_) {
     const CollectedSeries& series = *series_[next_];
-    for (std::size_t i = 0; i < series.label_values.size(); ++i) {
-      shown_.labels[definition_.const_labels.size() + i].value = series.label_values[i];
-    }
+    put_values(series);
     visitor.sample({shown_.labels, series.value});
   }
   return true;
 }
 
-Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request)
-    : registry_(std::move(registry)),
-      start_(registry_->start_scrape(request.families)),
-      collected_(collect(start_.collectors, request.deadline, request.stop, registry_->errors(),
-                         registry_->collector_threads())),
-      parts_(registry_->families_of(request.families, start_)) {
-  collect_status();
+void CollectedWalk::put_values(const CollectedSeries& series) noexcept {
+  Label* labels = shown_.labels.data() + definition_.const_labels.size();
+  for (std::size_t i = 0; i < series.label_values.size(); ++i) labels[i].value = series.label_values[i];
+}
+
+bool KnownSeries::add(Labels own_labels) {
+  std::string key;
+  for (const Label& label : own_labels) key.append(std::to_string(label.value.size())).append(":").append(label.value);
+  if (keys_.insert(std::move(key)).second) return true;
+  on_repetition_(own_labels);
+  return false;
+}
+
+Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request) {
+  sources_.push_back({registry, registry->start_scrape(request.families)});
+  collected_ = collect_from(request, registry->collector_threads());
+  add_parts(sources_.front(), registry->families_of(request.families, sources_.front().start).parts);
+  collect_status(sources_.front());
+}
+
+Scrape::Scrape(std::shared_ptr<JoinedRegistries> registries, const ScrapeRequest& request)
+    : joined_(std::move(registries)) {
+  for (const auto& registry : joined_->registries()) {
+    sources_.push_back({registry, registry->start_scrape(request.families)});
+  }
+  collected_ = collect_from(request, joined_->collector_threads());
+  std::vector<std::uint64_t> versions;
+  for (const Source& source : sources_) {
+    auto [parts, version] = source.registry->families_of(request.families, source.start);
+    add_parts(source, std::move(parts));
+    versions.push_back(version);
+  }
+  for (const Source& source : sources_) collect_status(source);
+  leave_out_clashes(versions);
+  join_parts();
+}
+
+Collected Scrape::collect_from(const ScrapeRequest& request, Executor& threads) {
+  std::vector<ScrapedCollector> collectors;
+  for (const Source& source : sources_) {
+    for (const auto& collector : source.start.collectors) collectors.push_back({collector, &source.registry->errors()});
+  }
+  return collect(collectors, request.deadline, request.stop, threads);
+}
+
+void Scrape::add_parts(const Source& source, std::vector<RegistryCore::FamilyEntry> entries) {
+  parts_.reserve(parts_.size() + entries.size());
+  for (RegistryCore::FamilyEntry& entry : entries) {
+    const std::string_view help = entry.definition->help;
+    parts_.push_back({std::move(entry), &source, help});
+  }
 }
 
 /// Makes the series of `quipu_collector_up`, if the page has it. They are of this page: what it has is certain by now.
 /// A collector that was removed meanwhile is not on it, and so has no status.
-void Scrape::collect_status() {
+void Scrape::collect_status(const Source& source) {
   std::set<const RegisteredCollector*> present;
   const RegisteredCollector* status = nullptr;
-  for (const RegistryCore::FamilyEntry& part : parts_) {
-    for (const auto& collector : part.collectors) {
+  for (const Part& part : parts_) {
+    if (part.source != &source) continue;
+    for (const auto& collector : part.entry.collectors) {
       present.insert(collector.get());
       if (collector->role() == RegisteredCollector::Role::status) status = collector.get();
     }
   }
   if (status == nullptr) return;
   std::map<std::string_view, bool> is_up;
-  for (const auto& collector : start_.collectors) {
+  for (const auto& collector : source.start.collectors) {
     if (collector->role() != RegisteredCollector::Role::usual || !present.contains(collector.get())) continue;
     const auto known = is_up.emplace(collector->name(), true).first;
     known->second = known->second && collected_.contains(collector.get());
@@ -240,6 +300,110 @@ void Scrape::collect_status() {
   collected_.emplace(status, std::make_shared<const std::vector<CollectedFamily>>(std::move(families)));
 }
 
+/// Removes the parts that the registries' plan does not show.
+void Scrape::leave_out_clashes(std::span<const std::uint64_t> versions) {
+  const auto plan = joined_->plan(versions);
+  for (const JoinedRegistries::Clash& clash : plan->clashes) {
+    sources_[clash.registry].registry->errors().clashing_families.fetch_add(1, std::memory_order_relaxed);
+  }
+  std::erase_if(parts_, [&](const Part& part) { return !plan->shown.contains(part.entry.definition.get()); });
+}
+
+/// Brings the parts into the order of the page, and joins those that the library has of its own.
+void Scrape::join_parts() {
+  std::map<std::string_view, std::string_view> helps;
+  for (const Part& part : parts_) helps.emplace(part.entry.definition->name, part.help);
+  for (Part& part : parts_) part.help = helps.at(part.entry.definition->name);
+  const auto values = [](const Part& part) {
+    return part.entry.definition->const_labels | std::views::transform(&OwnedLabels::value_type::second);
+  };
+  const auto is_before = [&values](const Part& a, const Part& b) {
+    const int names = a.entry.definition->name.compare(b.entry.definition->name);
+    return names != 0 ? names < 0 : std::ranges::lexicographical_compare(values(a), values(b));
+  };
+  std::ranges::stable_sort(parts_, is_before);
+  const auto is_own = [](const Part& part) {
+    return !part.entry.collectors.empty() &&
+           part.entry.collectors.front()->subject() != RegisteredCollector::Subject::program;
+  };
+  std::vector<Part> joined;
+  joined.reserve(parts_.size());
+  for (Part& part : parts_) {
+    const bool repeats = !joined.empty() && !is_before(joined.back(), part);
+    if (repeats && is_own(joined.back()) && is_own(part)) {
+      join_own(joined.back(), part);
+      continue;
+    }
+    part.repeats_const_labels = repeats;
+    joined.push_back(std::move(part));
+  }
+  parts_ = std::move(joined);
+}
+
+/// Of what the library shows of the process, the first registry's is shown. What it shows of registries is added up; a
+/// collector is up if those of its name are in all registries.
+void Scrape::join_own(Part& first, const Part& other) {
+  const RegisteredCollector& collector = *first.entry.collectors.front();
+  if (collector.subject() == RegisteredCollector::Subject::process) return;
+  const auto to = collected_.find(&collector);
+  const auto from = collected_.find(other.entry.collectors.front().get());
+  if (from == collected_.end()) return;
+  if (to == collected_.end()) {
+    first.entry.collectors = other.entry.collectors;
+    return;
+  }
+  const auto of_family = [&first](auto& families) {
+    return std::ranges::find(families, first.entry.definition->name,
+                             [](const CollectedFamily& family) { return family.definition->name; });
+  };
+  auto joined = std::make_shared<std::vector<CollectedFamily>>(*to->second);
+  const auto family = of_family(*joined);
+  const auto added = of_family(*from->second);
+  if (added == from->second->end()) return;
+  const bool is_status = collector.role() == RegisteredCollector::Role::status;
+  for (const CollectedSeries& series : added->series) {
+    const auto same = std::ranges::find(family->series, series.label_values, &CollectedSeries::label_values);
+    if (same == family->series.end()) {
+      family->series.push_back(series);
+    } else if (is_status) {
+      same->value = std::min(same->value.whole(), series.value.whole());
+    } else {
+      same->value = same->value.whole() + series.value.whole();
+    }
+  }
+  to->second = std::move(joined);
+}
+
+/// A series of the current part was shown before, for another registry.
+void Scrape::report_repetition(Labels labels) {
+  const Part& part = parts_[next_part_ - 1];
+  part.source->registry->errors().clashing_series.fetch_add(1, std::memory_order_relaxed);
+  std::string text;
+  for (const Label& label : labels)
+    text += fmt::format("{}{}=\"{}\"", text.empty() ? "" : ",", label.name, label.value);
+  joined_->report(part.entry.definition->name,
+                  fmt::format("two registries of a page have the series {{{}}} of {}; give them const labels of other "
+                              "values, or leave it out of one",
+                              text, describe(*part.entry.definition)));
+}
+
+void Scrape::begin(const Part& part) {
+  if (!part.repeats_const_labels) {
+    known_.reset();
+    // The first of several parts with the same const labels.
+    if (next_part_ < parts_.size() && parts_[next_part_].repeats_const_labels) {
+      known_.emplace([this](Labels labels) { report_repetition(labels); });
+    }
+  }
+  shown_.help = part.help;
+  shown_.known = known_ ? &*known_ : nullptr;
+  if (part.entry.instruments != nullptr) {
+    instruments_.emplace(*part.entry.instruments->core, shown_, part.source->start.last_tag, patience_);
+  } else {
+    collection_.emplace(part.entry, collected_, shown_, part.source->registry->errors());
+  }
+}
+
 bool Scrape::show_some(Visitor& visitor) {
   for (;;) {
     if (instruments_ && instruments_->show_some(visitor)) return true;
@@ -247,12 +411,8 @@ bool Scrape::show_some(Visitor& visitor) {
     instruments_.reset();
     collection_.reset();
     if (next_part_ == parts_.size()) return false;
-    const RegistryCore::FamilyEntry& part = parts_[next_part_++];
-    if (part.instruments != nullptr) {
-      instruments_.emplace(*part.instruments->core, shown_, start_.last_tag, patience_);
-    } else {
-      collection_.emplace(part, collected_, shown_, registry_->errors());
-    }
+    const Part& part = parts_[next_part_++];
+    begin(part);
   }
 }
 

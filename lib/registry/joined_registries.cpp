@@ -1,0 +1,186 @@
+#include "registry/joined_registries.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "quipu/error.hpp"
+#include "registry/scope_access.hpp"
+#include "registry/scrape.hpp"
+
+namespace quipu {
+namespace detail {
+namespace {
+
+/// Whether a page can show both as one family. Unlike is_same_family(), it does not matter how they are recorded to.
+bool is_same_on_page(const Definition& a, const Definition& b) noexcept {
+  return a.type == b.type && a.unit == b.unit && a.label_names == b.label_names &&
+         std::ranges::equal(a.const_labels, b.const_labels, {}, &OwnedLabels::value_type::first,
+                            &OwnedLabels::value_type::first);
+}
+
+/// Whether both have one series at most, and the same.
+bool have_one_series(const RegistryCore::DefinedPart& a, const RegistryCore::DefinedPart& b) {
+  return !a.is_collected && !b.is_collected && a.definition->key_columns().empty() &&
+         a.definition->const_labels == b.definition->const_labels;
+}
+
+/// The families that a page shows, with the names of their samples.
+class PageNames {
+ public:
+  explicit PageNames(std::size_t escapings) : escapings_(escapings) {}
+
+  /// Adds the family of a part. Returns why it cannot be on the page; "" if it can.
+  [[nodiscard]] std::string add(const RegistryCore::DefinedPart& part) {
+    const Definition& definition = *part.definition;
+    const auto refusal = [&](const Definition& other, std::string_view why) {
+      return fmt::format("{} cannot be on a page with {}: {}", describe(definition), describe(other), why);
+    };
+    const auto known = families_.find(definition.name);
+    if (known != families_.end()) {
+      const Definition& other = *known->second.front().definition;
+      if (!is_same_on_page(definition, other)) return refusal(other, "type, unit and label names must be the same");
+      for (const RegistryCore::DefinedPart& one : known->second) {
+        if (have_one_series(one, part)) return refusal(*one.definition, "both have the same series");
+        const bool are_instruments = !one.is_collected && !part.is_collected;
+        if (are_instruments && one.definition->const_labels == definition.const_labels)
+          repeated.push_back(definition.name);
+      }
+      known->second.push_back(part);
+      return "";
+    }
+    std::vector<std::string> names[escaping_schemes.size()];
+    for (std::size_t i = 0; i < escapings_; ++i) {
+      names[i] = sample_names(definition, escaping_schemes[i].first);
+      for (const std::string& name : names[i]) {
+        const auto taken = owners_[i].find(name);
+        if (taken == owners_[i].end()) continue;
+        return refusal(*families_.at(taken->second).front().definition,
+                       fmt::format("both have samples named \"{}\"", name));
+      }
+    }
+    for (std::size_t i = 0; i < escapings_; ++i) {
+      for (std::string& name : names[i]) owners_[i].emplace(std::move(name), definition.name);
+    }
+    families_[definition.name].push_back(part);
+    return "";
+  }
+
+  std::vector<std::string> repeated{};
+
+ private:
+  const std::size_t escapings_;
+  std::map<std::string, std::vector<RegistryCore::DefinedPart>> families_;
+  std::unordered_map<std::string, std::string> owners_[escaping_schemes.size()];
+};
+
+/// Shows nothing to anybody.
+class Blind final : public Visitor {
+ public:
+  void family(const FamilyView&) override {}
+  void sample(const Sample&) override {}
+  void histogram(const HistogramSample&) override {}
+  void summary(const SummarySample&) override {}
+};
+
+}  // namespace
+
+JoinedRegistries::JoinedRegistries(std::vector<std::shared_ptr<RegistryCore>> registries, OnClash on_clash)
+    : registries_(std::move(registries)), on_clash_(std::move(on_clash)), plan_(make_plan()) {
+  if (plan_->clashes.empty()) return;
+  throw RegistrationError(plan_->clashes.front().why +
+                          "; give the registries const labels of other values, or rename one");
+}
+
+std::shared_ptr<const JoinedRegistries::Plan> JoinedRegistries::plan(std::span<const std::uint64_t> versions) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::ranges::equal(plan_->versions, versions)) return plan_;
+  }
+  auto made = make_plan();
+  for (const Clash& clash : made->clashes) report(clash.family, clash.why);
+  const std::lock_guard lock(mutex_);
+  plan_ = made;
+  return made;
+}
+
+std::shared_ptr<const JoinedRegistries::Plan> JoinedRegistries::make_plan() const {
+  const bool has_utf8 =
+      std::ranges::any_of(registries_, [](const auto& registry) { return registry->name_rules() == NameRules::utf8; });
+  PageNames names(has_utf8 ? escaping_schemes.size() : 1);
+  auto made = std::make_shared<Plan>();
+  for (std::size_t i = 0; i < registries_.size(); ++i) {
+    auto [parts, version] = registries_[i]->definitions();
+    made->versions.push_back(version);
+    for (const RegistryCore::DefinedPart& part : parts) {
+      std::string why = names.add(part);
+      if (why.empty()) {
+        made->shown.insert(part.definition.get());
+        made->definitions.push_back(part.definition);
+      } else if (!part.is_own) {
+        made->clashes.push_back({i, part.definition->name, std::move(why)});
+      }
+    }
+  }
+  made->repeated = std::move(names.repeated);
+  return made;
+}
+
+std::vector<std::string> JoinedRegistries::repeated_families() {
+  const std::lock_guard lock(mutex_);
+  return plan_->repeated;
+}
+
+void JoinedRegistries::report(const std::string& family, std::string_view why) {
+  if (!on_clash_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!reported_.insert(family).second) return;
+  }
+  on_clash_(family, why);
+}
+
+const std::shared_ptr<JoinedRegistries>& RegistriesAccess::joined(const Registries& registries) noexcept {
+  return registries.joined_;
+}
+
+}  // namespace detail
+
+Registries::Registries(std::vector<Registry> registries,
+                       std::function<void(std::string_view family, std::string_view why)> on_clash) {
+  if (registries.empty()) throw RegistrationError("a page of several registries needs at least one");
+  std::vector<std::shared_ptr<detail::RegistryCore>> cores;
+  for (const Registry& registry : registries) {
+    const auto& core = detail::ScopeAccess::core(registry);
+    if (std::ranges::find(cores, core) != cores.end()) {
+      throw RegistrationError("a registry is given twice for one page; leave one of them out");
+    }
+    cores.push_back(core);
+  }
+  // What clashes now is told by an exception.
+  std::string clash;
+  const auto keep_first = [&clash](std::string_view, std::string_view why) {
+    if (clash.empty()) clash = why;
+  };
+  const auto tried = std::make_shared<detail::JoinedRegistries>(cores, keep_first);
+  detail::Blind blind;
+  const std::vector<std::string> repeated = tried->repeated_families();
+  if (!repeated.empty()) {
+    detail::Scrape scrape(tried, {.families = repeated});
+    while (scrape.show_some(blind)) {
+    }
+  }
+  if (!clash.empty()) throw RegistrationError(clash);
+  joined_ = std::make_shared<detail::JoinedRegistries>(std::move(cores), std::move(on_clash));
+}
+
+void Registries::collect(Visitor& visitor, const ScrapeRequest& request) const {
+  detail::Scrape scrape(joined_, request);
+  while (scrape.show_some(visitor)) {
+  }
+}
+
+}  // namespace quipu
