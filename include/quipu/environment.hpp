@@ -46,7 +46,6 @@ class QUIPU_EXPORT EnvironmentError : public Error {
 ///   above), QUIPU_ALLOWED_HOSTS (names with commas between them, which are added to the program's): the ExposerOptions
 ///   of those names.
 ///
-/// The options refer to texts of the Environment. It must live until the registry or the endpoint is made.
 /// Thread-compatible.
 class QUIPU_EXPORT Environment {
  public:
@@ -62,7 +61,8 @@ class QUIPU_EXPORT Environment {
 #endif
 
   /// Names of variables that begin with QUIPU_ but are not listed above, and may be misspelled. Sorted.
-  [[nodiscard]] const std::vector<std::string>& unknown() const noexcept { return unknown_; }
+  [[nodiscard]] const std::vector<std::string>& unknown() const& noexcept { return unknown_; }
+  [[nodiscard]] std::vector<std::string> unknown() && noexcept { return std::move(unknown_); }
 
  private:
   std::optional<std::string> prefix_;
