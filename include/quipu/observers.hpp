@@ -46,7 +46,8 @@ struct Listening<std::reference_wrapper<Listener>> : Listening<Listener> {};
 ///       void on(const StepEnded& event) { durations(event.step).observe(event.time); }
 ///     };
 ///
-///     quipu::Observers observers(StepMetrics{…}, std::ref(log), [](const StepEnded& event) { … });
+///     StepMetrics metrics{registry.histogram({.name = "step_duration_seconds"}, {"step"})};
+///     quipu::Observers observers(metrics, std::ref(log), [](const StepEnded&) { /* a line, say */ });
 ///     observers.notify(StepEnded{"load", 3ms});
 ///
 /// A listener is moved in, or referred to by `std::ref`. Listeners are called one after the other, on the thread that
