@@ -6,7 +6,6 @@
 #include <atomic>
 #include <chrono>
 #include <map>
-#include <ranges>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -314,12 +313,13 @@ void Scrape::join_parts() {
   std::map<std::string_view, std::string_view> helps;
   for (const Part& part : parts_) helps.emplace(part.entry.definition->name, part.help);
   for (Part& part : parts_) part.help = helps.at(part.entry.definition->name);
-  const auto values = [](const Part& part) {
-    return part.entry.definition->const_labels | std::views::transform(&OwnedLabels::value_type::second);
-  };
-  const auto is_before = [&values](const Part& a, const Part& b) {
-    const int names = a.entry.definition->name.compare(b.entry.definition->name);
-    return names != 0 ? names < 0 : std::ranges::lexicographical_compare(values(a), values(b));
+  const auto is_before = [](const Part& a, const Part& b) {
+    const Definition& first = *a.entry.definition;
+    const Definition& second = *b.entry.definition;
+    const int names = first.name.compare(second.name);
+    constexpr auto value = &OwnedLabels::value_type::second;
+    return names != 0 ? names < 0
+                      : std::ranges::lexicographical_compare(first.const_labels, second.const_labels, {}, value, value);
   };
   std::ranges::stable_sort(parts_, is_before);
   const auto is_own = [](const Part& part) {
