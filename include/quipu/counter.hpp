@@ -3,7 +3,9 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/counter_cells.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/rejection.hpp"
@@ -49,12 +51,27 @@ class Counter {
   template <std::integral Step, ExemplarMaker Make>
   requires(!std::same_as<Step, bool>) void inc(Step step, Make make) const { inc_with(step, make); }
 
+  // For wrong steps.
+  template <class Step, class... More>
+  requires(!std::integral<Step> || std::same_as<Step, bool> || sizeof...(More) > 1) auto inc(const Step&,
+                                                                                             const More&...) const {
+    static_assert(detail::misuse<Step>,
+                  "quipu: inc() of a counter takes a whole number, and perhaps an exemplar: inc(1, "
+                  "quipu::Exemplar{{\"trace_id\", id}}); a fractional_counter() takes fractions");
+  }
+
   /// The count so far; 0 if the series is gone. Includes all recordings that happened before the call, and may include
   /// some that happen during it.
   [[nodiscard]] std::uint64_t value() const noexcept { return detail::read_whole(ref_); }
 
   /// Whether both record to the same series.
   friend bool operator==(const Counter&, const Counter&) = default;
+  template <class Number>
+  requires std::is_arithmetic_v<Number>
+  friend auto operator==(const Counter&, Number) {
+    static_assert(detail::misuse<Number>, "quipu: compare its value(): requests.value() == 3");
+    return false;
+  }
 
  private:
   friend detail::InstrumentTraits<Counter>;
@@ -102,6 +119,12 @@ class FractionalCounter {
   [[nodiscard]] double value() const noexcept { return detail::read_real(ref_); }
 
   friend bool operator==(const FractionalCounter&, const FractionalCounter&) = default;
+  template <class Number>
+  requires std::is_arithmetic_v<Number>
+  friend auto operator==(const FractionalCounter&, Number) {
+    static_assert(detail::misuse<Number>, "quipu: compare its value(): seconds.value() == 0.5");
+    return false;
+  }
 
  private:
   friend detail::InstrumentTraits<FractionalCounter>;

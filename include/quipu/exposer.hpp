@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/exposition/scrape_time.hpp"
 #include "quipu/error.hpp"
 #include "quipu/exposition.hpp"
@@ -80,14 +83,24 @@ struct ExposerOptions {
 /// kernel's backlog.
 ///
 /// Thread-safe, except for moving and destruction.
-class [[nodiscard]] QUIPU_EXPORT Exposer {
+class [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] QUIPU_EXPORT Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
-  explicit Exposer(const Registry& registry, ExposerOptions options = {});
+  [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
+      const Registry& registry, ExposerOptions options = {});
   /// Serves what `source` makes. If it throws while the page is short, the response is a 500 without details. A
   /// stream's destructor must not take long, because other clients may wait for it. Throws ListenError.
-  explicit Exposer(PageSource source, ExposerOptions options = {});
-  Exposer(Exposer&&) noexcept;
+  [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
+      PageSource source, ExposerOptions options = {});
+  // For options without braces.
+  template <class Source, class Option>
+  requires(std::is_convertible_v<const Option&, std::string_view> || std::is_arithmetic_v<Option>)
+      Exposer(const Source& source, const Option&)
+      : Exposer(source) {
+    static_assert(detail::misuse<Option>,
+                  "quipu: options are in braces: Exposer endpoint(registry, {.listen = \"127.0.0.1:9464\"})");
+  }
+  Exposer(Exposer &&) noexcept;
   Exposer& operator=(Exposer&&) noexcept;
   ~Exposer();
 
@@ -96,7 +109,7 @@ class [[nodiscard]] QUIPU_EXPORT Exposer {
   /// Where the page is, e.g. "http://127.0.0.1:9464/metrics". When listening on every address, this is how the machine
   /// itself reaches it.
   [[nodiscard]] const std::string& url() const& noexcept;
-  [[nodiscard]] std::string url() && { return url(); }
+  [[nodiscard]] std::string url()&& { return url(); }
 
   /// Closes the listening socket and ends the threads. Returns in less than a second, whatever clients, collectors and
   /// routes do. Responses that are just being made have a moment to be finished and taken. A page source or a route

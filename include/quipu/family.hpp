@@ -9,6 +9,7 @@
 
 #include "quipu/counter.hpp"
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/instrument_traits.hpp"
 #include "quipu/detail/family/label_key.hpp"
@@ -74,13 +75,19 @@ class BasicFamilyTimer;
 template <class Instrument, class... LabelTypes>
 class Family {
  public:
-  static_assert(sizeof...(LabelTypes) > 0);
+  static_assert(sizeof...(LabelTypes) > 0,
+                "quipu: a family has labels; without labels there is the instrument itself, as quipu::Counter");
 
   /// A family that is on no page, and has no series: what its instruments record goes nowhere. Throws std::bad_alloc.
   Family() : core_(detail::unregistered_family()) {}
   explicit Family(std::shared_ptr<detail::FamilyCore> core) noexcept : core_(std::move(core)) {}
   // There is no move, so that no family is ever without a core.
   Family(const Family&) noexcept = default;
+  template <class OtherInstrument, class... OtherTypes>
+  Family(const Family<OtherInstrument, OtherTypes...>&) {
+    static_assert(detail::misuse<OtherInstrument>,
+                  "quipu: this family has another instrument or labels of other types than what it is assigned to");
+  }
   Family& operator=(const Family&) noexcept = default;
 
   /// The series with these label values. If there is none, it is made, at 0. Keep the instrument where the values are
@@ -105,12 +112,19 @@ class Family {
     return make(index, values...);
   }
 
+  // For a wrong number of values.
+  template <class... Values>
+  requires(sizeof...(Values) != sizeof...(LabelTypes)) Instrument operator()(const Values&...) const {
+    static_assert(detail::misuse<Instrument, Values...>, "quipu: a family takes one value for each of its labels");
+  }
+
   /// Makes the series with these label values if there is none, so that it is on the page, at 0, before anything
   /// happens.
   void create(detail::LabelArgument<LabelTypes>... values) const noexcept { static_cast<void>((*this)(values...)); }
 
   /// Makes the series of every combination, so that all of them are on the page, at 0, from the start.
-  void create_all() const noexcept requires(detail::closed_combinations<LabelTypes...> > 0) {
+  void create_all() const noexcept {
+    static_assert(closed_size_ > 0, "quipu: create_all() needs labels of closed types: bool, and enums with names");
     for (std::size_t index = 0; index < closed_size_; ++index) {
       create_nth(index, std::index_sequence_for<LabelTypes...>());
     }
@@ -142,8 +156,7 @@ class Family {
   [[nodiscard]] std::size_t size() const { return core_->series.size(); }
 
   /// Starts a timer whose label values are given later: `auto timer = latency.time(); … timer.labels("/cart");`
-  [[nodiscard]] BasicFamilyTimer<Instrument, LabelTypes...> time() const noexcept requires
-      requires(Instrument instrument) {
+  BasicFamilyTimer<Instrument, LabelTypes...> time() const noexcept requires requires(Instrument instrument) {
     instrument.time();
   }
   { return BasicFamilyTimer<Instrument, LabelTypes...>(*this); }
@@ -205,9 +218,11 @@ using NativeHistogramFamily = Family<NativeHistogram, LabelTypes...>;
 /// until the end of the scope, in the series that `labels()` named last. Without `labels()` it observes nothing.
 /// Movable. Thread-compatible.
 template <class Instrument, class... LabelTypes>
-class [[nodiscard]] BasicFamilyTimer {
+class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer {
  public:
-  explicit BasicFamilyTimer(Family<Instrument, LabelTypes...> family) noexcept : family_(std::move(family)) {}
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicFamilyTimer(
+      Family<Instrument, LabelTypes...> family) noexcept
+      : family_(std::move(family)) {}
 
   /// Chooses the series to observe in. The time goes on.
   void labels(detail::LabelArgument<LabelTypes>... values) noexcept { timer_.into(family_(values...)); }

@@ -81,7 +81,7 @@ class QUIPU_EXPORT Recorder {
   void time(std::string_view name, std::chrono::nanoseconds time, RecordedLabels labels = {}) const noexcept;
   /// Starts a timer, which records the time until the end of its scope. Copies the name and the labels. Throws
   /// std::bad_alloc.
-  [[nodiscard]] RecorderTimer time(std::string_view name, RecordedLabels labels = {}) const;
+  RecorderTimer time(std::string_view name, RecordedLabels labels = {}) const;
 
   /// Makes each backend send what it holds back.
   void flush() const noexcept;
@@ -99,13 +99,14 @@ class QUIPU_EXPORT Recorder {
 
 /// Records the time from its construction until `stop()`, or else until its destruction, by the steady clock. Movable.
 /// Thread-compatible.
-class [[nodiscard]] QUIPU_EXPORT RecorderTimer {
+class [[nodiscard("quipu: keep the timer until what it measures has ended")]] QUIPU_EXPORT RecorderTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
   /// Starts the timer. Copies the name and the labels. Throws std::bad_alloc.
-  RecorderTimer(Recorder recorder, std::string_view name, RecordedLabels labels = {});
-  RecorderTimer(RecorderTimer&& other) noexcept;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] RecorderTimer(
+      Recorder recorder, std::string_view name, RecordedLabels labels = {});
+  RecorderTimer(RecorderTimer && other) noexcept;
   RecorderTimer& operator=(RecorderTimer&& other) noexcept;
   ~RecorderTimer() { stop(); }
 

@@ -1,6 +1,10 @@
 #pragma once
 
+#include <string_view>
+#include <type_traits>
+
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/registry_options.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/scope.hpp"
@@ -18,6 +22,12 @@ class QUIPU_EXPORT Registry : public Scope {
   /// Throws RegistrationError for a bad run-time prefix or label name, a limit out of its range, and a const label that
   /// is given twice, is one of a family of the registry's own or is `le` or `quantile`.
   explicit Registry(const RegistryOptions& options = {});
+  // For options without braces.
+  template <class Text>
+  requires std::is_convertible_v<const Text&, std::string_view>
+  explicit Registry(const Text&) : Registry() {
+    static_assert(detail::misuse<Text>, "quipu: options are in braces: Registry registry({.prefix = \"shop\"})");
+  }
 
   /// Shows every series to `visitor`. Thread-safe. Collectors and callbacks are called first, then families are shown
   /// in the order of their names; no lock is held while `visitor` is called. Throws what `visitor` throws, and

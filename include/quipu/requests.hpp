@@ -74,7 +74,7 @@ class Requests {
         in_flight_(scope.gauge(definitions.in_flight)) {}
 
   /// Starts a request, which ends with the scope. Start and end together take two clock reads and about 20 ns.
-  [[nodiscard]] Request start() const noexcept;
+  Request start() const noexcept;
 
   [[nodiscard]] Counter total() const noexcept { return total_; }
   [[nodiscard]] Counter errors() const noexcept { return errors_; }
@@ -95,14 +95,14 @@ class Requests {
 ///
 /// An exception is noticed if it leaves the scope of the request on the thread that started it. An exception that a
 /// coroutine stores is not noticed: call `fail()` where it is caught.
-class [[nodiscard]] Request {
+class [[nodiscard("quipu: keep the request until it has been served")]] Request {
  public:
-  explicit Request(const Requests& requests) noexcept
+  [[nodiscard("quipu: keep the request until it has been served")]] explicit Request(const Requests& requests) noexcept
       : total_(requests.total()),
         errors_(requests.errors()),
         in_flight_(requests.in_flight().track()),
         timer_(requests.duration()) {}
-  Request(Request&& other) noexcept
+  Request(Request && other) noexcept
       : total_(other.total_),
         errors_(other.errors_),
         in_flight_(std::move(other.in_flight_)),
@@ -148,7 +148,7 @@ class [[nodiscard]] Request {
 
  private:
   template <class... Source>
-  void end_with(Source&&... exemplar) {
+  void end_with(Source && ... exemplar) {
     if (!std::exchange(is_running_, false)) return;
     total_.inc();
     if (has_failed_) errors_.inc();
@@ -174,7 +174,7 @@ inline Request Requests::start() const noexcept { return Request(*this); }
 template <class... LabelTypes>
 class RequestFamily {
  public:
-  static_assert(sizeof...(LabelTypes) > 0);
+  static_assert(sizeof...(LabelTypes) > 0, "quipu: a family has labels; without labels there is quipu::Requests");
   using LabelNames = const LabelName (&)[sizeof...(LabelTypes)];
 
   /// Registers the families as a batch. Throws RegistrationError.
@@ -195,7 +195,7 @@ class RequestFamily {
 
   /// As in Family.
   void create(detail::LabelArgument<LabelTypes>... values) const noexcept { static_cast<void>((*this)(values...)); }
-  void create_all() const noexcept requires(detail::closed_combinations<LabelTypes...> > 0) {
+  void create_all() const noexcept {
     total_.create_all();
     errors_.create_all();
     duration_.create_all();
