@@ -67,7 +67,8 @@ struct StatsdStats {
 /// Sends recordings to a StatsD server, over UDP or a Unix datagram socket. A thread of the recorder sends once in each
 /// interval; it takes no signals of the program. The destructor sends the rest. Nothing here waits for the server.
 ///
-/// - A counter is sent as the sum of its steps since the last sending (`|c`), a gauge as its last value (`|g`). The
+/// - A counter is sent as the sum of its steps since the last sending (`|c`), with a fraction if a step has one, a
+/// gauge as its last value (`|g`). The
 ///   statsd dialect would take a negative gauge for a step down, so there it is set to 0 first, in the same datagram.
 ///   Counters and gauges that the socket does not take are sent again the next time.
 /// - Every value of a histogram is sent: as `|h` in dogstatsd, and as `|ms` in statsd, which has no other distributions
@@ -95,7 +96,7 @@ class QUIPU_EXPORT StatsdRecorder final : public RecorderBackend {
   StatsdRecorder& operator=(const StatsdRecorder&) = delete;
   ~StatsdRecorder() override;
 
-  void increment(std::string_view name, std::uint64_t step, Labels labels) override;
+  void increment(std::string_view name, Number step, Labels labels) override;
   void gauge(std::string_view name, double value, Labels labels) override;
   void histogram(std::string_view name, double value, Labels labels) override;
   void time(std::string_view name, std::chrono::nanoseconds time, Labels labels) override;

@@ -96,7 +96,13 @@ Labels SeriesNames::sorted(Labels labels) {
   return sorted_;
 }
 
-void append_count(std::string& out, std::string_view series, std::uint64_t sum) { append_line(out, series, sum, "c"); }
+void append_count(std::string& out, std::string_view series, Number sum) {
+  if (sum.is_whole()) {
+    append_line(out, series, sum.whole(), "c");
+  } else {
+    append_line(out, series, sum.real(), "c");
+  }
+}
 
 void append_gauge(std::string& out, std::string_view series, double value, StatsdDialect dialect) {
   if (value < 0 && dialect == StatsdDialect::statsd) {
