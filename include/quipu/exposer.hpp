@@ -60,6 +60,14 @@ struct ExposerOptions {
   std::vector<std::string> allowed_hosts = {};
 };
 
+namespace detail {
+
+/// An address or a port in place of options.
+template <class Option>
+concept NoExposerOptions = std::is_convertible_v<const Option&, std::string_view> || std::is_arithmetic_v<Option>;
+
+}  // namespace detail
+
 /// A small HTTP server for one page of metrics: GET and HEAD of the path and of routes, a landing page at "/", 404 and
 /// 405 elsewhere. It speaks HTTP/1.1 and HTTP/1.0, and answers a request that violates RFC 9112 with 400. It listens
 /// from the end of the constructor until `stop()` or destruction. It is made for scrapers on a trusted network: it has
@@ -83,7 +91,7 @@ struct ExposerOptions {
 /// kernel's backlog.
 ///
 /// Thread-safe, except for moving and destruction.
-class [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] QUIPU_EXPORT Exposer {
+class [[nodiscard]] QUIPU_EXPORT Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
   [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
@@ -93,14 +101,12 @@ class [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any mo
   [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
       PageSource source, ExposerOptions options = {});
   // For options without braces.
-  template <class Source, class Option>
-  requires(std::is_convertible_v<const Option&, std::string_view> || std::is_arithmetic_v<Option>)
-      Exposer(const Source& source, const Option&)
-      : Exposer(source) {
+  template <class Source, detail::NoExposerOptions Option>
+  Exposer(const Source& source, const Option&) : Exposer(source) {
     static_assert(detail::misuse<Option>,
                   "quipu: options are in braces: Exposer endpoint(registry, {.listen = \"127.0.0.1:9464\"})");
   }
-  Exposer(Exposer &&) noexcept;
+  Exposer(Exposer&&) noexcept;
   Exposer& operator=(Exposer&&) noexcept;
   ~Exposer();
 
@@ -109,7 +115,7 @@ class [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any mo
   /// Where the page is, e.g. "http://127.0.0.1:9464/metrics". When listening on every address, this is how the machine
   /// itself reaches it.
   [[nodiscard]] const std::string& url() const& noexcept;
-  [[nodiscard]] std::string url()&& { return url(); }
+  [[nodiscard]] std::string url() && { return url(); }
 
   /// Closes the listening socket and ends the threads. Returns in less than a second, whatever clients, collectors and
   /// routes do. Responses that are just being made have a moment to be finished and taken. A page source or a route

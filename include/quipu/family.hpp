@@ -156,7 +156,8 @@ class Family {
   [[nodiscard]] std::size_t size() const { return core_->series.size(); }
 
   /// Starts a timer whose label values are given later: `auto timer = latency.time(); … timer.labels("/cart");`
-  BasicFamilyTimer<Instrument, LabelTypes...> time() const noexcept requires requires(Instrument instrument) {
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer<Instrument, LabelTypes...>
+  time() const noexcept requires requires(Instrument instrument) {
     instrument.time();
   }
   { return BasicFamilyTimer<Instrument, LabelTypes...>(*this); }
@@ -218,7 +219,7 @@ using NativeHistogramFamily = Family<NativeHistogram, LabelTypes...>;
 /// until the end of the scope, in the series that `labels()` named last. Without `labels()` it observes nothing.
 /// Movable. Thread-compatible.
 template <class Instrument, class... LabelTypes>
-class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer {
+class [[nodiscard]] BasicFamilyTimer {
  public:
   [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicFamilyTimer(
       Family<Instrument, LabelTypes...> family) noexcept

@@ -49,7 +49,8 @@ class Gauge {
   }
 
   /// Adds `step` now and takes it away at the end of the scope: `auto in_flight = busy.track();`
-  GaugeTracker track(double step = 1) const noexcept;
+  [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] GaugeTracker track(
+      double step = 1) const noexcept;
 
   /// A value that the gauge had during the call. It includes all recordings that happened before. 0 if the series is
   /// gone. Takes a lock if threads change the gauge without a pause.
@@ -71,9 +72,9 @@ class Gauge {
 };
 
 /// Takes away from a gauge, once, what `Gauge::track` added. Movable. Thread-compatible.
-class [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] GaugeTracker {
+class [[nodiscard]] GaugeTracker {
  public:
-  GaugeTracker(GaugeTracker && other) noexcept : gauge_(other.gauge_), step_(std::exchange(other.step_, 0)) {}
+  GaugeTracker(GaugeTracker&& other) noexcept : gauge_(other.gauge_), step_(std::exchange(other.step_, 0)) {}
   GaugeTracker& operator=(GaugeTracker&& other) noexcept {
     if (this != &other) {
       end();

@@ -95,7 +95,7 @@ class Histogram {
   }
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  Timer time() const noexcept;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] Timer time() const noexcept;
 
   /// All observations so far; none if the series is gone. May miss observations that happen during the call. Waits for
   /// threads that are inside an observation, for a second or two at most. Throws std::bad_alloc.
@@ -127,14 +127,14 @@ class Histogram {
 /// Measures time by the steady clock, from its construction until `stop()` or the end of the scope, and observes it in
 /// a histogram of either type. Movable. Thread-compatible.
 template <class Instrument>
-class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicTimer {
+class [[nodiscard]] BasicTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
   [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicTimer(
       Instrument histogram) noexcept
       : histogram_(histogram), start_(Clock::now()), running_(true) {}
-  BasicTimer(BasicTimer && other) noexcept
+  BasicTimer(BasicTimer&& other) noexcept
       : histogram_(other.histogram_), start_(other.start_), running_(std::exchange(other.running_, false)) {}
   BasicTimer& operator=(BasicTimer&& other) noexcept {
     if (this != &other) {
@@ -174,7 +174,7 @@ class [[nodiscard("quipu: keep the timer until what it measures has ended")]] Ba
 
  private:
   template <class Source>
-  Clock::duration stop_with(Source & exemplar) {
+  Clock::duration stop_with(Source& exemplar) {
     if (!std::exchange(running_, false)) return Clock::duration::zero();
     const Clock::duration time = elapsed();
     histogram_.observe(time, exemplar);

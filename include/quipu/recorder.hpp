@@ -94,7 +94,8 @@ class QUIPU_EXPORT Recorder {
   void time(std::string_view name, std::chrono::nanoseconds time, RecordedLabels labels = {}) const noexcept;
   /// Starts a timer, which records the time until the end of its scope. Copies the name and the labels. Throws
   /// std::bad_alloc.
-  RecorderTimer time(std::string_view name, RecordedLabels labels = {}) const;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] RecorderTimer time(
+      std::string_view name, RecordedLabels labels = {}) const;
 
   /// Makes each backend send what it holds back.
   void flush() const noexcept;
@@ -113,14 +114,15 @@ class QUIPU_EXPORT Recorder {
 
 /// Records the time from its construction until `stop()`, or else until its destruction, by the steady clock. Movable.
 /// Thread-compatible.
-class [[nodiscard("quipu: keep the timer until what it measures has ended")]] QUIPU_EXPORT RecorderTimer {
+class [[nodiscard]] QUIPU_EXPORT RecorderTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
   /// Starts the timer. Copies the name and the labels. Throws std::bad_alloc.
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] RecorderTimer(
-      Recorder recorder, std::string_view name, RecordedLabels labels = {});
-  RecorderTimer(RecorderTimer && other) noexcept;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] RecorderTimer(Recorder recorder,
+                                                                                        std::string_view name,
+                                                                                        RecordedLabels labels = {});
+  RecorderTimer(RecorderTimer&& other) noexcept;
   RecorderTimer& operator=(RecorderTimer&& other) noexcept;
   ~RecorderTimer() { stop(); }
 

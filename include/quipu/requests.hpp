@@ -74,7 +74,7 @@ class Requests {
         in_flight_(scope.gauge(definitions.in_flight)) {}
 
   /// Starts a request, which ends with the scope. Start and end together take two clock reads and about 20 ns.
-  Request start() const noexcept;
+  [[nodiscard("quipu: keep the request until it has been served")]] Request start() const noexcept;
 
   [[nodiscard]] Counter total() const noexcept { return total_; }
   [[nodiscard]] Counter errors() const noexcept { return errors_; }
@@ -95,14 +95,14 @@ class Requests {
 ///
 /// An exception is noticed if it leaves the scope of the request on the thread that started it. An exception that a
 /// coroutine stores is not noticed: call `fail()` where it is caught.
-class [[nodiscard("quipu: keep the request until it has been served")]] Request {
+class [[nodiscard]] Request {
  public:
   [[nodiscard("quipu: keep the request until it has been served")]] explicit Request(const Requests& requests) noexcept
       : total_(requests.total()),
         errors_(requests.errors()),
         in_flight_(requests.in_flight().track()),
         timer_(requests.duration()) {}
-  Request(Request && other) noexcept
+  Request(Request&& other) noexcept
       : total_(other.total_),
         errors_(other.errors_),
         in_flight_(std::move(other.in_flight_)),
@@ -148,7 +148,7 @@ class [[nodiscard("quipu: keep the request until it has been served")]] Request 
 
  private:
   template <class... Source>
-  void end_with(Source && ... exemplar) {
+  void end_with(Source&&... exemplar) {
     if (!std::exchange(is_running_, false)) return;
     total_.inc();
     if (has_failed_) errors_.inc();

@@ -200,9 +200,9 @@ class QUIPU_EXPORT Scope {
   }
   void info(const InfoOptions& options, std::span<const InfoLabel> labels) const;
   // Without labels, or with the name in place of the options.
-  template <class... None>
-  requires(sizeof...(None) == 0) auto info(const InfoOptions&, const None&...) const {
-    static_assert(detail::misuse<None...>,
+  template <class None = void>
+  auto info(const InfoOptions&) const {
+    static_assert(detail::misuse<None>,
                   "quipu: an info has labels: info({.name = \"build_info\"}, {{\"version\", \"1.2\"}})");
   }
   template <detail::NoOptions Text>
