@@ -62,7 +62,6 @@ struct EnvironmentRecorderOptions {
 ///   StatsdOptions::address: `registry,dogstatsd://127.0.0.1:8125`, `dogstatsd://unix:/run/dogstatsd.sock`. `none`
 ///   alone is no backend.
 ///
-/// The options refer to texts of the Environment. It must live until the registry or the endpoint is made.
 /// Thread-compatible.
 class QUIPU_EXPORT Environment {
  public:
@@ -84,7 +83,8 @@ class QUIPU_EXPORT Environment {
   [[nodiscard]] Recorder recorder(const Scope& scope, EnvironmentRecorderOptions options = {}) const;
 
   /// Names of variables that begin with QUIPU_ but are not listed above, and may be misspelled. Sorted.
-  [[nodiscard]] const std::vector<std::string>& unknown() const noexcept { return unknown_; }
+  [[nodiscard]] const std::vector<std::string>& unknown() const& noexcept { return unknown_; }
+  [[nodiscard]] std::vector<std::string> unknown() && noexcept { return std::move(unknown_); }
 
  private:
   std::optional<std::string> prefix_;

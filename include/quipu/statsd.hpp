@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,15 +31,21 @@ enum class StatsdDialect : std::uint8_t {
   dogstatsd,
 };
 
+/// Any texts.
+struct StatsdLabel {
+  std::string name;
+  std::string value;
+};
+
 struct StatsdOptions {
   /// HOST:PORT for UDP ("127.0.0.1:8125", "[::1]:8125", "localhost:8125"), or unix:/PATH for a Unix datagram socket.
   /// The host is resolved once, at construction.
-  std::string_view address = "127.0.0.1:8125";
+  std::string address = "127.0.0.1:8125";
   /// Precedes every name, joined by a dot.
-  std::string_view prefix = {};
+  std::string prefix = {};
   StatsdDialect dialect = StatsdDialect::statsd;
   /// Labels of every line. A label of the same name in a recording is left out.
-  std::vector<Label> labels = {};
+  std::vector<StatsdLabel> labels = {};
   /// The maximum size of a datagram in bytes, up to 65,507. 0 stands for 1,432 with UDP, which fits into an Ethernet
   /// frame, and for 8,192 with a Unix socket.
   std::size_t max_datagram = 0;

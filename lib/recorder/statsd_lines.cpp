@@ -58,7 +58,7 @@ SeriesNames::SeriesNames(const StatsdOptions& options, std::size_t max_size)
     : dialect_(options.dialect), max_size_(max_size) {
   append_clean(prefix_, options.prefix, options.prefix.npos);
   if (!prefix_.empty() && !prefix_.ends_with('.')) prefix_ += '.';
-  for (const Label& label : options.labels) constants_.emplace_back(label.name, label.value);
+  for (const StatsdLabel& label : options.labels) constants_.emplace_back(label.name, label.value);
 }
 
 std::optional<std::string_view> SeriesNames::of(std::string_view name, Labels labels) {

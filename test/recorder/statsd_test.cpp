@@ -365,7 +365,7 @@ TEST_CASE("an address for StatsD that makes no sense is refused with its name an
   using Catch::Matchers::ContainsSubstring;
   const auto refusal = [](std::string_view address) -> std::string {
     try {
-      const StatsdRecorder recorder(StatsdOptions{.address = address});
+      const StatsdRecorder recorder(StatsdOptions{.address = std::string(address)});
     } catch (const StatsdError& error) {
       return error.what();
     }
