@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <exception>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "quipu/batch.hpp"
@@ -14,6 +16,7 @@
 #include "quipu/label.hpp"
 #include "quipu/name.hpp"
 #include "quipu/registry.hpp"
+#include "quipu/runtime_family.hpp"
 
 /// The usual metrics of a service: how many requests, how many errors, how long requests take, and how many there are
 /// at the moment (rate, errors, duration: "RED").
@@ -193,6 +196,11 @@ class RequestFamily {
     return {total_(values...), errors_(values...), duration_(values...), in_flight_(values...)};
   }
 
+  /// The same by name, in any order. Throws as Family::with.
+  [[nodiscard]] Requests with(const detail::LabelPairs& labels) const {
+    return {total_.with(labels), errors_.with(labels), duration_.with(labels), in_flight_.with(labels)};
+  }
+
   /// As in Family.
   void create(detail::LabelArgument<LabelTypes>... values) const noexcept { static_cast<void>((*this)(values...)); }
   void create_all() const noexcept {
@@ -224,5 +232,47 @@ RequestFamily(const Scope&, const RequestOptions&, const LabelName (&)[3])
     ->RequestFamily<std::string_view, std::string_view, std::string_view>;
 RequestFamily(const Scope&, const RequestOptions&, const LabelName (&)[4])
     ->RequestFamily<std::string_view, std::string_view, std::string_view, std::string_view>;
+
+/// The same for labels whose names are known only at run time, and whose values are text. Thread-safe.
+class RuntimeRequestFamily {
+ public:
+  using LabelNames = std::span<const std::string>;
+
+  /// Registers the families as a batch. Throws RegistrationError.
+  RuntimeRequestFamily(const Scope& scope, const RequestOptions& options, LabelNames labels)
+      : RuntimeRequestFamily(batch<RuntimeRequestFamily>(scope, "", detail::RequestDefinitions(options), labels)) {}
+  /// For batch().
+  RuntimeRequestFamily(const Scope& scope, const detail::RequestDefinitions& definitions, LabelNames labels)
+      : total_(scope.counter(definitions.total, labels)),
+        errors_(scope.counter(definitions.errors, labels)),
+        duration_(scope.histogram(definitions.duration, labels)),
+        in_flight_(scope.gauge(definitions.in_flight, labels)) {}
+
+  /// The series with these label values, made (at 0) if they do not exist. Throws as RuntimeFamily.
+  [[nodiscard]] Requests operator()(const detail::TextValues& values) const {
+    return {total_(values), errors_(values), duration_(values), in_flight_(values)};
+  }
+  /// The same by name, in any order. Throws as Family::with.
+  [[nodiscard]] Requests with(const detail::LabelPairs& labels) const {
+    return {total_.with(labels), errors_.with(labels), duration_.with(labels), in_flight_.with(labels)};
+  }
+
+  /// As in RuntimeFamily.
+  void create(const detail::TextValues& values) const { static_cast<void>((*this)(values)); }
+  /// Returns whether there were such series.
+  bool remove(const detail::TextValues& values) const {
+    const bool was_there = total_.remove(values);
+    errors_.remove(values);
+    duration_.remove(values);
+    in_flight_.remove(values);
+    return was_there;
+  }
+
+ private:
+  RuntimeFamily<Counter> total_;
+  RuntimeFamily<Counter> errors_;
+  RuntimeFamily<Histogram> duration_;
+  RuntimeFamily<Gauge> in_flight_;
+};
 
 }  // namespace quipu

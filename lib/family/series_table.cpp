@@ -100,6 +100,14 @@ Series* SeriesTable::find_key(std::span<const std::uint64_t> key) const noexcept
   return find_if(hash(key), [key](const Series& met) { return std::ranges::equal(met.key(), key); });
 }
 
+CellRef SeriesTable::find_stored(LabelKey& key) const {
+  LabelKey valid;
+  const auto words = stored(key.finish(), valid);
+  const std::lock_guard lock(mutex_);
+  Series* series = find_key(words);
+  return series == nullptr ? CellRef{} : series->ref();
+}
+
 CellRef SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
   CellRef series;
   try {
