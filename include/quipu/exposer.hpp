@@ -6,9 +6,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/exposition/scrape_time.hpp"
 #include "quipu/error.hpp"
 #include "quipu/exposition.hpp"
@@ -69,7 +71,7 @@ struct ExposerOptions {
 /// wait to be served. Calls of its page source or route that are under way are not waited for, nor those that begin at
 /// this moment: what they use must live until they return. (Registries are kept by their pages.) Movable; may outlive
 /// the endpoint. Thread-compatible.
-class [[nodiscard]] QUIPU_EXPORT ServedPath {
+class QUIPU_EXPORT ServedPath {
  public:
   ServedPath() noexcept = default;
   ServedPath(ServedPath&&) noexcept;
@@ -86,6 +88,14 @@ class [[nodiscard]] QUIPU_EXPORT ServedPath {
   std::weak_ptr<http::Resources> resources_;
   std::shared_ptr<http::Resource> resource_;
 };
+
+namespace detail {
+
+/// An address or a port in place of options.
+template <class Option>
+concept NoExposerOptions = std::is_convertible_v<const Option&, std::string_view> || std::is_arithmetic_v<Option>;
+
+}  // namespace detail
 
 /// A small HTTP server for pages of metrics: GET and HEAD of the path, of added paths and of routes, a landing page at
 /// "/" with links to them, 404 and 405 elsewhere. It speaks HTTP/1.1 and HTTP/1.0, and answers a request that violates
@@ -114,23 +124,35 @@ class [[nodiscard]] QUIPU_EXPORT ServedPath {
 class [[nodiscard]] QUIPU_EXPORT Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
-  explicit Exposer(const Registry& registry, ExposerOptions options = {});
+  [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
+      const Registry& registry, ExposerOptions options = {});
   /// The same for several registries on one page.
-  explicit Exposer(const Registries& registries, ExposerOptions options = {});
+  [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
+      const Registries& registries, ExposerOptions options = {});
   /// Serves what `source` makes. If it throws while the page is short, the response is a 500 without details. A
   /// stream's destructor must not take long, because other clients may wait for it. Throws ListenError.
-  explicit Exposer(PageSource source, ExposerOptions options = {});
+  [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
+      PageSource source, ExposerOptions options = {});
+  // For options without braces.
+  template <class Source, detail::NoExposerOptions Option>
+  Exposer(const Source& source, const Option&) : Exposer(source) {
+    static_assert(detail::misuse<Option>,
+                  "quipu: options are in braces: Exposer endpoint(registry, {.listen = \"127.0.0.1:9464\"})");
+  }
   Exposer(Exposer&&) noexcept;
   Exposer& operator=(Exposer&&) noexcept;
   ~Exposer();
 
   /// Serves another page at `path`, until the returned object ends. The limits are those of the endpoint, for all pages
   /// together. Throws ListenError for a path that is taken, "/", or no path.
-  ServedPath add(std::string_view path, const Registry& registry);
-  ServedPath add(std::string_view path, const Registries& registries);
-  ServedPath add(std::string_view path, PageSource source);
+  [[nodiscard("quipu: keep what add() returns: when it ends, the path is served no more")]] ServedPath add(
+      std::string_view path, const Registry& registry);
+  [[nodiscard("quipu: keep what add() returns: when it ends, the path is served no more")]] ServedPath add(
+      std::string_view path, const Registries& registries);
+  [[nodiscard("quipu: keep what add() returns: when it ends, the path is served no more")]] ServedPath add(
+      std::string_view path, PageSource source);
   /// The same for a route.
-  ServedPath add(Route route);
+  [[nodiscard("quipu: keep what add() returns: when it ends, the path is served no more")]] ServedPath add(Route route);
 
   /// The port that the server listens on, also when 0 was asked for.
   [[nodiscard]] std::uint16_t port() const noexcept;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "quipu/buckets.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/bucket_layout.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/histogram_cells.hpp"
@@ -17,9 +19,17 @@
 namespace quipu {
 
 namespace detail {
+
 template <class Instrument>
 struct InstrumentTraits;
-}
+
+/// A number, or a duration.
+template <class Value>
+concept Observable = std::convertible_to<const Value&, double> || requires {
+  typename Value::period;
+};
+
+}  // namespace detail
 
 class Histogram;
 template <class Instrument>
@@ -76,8 +86,16 @@ class Histogram {
     observe_with(Seconds(duration).count(), make);
   }
 
+  // For wrong values.
+  template <class Value, class... More>
+  requires(!detail::Observable<Value> || sizeof...(More) > 1) auto observe(const Value&, const More&...) const {
+    static_assert(detail::misuse<Value>,
+                  "quipu: observe() takes a number or a duration, and perhaps an exemplar: observe(0.1, "
+                  "quipu::Exemplar{{\"trace_id\", id}})");
+  }
+
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard]] Timer time() const noexcept;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] Timer time() const noexcept;
 
   /// All observations so far; none if the series is gone. May miss observations that happen during the call. Waits for
   /// threads that are inside an observation, for a second or two at most. Throws std::bad_alloc.
@@ -113,7 +131,9 @@ class [[nodiscard]] BasicTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit BasicTimer(Instrument histogram) noexcept : histogram_(histogram), start_(Clock::now()), running_(true) {}
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicTimer(
+      Instrument histogram) noexcept
+      : histogram_(histogram), start_(Clock::now()), running_(true) {}
   BasicTimer(BasicTimer&& other) noexcept
       : histogram_(other.histogram_), start_(other.start_), running_(std::exchange(other.running_, false)) {}
   BasicTimer& operator=(BasicTimer&& other) noexcept {

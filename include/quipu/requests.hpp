@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <exception>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "quipu/batch.hpp"
@@ -14,6 +16,7 @@
 #include "quipu/label.hpp"
 #include "quipu/name.hpp"
 #include "quipu/registry.hpp"
+#include "quipu/runtime_family.hpp"
 
 /// The usual metrics of a service: how many requests, how many errors, how long requests take, and how many there are
 /// at the moment (rate, errors, duration: "RED").
@@ -74,7 +77,7 @@ class Requests {
         in_flight_(scope.gauge(definitions.in_flight)) {}
 
   /// Starts a request, which ends with the scope. Start and end together take two clock reads and about 20 ns.
-  [[nodiscard]] Request start() const noexcept;
+  [[nodiscard("quipu: keep the request until it has been served")]] Request start() const noexcept;
 
   [[nodiscard]] Counter total() const noexcept { return total_; }
   [[nodiscard]] Counter errors() const noexcept { return errors_; }
@@ -97,7 +100,7 @@ class Requests {
 /// coroutine stores is not noticed: call `fail()` where it is caught.
 class [[nodiscard]] Request {
  public:
-  explicit Request(const Requests& requests) noexcept
+  [[nodiscard("quipu: keep the request until it has been served")]] explicit Request(const Requests& requests) noexcept
       : total_(requests.total()),
         errors_(requests.errors()),
         in_flight_(requests.in_flight().track()),
@@ -174,7 +177,7 @@ inline Request Requests::start() const noexcept { return Request(*this); }
 template <class... LabelTypes>
 class RequestFamily {
  public:
-  static_assert(sizeof...(LabelTypes) > 0);
+  static_assert(sizeof...(LabelTypes) > 0, "quipu: a family has labels; without labels there is quipu::Requests");
   using LabelNames = const LabelName (&)[sizeof...(LabelTypes)];
 
   /// Registers the families as a batch. Throws RegistrationError.
@@ -193,9 +196,14 @@ class RequestFamily {
     return {total_(values...), errors_(values...), duration_(values...), in_flight_(values...)};
   }
 
+  /// The same by name, in any order. Throws as Family::with.
+  [[nodiscard]] Requests with(const detail::LabelPairs& labels) const {
+    return {total_.with(labels), errors_.with(labels), duration_.with(labels), in_flight_.with(labels)};
+  }
+
   /// As in Family.
   void create(detail::LabelArgument<LabelTypes>... values) const noexcept { static_cast<void>((*this)(values...)); }
-  void create_all() const noexcept requires(detail::closed_combinations<LabelTypes...> > 0) {
+  void create_all() const noexcept {
     total_.create_all();
     errors_.create_all();
     duration_.create_all();
@@ -224,5 +232,47 @@ RequestFamily(const Scope&, const RequestOptions&, const LabelName (&)[3])
     ->RequestFamily<std::string_view, std::string_view, std::string_view>;
 RequestFamily(const Scope&, const RequestOptions&, const LabelName (&)[4])
     ->RequestFamily<std::string_view, std::string_view, std::string_view, std::string_view>;
+
+/// The same for labels whose names are known only at run time, and whose values are text. Thread-safe.
+class RuntimeRequestFamily {
+ public:
+  using LabelNames = std::span<const std::string>;
+
+  /// Registers the families as a batch. Throws RegistrationError.
+  RuntimeRequestFamily(const Scope& scope, const RequestOptions& options, LabelNames labels)
+      : RuntimeRequestFamily(batch<RuntimeRequestFamily>(scope, "", detail::RequestDefinitions(options), labels)) {}
+  /// For batch().
+  RuntimeRequestFamily(const Scope& scope, const detail::RequestDefinitions& definitions, LabelNames labels)
+      : total_(scope.counter(definitions.total, labels)),
+        errors_(scope.counter(definitions.errors, labels)),
+        duration_(scope.histogram(definitions.duration, labels)),
+        in_flight_(scope.gauge(definitions.in_flight, labels)) {}
+
+  /// The series with these label values, made (at 0) if they do not exist. Throws as RuntimeFamily.
+  [[nodiscard]] Requests operator()(const detail::TextValues& values) const {
+    return {total_(values), errors_(values), duration_(values), in_flight_(values)};
+  }
+  /// The same by name, in any order. Throws as Family::with.
+  [[nodiscard]] Requests with(const detail::LabelPairs& labels) const {
+    return {total_.with(labels), errors_.with(labels), duration_.with(labels), in_flight_.with(labels)};
+  }
+
+  /// As in RuntimeFamily.
+  void create(const detail::TextValues& values) const { static_cast<void>((*this)(values)); }
+  /// Returns whether there were such series.
+  bool remove(const detail::TextValues& values) const {
+    const bool was_there = total_.remove(values);
+    errors_.remove(values);
+    duration_.remove(values);
+    in_flight_.remove(values);
+    return was_there;
+  }
+
+ private:
+  RuntimeFamily<Counter> total_;
+  RuntimeFamily<Counter> errors_;
+  RuntimeFamily<Histogram> duration_;
+  RuntimeFamily<Gauge> in_flight_;
+};
 
 }  // namespace quipu

@@ -89,19 +89,6 @@ std::string mistake_in(const OwnedLabels& const_labels, NameRules rules) {
   return clash.empty() ? "" : "const " + clash;
 }
 
-std::string_view to_string(const LabelColumn& column) noexcept {
-  if (!column.names.empty()) return "enum";
-  switch (column.type) {
-    case LabelType::text:
-      return "text";
-    case LabelType::signed_integer:
-      return "integer";
-    case LabelType::unsigned_integer:
-      return "unsigned";
-  }
-  return "?";
-}
-
 /// The word before the type that tells instruments of one type apart.
 std::string_view variant(const Definition& definition) noexcept {
   switch (definition.cells) {
@@ -144,6 +131,19 @@ bool is_same_family(const Definition& a, const Definition& b) noexcept {
   };
   return rest(a) == rest(b) && std::ranges::equal(a.const_labels, b.const_labels, {}, &OwnedLabels::value_type::first,
                                                   &OwnedLabels::value_type::first);
+}
+
+std::string_view to_string(const LabelColumn& column) noexcept {
+  if (!column.names.empty()) return "enum";
+  switch (column.type) {
+    case LabelType::text:
+      return "text";
+    case LabelType::signed_integer:
+      return "integer";
+    case LabelType::unsigned_integer:
+      return "unsigned";
+  }
+  return "?";
 }
 
 std::string describe(const Definition& definition) {

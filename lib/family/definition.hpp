@@ -21,6 +21,9 @@ namespace quipu::detail {
 /// the help text and the values of the const labels.
 [[nodiscard]] bool is_same_family(const Definition& a, const Definition& b) noexcept;
 
+/// For people: text, integer, unsigned or enum.
+[[nodiscard]] std::string_view to_string(const LabelColumn& column) noexcept;
+
 /// For people: `counter shop_orders_total{env="prod", method enum, code integer} "Orders."`
 [[nodiscard]] std::string describe(const Definition& definition);
 

@@ -106,6 +106,14 @@ CellRef SeriesTable::the_only() const noexcept {
   return series == nullptr ? CellRef{} : series->ref();
 }
 
+CellRef SeriesTable::find_stored(LabelKey& key) const {
+  LabelKey valid;
+  const auto words = stored(key.finish(), valid);
+  const std::lock_guard lock(mutex_);
+  Series* series = find_key(words);
+  return series == nullptr ? CellRef{} : series->ref();
+}
+
 CellRef SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
   CellRef series;
   try {

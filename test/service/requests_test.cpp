@@ -298,3 +298,26 @@ TEST_CASE("requests of many threads add up") {
   CHECK(durations(registry) == 4 * count);
   CHECK(in_flight(registry) == 0);
 }
+
+TEST_CASE("requests have labels by name, and labels that are known at run time") {
+  const auto registry = empty_registry();
+  const quipu::RequestFamily<Method, std::string_view> typed(registry, {}, {"method", "route"});
+  typed.with({{"route", "/cart"}, {"method", Method::get}}).start().end();
+  CHECK(value_of(registry, "requests_total", {{"method", "get"}, {"route", "/cart"}}) == 1);
+  CHECK_THROWS_AS(typed.with({{"route", "/cart"}}), quipu::LabelError);
+
+  const auto other = empty_registry();
+  const std::vector<std::string> names = {"method", "route"};
+  const quipu::RuntimeRequestFamily requests(other, {}, names);
+  requests({"get", "/cart"}).start().end();
+  requests.with({{"route", "/cart"}, {"method", "get"}}).start().fail();
+  CHECK(total(other) == 2);
+  CHECK(errors(other) == 1);
+  CHECK(durations(other) == 2);
+  CHECK(in_flight(other) == 0);
+  CHECK_THROWS_AS(requests({"get"}), quipu::LabelError);
+  CHECK_THROWS_AS(quipu::RuntimeRequestFamily(other.subsystem("x"), {}, std::vector<std::string>{"a b"}),
+                  quipu::RegistrationError);
+  CHECK(requests.remove({"get", "/cart"}));
+  CHECK_FALSE(requests.remove({"get", "/cart"}));
+}
