@@ -131,11 +131,16 @@ class [[nodiscard]] BasicTimer {
   [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
 
   /// Observes the time since the start and returns it. The end of the scope then observes nothing. Returns zero, and
-  /// observes nothing, if the timer was stopped or discarded before.
+  /// observes nothing, if the timer was stopped or discarded before. The exemplar is that of the registry's source
+  /// (RegistryOptions::exemplars), if it has one.
   Clock::duration stop() noexcept {
     if (!std::exchange(running_, false)) return Clock::duration::zero();
     const Clock::duration time = elapsed();
-    histogram_.observe(time);
+    if (detail::has_exemplar_sources.load(std::memory_order_relaxed)) [[unlikely]] {
+      histogram_.observe(time, current_exemplar);
+    } else {
+      histogram_.observe(time);
+    }
     return time;
   }
 

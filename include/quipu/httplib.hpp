@@ -179,7 +179,7 @@ class HttpServerMetrics {
   /// For batch().
   HttpServerMetrics(const Scope& scope, const detail::RequestDefinitions& definitions)
       : total_(scope.counter<Text, Text, int>(definitions.total, {"method", "route", "code"})),
-        duration_(scope.histogram(definitions.duration, {"method", "route"})),
+        duration_(scope, definitions, detail::LabelNames<2>{{"method", "route"}}),
         in_flight_(scope.gauge(definitions.in_flight, {"method", "route"})) {}
 
   /// A handler that does what `handle` does, and counts it. Its code is the status that `handle` has set, or 200 when
@@ -207,7 +207,7 @@ class HttpServerMetrics {
   void measure(const std::string& route, const httplib::Request& request, const httplib::Response& response,
                Handle handle) const {
     const auto in_flight = in_flight_(request.method, route).track();
-    const auto timer = duration_(request.method, route).time();
+    const BasicTimer timer(duration_(request.method, route));
     try {
       handle();
     } catch (...) {
@@ -219,7 +219,7 @@ class HttpServerMetrics {
   }
 
   CounterFamily<Text, Text, int> total_;
-  HistogramFamily<Text, Text> duration_;
+  detail::DurationFamily<Text, Text> duration_;
   GaugeFamily<Text, Text> in_flight_;
 };
 
