@@ -106,6 +106,20 @@ class Histogram {
   const detail::BucketLayout* layout_ = &detail::no_bounds;
 };
 
+namespace detail {
+
+/// Observes what a timer measured, with the exemplar of the registry's source.
+template <class Instrument>
+void observe_time(const Instrument& histogram, std::chrono::steady_clock::duration time) noexcept {
+  if (has_exemplar_sources.load(std::memory_order_relaxed)) [[unlikely]] {
+    histogram.observe(time, current_exemplar);
+  } else {
+    histogram.observe(time);
+  }
+}
+
+}  // namespace detail
+
 /// Measures time by the steady clock, from its construction until `stop()` or the end of the scope, and observes it in
 /// a histogram of either type. Movable. Thread-compatible.
 template <class Instrument>
@@ -136,11 +150,7 @@ class [[nodiscard]] BasicTimer {
   Clock::duration stop() noexcept {
     if (!std::exchange(running_, false)) return Clock::duration::zero();
     const Clock::duration time = elapsed();
-    if (detail::has_exemplar_sources.load(std::memory_order_relaxed)) [[unlikely]] {
-      histogram_.observe(time, current_exemplar);
-    } else {
-      histogram_.observe(time);
-    }
+    detail::observe_time(histogram_, time);
     return time;
   }
 

@@ -110,12 +110,12 @@ class Durations {
   Durations(Histogram histogram) noexcept : histogram_(histogram) {}
   Durations(NativeHistogram histogram) noexcept : histogram_(histogram) {}
 
-  template <class Duration, class... Source>
-  void observe(Duration time, Source&&... exemplar) const {
-    if (const auto* classic = std::get_if<Histogram>(&histogram_)) {
-      classic->observe(time, std::forward<Source>(exemplar)...);
-    } else if (const auto* native = std::get_if<NativeHistogram>(&histogram_)) {
-      native->observe(time, std::forward<Source>(exemplar)...);
+  template <class... Source>
+  void observe(std::chrono::nanoseconds time, const Source&... exemplar) const {
+    if (const auto* classic = std::get_if<Histogram>(&histogram_)) [[likely]] {
+      classic->observe(time, exemplar...);
+    } else {
+      std::get_if<NativeHistogram>(&histogram_)->observe(time, exemplar...);
     }
   }
 
@@ -254,54 +254,67 @@ constexpr void these_requests_have_labels_known_at_the_end() {
                 "RequestFamily<Method, AtEnd<int>>(scope, options, {\"method\"}, {\"code\"})");
 }
 
-/// A request apart from the series in which it is counted at its end.
+/// A request apart from its total.
 class RunningRequest {
  public:
   RunningRequest(Counter errors, Durations duration, Gauge in_flight) noexcept
-      : errors_(errors), in_flight_(in_flight.track()), timer_(duration) {}
+      : errors_(errors), duration_(duration), in_flight_(in_flight) {
+    in_flight_.inc();
+  }
   RunningRequest(RunningRequest&& other) noexcept
       : errors_(other.errors_),
-        in_flight_(std::move(other.in_flight_)),
-        timer_(std::move(other.timer_)),
+        duration_(other.duration_),
+        in_flight_(other.in_flight_),
+        start_(other.start_),
         exceptions_(other.exceptions_),
         has_failed_(other.has_failed_),
         is_running_(std::exchange(other.is_running_, false)) {}
   RunningRequest& operator=(RunningRequest&&) = delete;
+  /// It has ended.
   ~RunningRequest() = default;
 
   [[nodiscard]] bool is_running() const noexcept { return is_running_; }
-  [[nodiscard]] Timer::Clock::duration elapsed() const noexcept { return timer_.elapsed(); }
+  [[nodiscard]] Timer::Clock::duration elapsed() const noexcept { return Timer::Clock::now() - start_; }
   void fail() noexcept { has_failed_ = true; }
   /// Makes it an error if an exception is leaving its scope.
   void notice_exception() noexcept {
-    if (is_running_ && std::uncaught_exceptions() > exceptions_) fail();
+    if (std::uncaught_exceptions() > exceptions_) fail();
   }
-  void into(Durations duration) noexcept { timer_.into(duration); }
+  void into(Durations duration) noexcept { duration_ = duration; }
   void discard() noexcept {
-    is_running_ = false;
-    timer_.discard();
-    in_flight_.end();
+    if (std::exchange(is_running_, false)) in_flight_.dec();
   }
-  /// To be called once, while it is running.
-  template <class... Source>
-  void end(Counter total, const Source&... exemplar) {
-    is_running_ = false;
-    total.inc();
-    in_flight_.end();
-    if (has_failed_) [[unlikely]] {
-      if constexpr (sizeof...(Source) == 0) {
-        errors_.inc(1, current_exemplar);
-      } else {
-        errors_.inc(1, exemplar...);
-      }
+  /// To be called while it is running.
+  void end(Counter total) noexcept {
+    const auto time = leave(total);
+    observe_time(duration_, time);
+    if (has_failed_) errors_.inc(1, current_exemplar);
+  }
+  template <class Source>
+  void end(Counter total, const Source& exemplar) {
+    const auto time = leave(total);
+    try {
+      duration_.observe(time, exemplar);
+    } catch (...) {  // it was observed; what makes the exemplar threw
+      if (has_failed_) errors_.inc();
+      throw;
     }
-    timer_.stop(exemplar...);
+    if (has_failed_) errors_.inc(1, exemplar);
   }
 
  private:
+  Timer::Clock::duration leave(Counter total) noexcept {
+    is_running_ = false;
+    const auto time = elapsed();
+    total.inc();
+    in_flight_.dec();
+    return time;
+  }
+
   Counter errors_;
-  GaugeTracker in_flight_;
-  BasicTimer<Durations> timer_;
+  Durations duration_;
+  Gauge in_flight_;
+  Timer::Clock::time_point start_ = Timer::Clock::now();
   int exceptions_ = std::uncaught_exceptions();
   bool has_failed_ = false;
   bool is_running_ = true;
@@ -362,6 +375,7 @@ class [[nodiscard]] Request {
   Request(Request&&) noexcept = default;
   Request& operator=(Request&&) = delete;
   ~Request() {
+    if (!running_.is_running()) return;
     running_.notice_exception();
     end();
   }
@@ -505,6 +519,7 @@ class EndLabelFamily<TypeList<Start...>, TypeList<End...>> {
     Request(Request&&) noexcept = default;
     Request& operator=(Request&&) = delete;
     ~Request() {
+      if (!running_.is_running()) return;
       running_.notice_exception();
       end();
     }
