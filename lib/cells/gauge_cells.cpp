@@ -97,7 +97,7 @@ class SumReader {
 double read_at_rest(std::atomic<std::uint32_t>& state, SumReader& reader) noexcept {
   // Relaxed, all: the flag says nothing about other memory. A set stays a set.
   std::uint32_t known = state.load(std::memory_order_relaxed);
-  while (known != GaugeState::set &&
+  while (!GaugeState::is_set(known) &&
          !state.compare_exchange_weak(known, known | GaugeState::shared, std::memory_order_relaxed)) {
   }
   // A thread makes at most the step that it has begun. It may have been descheduled there, and is not waited for then.
@@ -133,7 +133,12 @@ void add_gauge_slowly(CellRef to, double step) noexcept {
   const Guard guard;
   if (!to.is_live()) return;
   const std::uint32_t state = to.cell->state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
-  if (state == GaugeState::set) return add_shared(to.cell->bits, step);
+  if (GaugeState::is_set(state)) {
+    add_shared(to.cell->bits, step);
+    // Release: pairs with all acquire loads of the state, as in set_gauge_slowly().
+    if (state == GaugeState::set_and_idle) to.cell->state.store(GaugeState::set, std::memory_order_release);
+    return;
+  }
   // Release: pairs with the acquire in SumReader::look_twice().
   add_shared(shared_sum(*to.cell, state), step, std::memory_order_release);
 }
@@ -146,7 +151,7 @@ double read_gauge(CellRef from) noexcept {
     if (!from.is_live()) return 0;
     std::atomic<std::uint32_t>& state = from.cell->state;
     const std::uint32_t seen = state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
-    if (seen == GaugeState::set) return std::bit_cast<double>(from.cell->bits.load(std::memory_order_relaxed));
+    if (GaugeState::is_set(seen)) return std::bit_cast<double>(from.cell->bits.load(std::memory_order_relaxed));
     SumReader reader(from, shared_sum(*from.cell, seen));
     return read_sum(state, reader);
   };
@@ -163,6 +168,24 @@ double read_gauge(CellRef from) noexcept {
   const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
   const std::lock_guard lock(readers);
   return read(read_at_rest);
+}
+
+GaugeLook look_at_gauge(CellRef gauge) noexcept {
+  const Guard guard;
+  if (!gauge.is_live()) return {};
+  std::uint32_t seen = gauge.cell->state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
+  if (GaugeState::is_set(seen)) {
+    seen = GaugeState::set;
+    // Relaxed: a read-modify-write, which leaves what was released with the state to those who acquire it.
+    const bool is_written =
+        gauge.cell->state.compare_exchange_strong(seen, GaugeState::set_and_idle, std::memory_order_relaxed);
+    return {is_written, gauge.cell->bits.load(std::memory_order_relaxed)};
+  }
+  SumReader reader(gauge, shared_sum(*gauge.cell, seen));
+  if (!reader.try_cells() || reader.value() != 0) return {.is_in_use = true, .changes = 0};
+  GaugeLook look{};
+  for_each_thread(gauge, [&](Slab&, ThreadCell& cell) { look.changes += cell.count.load(std::memory_order_relaxed); });
+  return look;
 }
 
 }  // namespace quipu::detail

@@ -289,6 +289,18 @@ void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot&
   HistogramReader(from, layout, into, patience).read();
 }
 
+std::uint64_t count_observations(CellRef from) noexcept {
+  const Guard guard;
+  if (!from.is_live()) return 0;
+  std::uint64_t total = 0;
+  // Acquire: pairs with the release in shared_histogram().
+  if (const auto* shared = std::bit_cast<SharedHistogram*>(from.cell->bits.load(std::memory_order_acquire))) {
+    total = shared->count();
+  }
+  for_each_thread(from, [&](Slab&, ThreadCell& cell) { total += cell.count.load(std::memory_order_relaxed); });
+  return total;
+}
+
 void recycle_histogram(Cell& cell) noexcept {
   // Relaxed: quiesce() has ordered all other uses before.
   SharedHistogram::destroy(std::bit_cast<SharedHistogram*>(cell.bits.exchange(0, std::memory_order_relaxed)));

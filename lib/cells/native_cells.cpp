@@ -359,6 +359,15 @@ void read_native(CellRef from, NativeSnapshot& into, std::chrono::nanoseconds& p
   into.counts.assign(1, 0);
 }
 
+std::uint64_t count_native_observations(CellRef from) noexcept {
+  const Guard guard;
+  if (!from.is_live()) return 0;
+  // Relaxed, as in observe_native().
+  const CellRef current = std::bit_cast<NativeCells*>(from.cell->bits.load(std::memory_order_relaxed))->current().cells;
+  // A new generation counts from 0, and has another tag. There is one only because of an observation or a reset.
+  return (std::uint64_t{current.tag} << 32) + count_observations(current);
+}
+
 void begin_native(Cell& cell, NativeCells& histogram) noexcept {
   // Relaxed: the series cannot be found yet.
   cell.bits.store(std::bit_cast<std::uint64_t>(&histogram), std::memory_order_relaxed);

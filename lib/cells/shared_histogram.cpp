@@ -63,6 +63,14 @@ void SharedHistogram::move(Half& from, Half& to, HistogramSnapshot* into) noexce
   if (into != nullptr) into->sum += sum;
 }
 
+std::uint64_t SharedHistogram::count() const noexcept {
+  std::uint64_t total = 0;
+  for (const Half& half : halves_) {
+    for (const auto& bucket : half.buckets) total += bucket.load(std::memory_order_relaxed);
+  }
+  return total;
+}
+
 void SharedHistogram::add_to(HistogramSnapshot& into) {
   const ForkExclusion no_fork(ForkExclusion::Begin::at_once);
   const std::lock_guard lock(reader_);

@@ -47,6 +47,8 @@ class SharedHistogram {
   }
   /// Adds buckets and sum of one moment. Thread-safe; readers exclude each other. Not interrupted by a fork.
   void add_to(HistogramSnapshot& into);
+  /// The observations, without waiting for anything. May be wrong while there is a reader.
+  [[nodiscard]] std::uint64_t count() const noexcept;
 
   // The parts of an observation.
   [[nodiscard]] std::uint64_t begin() noexcept;

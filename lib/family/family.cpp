@@ -9,7 +9,7 @@ FamilyCore::FamilyCore(Definition made, std::size_t closed_size, SeriesLimits li
     : definition(std::move(made)),
       series(definition.cells, {definition.key_columns().begin(), definition.key_columns().end()},
              definition.type == MetricType::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
-             std::move(limits), definition.first_states, definition.native) {}
+             std::move(limits), definition.first_states, definition.native, definition.idle_expiry) {}
 
 CellRef FamilyCore::the_only_series() {
   LabelKey key;

@@ -289,8 +289,11 @@ std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {
   for (const auto& [name, entry] : families_) {
     if (entry.instruments == nullptr || !entry.batches.empty()) continue;
     const SeriesTable& series = entry.instruments->series;
-    FamilyLosses family{.family = name, .overflows = series.overflows(), .truncations = series.truncations()};
-    if (family.overflows > 0 || family.truncations > 0) result.push_back(std::move(family));
+    FamilyLosses family{.family = name,
+                        .overflows = series.overflows(),
+                        .evictions = series.evictions(),
+                        .truncations = series.truncations()};
+    if (family.overflows > 0 || family.evictions > 0 || family.truncations > 0) result.push_back(std::move(family));
   }
   return result;
 }

@@ -86,6 +86,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   struct FamilyLosses {
     std::string family;
     std::uint64_t overflows;
+    std::uint64_t evictions;
     std::uint64_t truncations;
   };
   /// Of the families that could not keep apart everything.

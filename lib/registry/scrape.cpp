@@ -43,7 +43,7 @@ InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& lab
 }
 
 bool InstrumentWalk::show_some(Visitor& visitor) {
-  if (batch_.empty()) batch_ = walk_.next();
+  if (batch_.empty()) batch_ = walk_.next_in_use();
   if (batch_.empty()) return false;
   const auto of_batch = [&](std::size_t i) { return std::pair(batch_[i].series.ref, counter_place); };
   switch (family_.definition.cells) {

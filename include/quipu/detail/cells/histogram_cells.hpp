@@ -77,6 +77,10 @@ inline void read_histogram(CellRef from, const BucketLayout& layout, HistogramSn
   read_histogram(from, layout, into, patience);
 }
 
+/// A number that changes with each observation. While another thread reads the histogram, it may change without one. 0
+/// for a removed series. Does not wait.
+[[nodiscard]] std::uint64_t count_observations(CellRef from) noexcept;
+
 /// Frees what a histogram's cell points to, after the series has ended and quiesce() has returned true.
 QUIPU_EXPORT void recycle_histogram(Cell& cell) noexcept;
 

@@ -227,6 +227,9 @@ inline void read_native(CellRef from, NativeSnapshot& into) {
   read_native(from, into, patience);
 }
 
+/// As count_observations().
+[[nodiscard]] std::uint64_t count_native_observations(CellRef from) noexcept;
+
 /// Makes a series native. The series has just begun, and cannot be found yet.
 QUIPU_EXPORT void begin_native(Cell& cell, NativeCells& histogram) noexcept;
 /// Gives up the series' share of the histogram, after the series has ended and quiesce() has returned true.

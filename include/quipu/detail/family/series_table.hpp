@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -21,6 +22,8 @@ namespace quipu::detail {
 
 /// What the cells of a family's series are used for; see use_of() in lib/family/cell_use.hpp.
 enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native };
+
+class IdleSeries;
 
 /// A series: its cell, then its key, then the shared sum of a gauge. Everything but cell and sum is written before the
 /// series is published. It does not change while the series can be found. Nor does it change, but for `hash` and
@@ -110,9 +113,10 @@ class QUIPU_EXPORT SeriesTable {
   /// `layout` is given for histograms, `native` for native ones. `closed_size` is the number of combinations if every
   /// label is a closed set, otherwise 0. When the family or the registry has as many series as it may, new label values
   /// are counted in one overflow series, which is there in any case. `first_bits` is the first value of each series'
-  /// cell.
+  /// cell. Series that are not recorded to for `idle_expiry` are hidden, unless that is 0.
   SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout, std::size_t closed_size,
-              SeriesLimits limits, std::uint64_t first_bits, std::optional<NativeSpec> native = {});
+              SeriesLimits limits, std::uint64_t first_bits, std::optional<NativeSpec> native = {},
+              std::chrono::nanoseconds idle_expiry = {});
   SeriesTable(const SeriesTable&) = delete;
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
@@ -180,6 +184,8 @@ class QUIPU_EXPORT SeriesTable {
 
     /// The next batch; empty at the end. It is valid until the next call. Throws std::bad_alloc.
     [[nodiscard]] std::span<const Item> next();
+    /// The same for a scrape, which shows no idle series (see IdleSeries).
+    [[nodiscard]] std::span<const Item> next_in_use();
 
     static constexpr std::size_t max_batch = 64;
 
@@ -203,6 +209,8 @@ class QUIPU_EXPORT SeriesTable {
   [[nodiscard]] std::size_t size() const;
   /// Lookups that went to the overflow series because there was no room for another one.
   [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }
+  /// Idle series that were removed to make room for others.
+  [[nodiscard]] std::uint64_t evictions() const noexcept { return evictions_.load(std::memory_order_relaxed); }
   /// Lookups with a text that was too long.
   [[nodiscard]] std::uint64_t truncations() const noexcept { return truncations_.load(std::memory_order_relaxed); }
 
@@ -238,13 +246,16 @@ class QUIPU_EXPORT SeriesTable {
   [[nodiscard]] std::span<const std::uint64_t> stored(std::span<const std::uint64_t> key, LabelKey& valid) const;
   [[nodiscard]] bool take_place() noexcept;
   [[nodiscard]] std::size_t bytes_of_series(std::size_t key_words) const noexcept;
-  CellRef create(std::span<const std::uint64_t> key, std::size_t index);
+  CellRef create(std::span<const std::uint64_t> key, std::size_t index, Series*& evicted);
   Series& publish(std::span<const std::uint64_t> key, std::size_t index);
   void insert(HashTable& table, Series& series) noexcept;
   void make_room();
   void grow();
   void free_retired() noexcept;
   void take_out(Series& series) noexcept;
+  [[nodiscard]] bool look_at(Series& series, CellRef ref, std::chrono::steady_clock::time_point begin) const noexcept;
+  [[nodiscard]] std::size_t without_idle(std::span<Walk::Item> batch) const noexcept;
+  [[nodiscard]] Series* take_out_idle() noexcept;
   void recycle(Series* removed) noexcept;
 
   const CellKind kind_;
@@ -263,6 +274,7 @@ class QUIPU_EXPORT SeriesTable {
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
   std::atomic<std::uint64_t> overflows_{0};
   std::atomic<std::uint64_t> truncations_{0};
+  std::atomic<std::uint64_t> evictions_{0};
 
   mutable std::mutex mutex_;                   // guards what follows, and changes to the table
   std::unique_ptr<HashTable> in_use_;          // where `table_` points
@@ -272,6 +284,7 @@ class QUIPU_EXPORT SeriesTable {
   std::vector<std::uint32_t> free_positions_;  // for new series; has room for all positions
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;
+  const std::unique_ptr<IdleSeries> idle_;  // null if series do not expire
 };
 
 }  // namespace quipu::detail
