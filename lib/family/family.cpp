@@ -18,6 +18,17 @@ CellRef FamilyCore::the_only_series() {
   return only;
 }
 
+HeldSeries::HeldSeries(const std::shared_ptr<FamilyCore>& family, LabelKey& key, std::size_t index) noexcept {
+  bool is_held = false;
+  series_ = family->series.hold(key, index, is_held);
+  if (is_held) family_ = family;
+}
+
+void HeldSeries::end() noexcept {
+  const CellRef series = std::exchange(series_, CellRef{});
+  if (const auto family = std::exchange(family_, nullptr)) family->series.release(series);
+}
+
 std::shared_ptr<FamilyCore> unregistered_family() {
   // As a histogram's, because the instruments of these take their bucket bounds from the family.
   static FamilyCore& family = *new FamilyCore(Definition{.type = MetricType::histogram}, most_closed_combinations,

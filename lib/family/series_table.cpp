@@ -268,6 +268,39 @@ void SeriesTable::free_retired() noexcept {
   kept_ = std::move(retired);
 }
 
+CellRef SeriesTable::hold(LabelKey& key, std::size_t index, bool& is_held) noexcept {
+  is_held = false;
+  for (;;) {
+    const CellRef series = find_or_create(key, index);
+    if (series == CellRef{}) return {};
+    const std::lock_guard lock(mutex_);
+    if (!series.is_live()) continue;  // removed since
+    if (series.cell == overflow_) return series;
+    try {
+      ++holders_[series.tag];
+    } catch (...) {
+      return {};
+    }
+    is_held = true;
+    return series;
+  }
+}
+
+void SeriesTable::release(CellRef held) noexcept {
+  Series* removed = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto holders = holders_.find(held.tag);
+    if (--holders->second > 0) return;
+    holders_.erase(holders);
+    if (!held.is_live() || held.cell == overflow_) return;
+    removed = static_cast<Series*>(held.cell);
+    take_out(*removed);
+  }
+  removed->set_next_removed(nullptr);
+  recycle(removed);
+}
+
 bool SeriesTable::remove(LabelKey& key) {
   LabelKey valid;
   const auto words = stored(key.finish(), valid);
@@ -352,7 +385,7 @@ void SeriesTable::recycle(Series* removed) noexcept {
 /// overflow series does not expire, as it stands for no label values.
 bool SeriesTable::look_at(Series& series, CellRef ref, IdleSeries::Clock::time_point begin) const noexcept {
   IdleSeries::Look look = look_at_cells(kind_, ref);
-  look.is_in_use = look.is_in_use || &series == overflow_;
+  look.is_in_use = look.is_in_use || &series == overflow_ || holders_.contains(ref.tag);
   look.begin = begin;
   look.end = IdleSeries::Clock::now();
   return idle_->is_hidden(series.position, ref.tag, look);

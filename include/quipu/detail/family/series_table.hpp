@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
@@ -157,6 +158,12 @@ class QUIPU_EXPORT SeriesTable {
     return series == nullptr ? CellRef{} : series->ref();
   }
 
+  /// The same, and counts one more holder of the series, unless it is the overflow series. A series with holders does
+  /// not expire. `is_held` says whether the holder was counted.
+  [[nodiscard]] CellRef hold(LabelKey& key, std::size_t index, bool& is_held) noexcept;
+  /// One holder less. The last one removes the series, unless it was removed before.
+  void release(CellRef held) noexcept;
+
   /// Removes a series. Returns whether there was one. Thread-safe.
   bool remove(LabelKey& key);
   bool remove(const SeriesRef& series);
@@ -284,7 +291,8 @@ class QUIPU_EXPORT SeriesTable {
   std::vector<std::uint32_t> free_positions_;  // for new series; has room for all positions
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;
-  const std::unique_ptr<IdleSeries> idle_;  // null if series do not expire
+  std::unordered_map<std::uint32_t, std::size_t> holders_;  // how many a series has, by its tag
+  const std::unique_ptr<IdleSeries> idle_;                  // null if series do not expire
 };
 
 }  // namespace quipu::detail
