@@ -185,6 +185,11 @@ bool NativeCells::can_reset() const noexcept {
          can_quiesce();
 }
 
+bool NativeCells::begin_again() noexcept {
+  const std::lock_guard held(native_lock);
+  return !can_quiesce() || reset();
+}
+
 bool NativeCells::reset() noexcept {
   if (!publish(spec_.initial, sizes.front(), current_.load(std::memory_order_relaxed)->epoch + 1)) return false;
   populated_.clear();
@@ -357,6 +362,14 @@ void read_native(CellRef from, NativeSnapshot& into, std::chrono::nanoseconds& p
   if (histogram.get() != nullptr) return histogram.get()->read(into, patience);
   into = {};
   into.counts.assign(1, 0);
+}
+
+void reset_native(CellRef series, std::chrono::nanoseconds& patience) {
+  const SharedOwnership histogram(series);
+  if (histogram.get() == nullptr) return;
+  if (!histogram.get()->begin_again()) throw std::bad_alloc();
+  NativeSnapshot unused;
+  histogram.get()->read(unused, patience);  // recycles what the reset has ended
 }
 
 std::uint64_t count_native_observations(CellRef from) noexcept {

@@ -8,8 +8,10 @@
 #include "family/cell_use.hpp"
 #include "family/idle_series.hpp"
 #include "quipu/detail/cells/counter_cells.hpp"
+#include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/gauge_cells.hpp"
 #include "quipu/detail/cells/histogram_cells.hpp"
+#include "quipu/detail/cells/state_cells.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -299,6 +301,43 @@ void SeriesTable::release(CellRef held) noexcept {
   }
   removed->set_next_removed(nullptr);
   recycle(removed);
+}
+
+void SeriesTable::reset() {
+  static constinit std::mutex resets;  // two resets of one series would both take off what both have read
+  const std::lock_guard lock(resets);
+  std::chrono::nanoseconds patience = reading_patience;
+  Walk walk(*this);
+  for (auto batch = walk.next(); !batch.empty(); batch = walk.next()) {
+    for (const Walk::Item& item : batch) reset(item.series.ref, patience);
+  }
+}
+
+void SeriesTable::reset(CellRef series, std::chrono::nanoseconds& patience) const {
+  switch (kind_) {
+    case CellKind::whole:
+      reset_whole(series);
+      break;
+    case CellKind::real:
+      reset_real(series);
+      break;
+    case CellKind::gauge:
+      return reset_gauge(series);
+    case CellKind::states:
+      return set_states(series, first_bits_);
+    case CellKind::histogram:
+      reset_histogram(series, *layout_, patience);
+      break;
+    case CellKind::native:
+      reset_native(series, patience);
+      break;
+  }
+  const std::size_t places = use_of(kind_).has_buckets ? layout_->buckets() : 1;
+  for (std::size_t i = 0; i < places; ++i) {
+    drop_exemplar(series, use_of(kind_).has_buckets ? bucket_place(i) : counter_place);
+  }
+  const Guard guard;
+  if (series.is_live()) series.cell->state.store(seconds_now(), std::memory_order_relaxed);  // when it was made
 }
 
 bool SeriesTable::remove(LabelKey& key) {

@@ -73,4 +73,6 @@ void Registry::collect(Visitor& visitor) const {
   }
 }
 
+void Registry::reset() const { detail::ScopeAccess::core(*this)->reset(); }
+
 }  // namespace quipu

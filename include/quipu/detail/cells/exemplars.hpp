@@ -43,6 +43,9 @@ QUIPU_EXPORT [[nodiscard]] bool is_exemplar_due(CellRef series, std::size_t plac
 QUIPU_EXPORT void keep_exemplar(CellRef series, std::size_t place, double value, const Exemplar& exemplar,
                                 bool only_if_due) noexcept;
 
+/// Forgets the exemplar at the place, unless another thread has it in use.
+void drop_exemplar(CellRef series, std::size_t place) noexcept;
+
 /// To be called after the recording. A reader that finds the exemplar, and then reads the values, finds the recording
 /// among them.
 inline void attach(CellRef series, std::size_t place, double value, const Exemplar& exemplar) noexcept {

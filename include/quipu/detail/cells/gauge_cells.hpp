@@ -108,6 +108,10 @@ inline void add_gauge(CellRef to, double step) noexcept {
 /// 0 for a removed series.
 QUIPU_EXPORT [[nodiscard]] double read_gauge(CellRef from) noexcept;
 
+/// Makes it 0. A gauge that is only added to loses no step that is made meanwhile. Of sets that are made meanwhile one
+/// may win. Takes a lock if threads change the gauge without a pause.
+void reset_gauge(CellRef gauge) noexcept;
+
 /// What look_at_gauge() finds.
 struct GaugeLook {
   /// A gauge that was set: it was written to since the last look. Another one: its value is not 0, so what it counts is

@@ -164,6 +164,9 @@ class QUIPU_EXPORT SeriesTable {
   /// One holder less. The last one removes the series, unless it was removed before.
   void release(CellRef held) noexcept;
 
+  /// Takes off what each series has recorded; see Family::reset(). Thread-safe. Throws std::bad_alloc.
+  void reset();
+
   /// Removes a series. Returns whether there was one. Thread-safe.
   bool remove(LabelKey& key);
   bool remove(const SeriesRef& series);
@@ -264,6 +267,7 @@ class QUIPU_EXPORT SeriesTable {
   [[nodiscard]] std::size_t without_idle(std::span<Walk::Item> batch) const noexcept;
   [[nodiscard]] Series* take_out_idle() noexcept;
   void recycle(Series* removed) noexcept;
+  void reset(CellRef series, std::chrono::nanoseconds& patience) const;
 
   const CellKind kind_;
   const std::vector<LabelColumn> columns_;
