@@ -17,7 +17,7 @@ namespace quipu::detail {
 /// found the same fingerprint. It is shown again by the first look that finds another one. So a hidden series loses
 /// nothing: its cells count as before.
 ///
-/// Series are numbered by their positions in the table, whose mutex guards this object. A record takes 40 bytes.
+/// Series are numbered by their positions in the table, whose mutex guards this object. A record takes 32 bytes.
 class IdleSeries {
  public:
   using Clock = std::chrono::steady_clock;
@@ -73,6 +73,7 @@ class IdleSeries {
     std::uint32_t after = none;
     bool is_hidden = false;
   };
+  static_assert(sizeof(Record) == 32);
 
   /// Where the list says what comes before the position, or what comes after it.
   [[nodiscard]] std::uint32_t& before(std::uint32_t position) noexcept {
