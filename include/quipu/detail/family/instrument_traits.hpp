@@ -35,8 +35,7 @@ struct InstrumentTraits {
 /// expiry, because a state lasts.
 template <class Options>
 [[nodiscard]] Definition common_definition(MetricType type, CellKind cells, const Options& options) {
-  Definition made{
-      .type = type, .cells = cells, .name = std::string(options.name.text()), .help = std::string(options.help)};
+  Definition made{.type = type, .cells = cells, .name = std::string(options.name.text()), .help = options.help};
   if constexpr (requires { options.unit; }) made.unit = options.unit;
   if constexpr (requires { options.idle_expiry; }) made.idle_expiry = options.idle_expiry;
   return made;
