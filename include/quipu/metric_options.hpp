@@ -25,8 +25,8 @@ struct MetricOptions {
   /// The maximum number of series, at least 1. Further label values are counted together in one overflow series.
   std::size_t max_series = 100'000;
   /// A series of a family with labels that was not recorded to for this long is not on the page, until it is recorded
-  /// to again; 0 for never. It keeps its value, and its handles count as before. If there is no room for a new series in
-  /// the family or the registry, the series of the family that has been hidden the longest is removed for it.
+  /// to again; 0 for never. It keeps its value, and its handles count as before. If there is no room for a new series
+  /// in the family or the registry, the series of the family that has been hidden the longest is removed for it.
   ///
   /// Only scrapes look: the second of two that are so far apart hides the series, if these two and all between them
   /// have found nothing new. To look a series up is not to record to it. Nor is to increment a counter by 0. A gauge

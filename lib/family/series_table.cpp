@@ -467,13 +467,11 @@ std::span<const SeriesTable::Walk::Item> SeriesTable::Walk::next() {
   return std::span(batch_).first(count);
 }
 
-std::span<const SeriesTable::Walk::Item> SeriesTable::Walk::next_in_use() {
-  for (;;) {
-    std::size_t count = next().size();
-    if (count == 0 || table_.idle_ == nullptr) return std::span(batch_).first(count);
-    count = table_.without_idle(std::span(batch_).first(count));
-    if (count > 0) return std::span(batch_).first(count);
-  }
+bool SeriesTable::Walk::next_in_use(std::span<const Item>& batch) {
+  batch = next();
+  if (batch.empty()) return false;
+  if (table_.idle_ != nullptr) batch = batch.first(table_.without_idle(std::span(batch_).first(batch.size())));
+  return true;
 }
 
 /// Copies the series at the next positions; there may be none. Memory for their keys is not acquired under the guard: a

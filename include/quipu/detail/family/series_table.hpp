@@ -194,8 +194,9 @@ class QUIPU_EXPORT SeriesTable {
 
     /// The next batch; empty at the end. It is valid until the next call. Throws std::bad_alloc.
     [[nodiscard]] std::span<const Item> next();
-    /// The same for a scrape, which shows no idle series (see IdleSeries).
-    [[nodiscard]] std::span<const Item> next_in_use();
+    /// The same for a scrape, which shows no idle series (see IdleSeries). All series of a batch may be idle, so it may
+    /// be empty before the end. False at the end.
+    [[nodiscard]] bool next_in_use(std::span<const Item>& batch);
 
     static constexpr std::size_t max_batch = 64;
 
