@@ -550,7 +550,7 @@ TEST_CASE("series expire and come back while threads record, and lose nothing") 
   const auto natives = registry.native_histogram<int>({.name = "e", .idle_expiry = at_once}, {"n"});
   // Its series give way to new ones all the time, and thus may begin again at 0.
   const auto many =
-      registry.counter<int, bool>({.name = "f_total", .max_series = 20, .idle_expiry = at_once}, {"n", "short-lived"});
+      registry.counter<int, bool>({.name = "f_total", .max_series = 20, .idle_expiry = at_once}, {"n", "is_brief"});
   constexpr int series = 8;
   constexpr int recording = 3;
   Watcher first(registry);
