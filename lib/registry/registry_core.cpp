@@ -285,14 +285,30 @@ std::vector<RegistryCore::FamilyEntry> RegistryCore::families_of(std::span<const
   return wanted;
 }
 
+void RegistryCore::reset() const {
+  std::vector<std::shared_ptr<FamilyCore>> families;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, entry] : families_) {
+      if (entry.instruments != nullptr && entry.definition->type != MetricType::info) {
+        families.push_back(entry.instruments);
+      }
+    }
+  }
+  for (const auto& family : families) family->series.reset();
+}
+
 std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {
   std::vector<FamilyLosses> result;
   const std::lock_guard lock(mutex_);
   for (const auto& [name, entry] : families_) {
     if (entry.instruments == nullptr || !entry.batches.empty()) continue;
     const SeriesTable& series = entry.instruments->series;
-    FamilyLosses family{.family = name, .overflows = series.overflows(), .truncations = series.truncations()};
-    if (family.overflows > 0 || family.truncations > 0) result.push_back(std::move(family));
+    FamilyLosses family{.family = name,
+                        .overflows = series.overflows(),
+                        .evictions = series.evictions(),
+                        .truncations = series.truncations()};
+    if (family.overflows > 0 || family.evictions > 0 || family.truncations > 0) result.push_back(std::move(family));
   }
   return result;
 }

@@ -82,10 +82,14 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
   [[nodiscard]] Executor& collector_threads() noexcept { return collector_threads_; }
 
+  /// Resets all families of instruments, but for infos. Throws std::bad_alloc.
+  void reset() const;
+
   /// What a family could not keep apart.
   struct FamilyLosses {
     std::string family;
     std::uint64_t overflows;
+    std::uint64_t evictions;
     std::uint64_t truncations;
   };
   /// Of the families that could not keep apart everything.
