@@ -17,9 +17,9 @@ namespace quipu {
 /// All metrics of one page. A process may have several registries, which know nothing of each other. A registry is a
 /// handle: copies refer to the same metrics, whose memory lives as long as the last copy.
 ///
-/// A scrape promises four things. A counter never goes down from one scrape to the next. The buckets, count and sum of
-/// a histogram are of one moment. The page shows everything that happened before the scrape began (in the sense of the
-/// memory model). The scrape never makes a thread that records wait.
+/// A scrape promises four things. A counter never goes down from one scrape to the next (but for `reset`). The buckets,
+/// count and sum of a histogram are of one moment. The page shows everything that happened before the scrape began (in
+/// the sense of the memory model). The scrape never makes a thread that records wait.
 class QUIPU_EXPORT Registry : public Scope {
  public:
   /// Throws RegistrationError for a bad run-time prefix or label name, a limit out of its range, and a const label that
@@ -41,6 +41,10 @@ class QUIPU_EXPORT Registry : public Scope {
   /// for a program that writes rules or dashboards, or documents its metrics. Families of open batches are missing.
   /// Thread-safe. Holds the registry's lock while it looks at every family. Throws std::bad_alloc.
   [[nodiscard]] std::vector<DescribedFamily> describe() const;
+
+  /// For tests: Family::reset() for all families, and the same for metrics without labels. What collectors and
+  /// callbacks show stays, and so do infos and what the library counts of itself.
+  void reset() const;
 };
 
 /// The one registry of a process, for libraries that are given none. It is made at the first call; who never calls it

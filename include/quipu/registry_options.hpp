@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "quipu/build_info.hpp"
+#include "quipu/exemplar.hpp"
 #include "quipu/label.hpp"
 #include "quipu/metric_options.hpp"
 #include "quipu/name.hpp"
@@ -56,6 +57,9 @@ struct RegistryOptions {
   bool process_peak_metrics = false;
   /// Whether the page shows quipu_rejected_recordings_total and what else the library counts of itself.
   bool self_metrics = true;
+  /// Makes the exemplars of requests and timers, from the trace that a thread works on, say:
+  /// `.exemplars = [] { return current_trace(); }`. See ExemplarSource.
+  ExemplarSource exemplars = {};
   /// For `build_info{version,revision,compiler}`, under the prefix.
   BuildInfo build_info = {};
   /// Whether the page shows cxx_allocator_bytes and cxx_cpu_seconds_total. To count its memory, glibc's

@@ -127,7 +127,7 @@ OwnedLabels owned(std::span<const ConstLabel> labels) {
 bool is_same_family(const Definition& a, const Definition& b) noexcept {
   const auto rest = [](const Definition& one) {
     return std::tie(one.type, one.cells, one.name, one.unit, one.label_names, one.columns, one.bounds, one.native,
-                    one.first_states);
+                    one.first_states, one.idle_expiry);
   };
   return rest(a) == rest(b) && std::ranges::equal(a.const_labels, b.const_labels, {}, &OwnedLabels::value_type::first,
                                                   &OwnedLabels::value_type::first);
@@ -168,6 +168,9 @@ std::string describe(const Definition& definition) {
   }
   if (definition.type == MetricType::histogram && !(definition.native && definition.bounds.empty())) {
     text += fmt::format(" with buckets {}", definition.bounds);
+  }
+  if (definition.idle_expiry.count() != 0) {
+    text += fmt::format(", idle after {} s", Seconds(definition.idle_expiry).count());
   }
   return text + fmt::format(" \"{}\"", definition.help);
 }
@@ -244,6 +247,12 @@ void check(const Definition& definition, NameRules rules) {
   if (definition.type == MetricType::info &&
       (!definition.name.ends_with(info) || definition.name.size() == info.size())) {
     refuse(definition, "the name of an info ends in _info, with something before it");
+  }
+  if (definition.idle_expiry.count() < 0)
+    refuse(definition, "idle_expiry is negative; it is 0 (for never) or a time above it");
+  if (definition.idle_expiry.count() > 0 && labels.empty()) {
+    refuse(definition,
+           "idle_expiry is for families with labels, and a metric without labels is always shown; leave it out");
   }
   if (!definition.unit.empty() && !base_name(definition, definition.name).ends_with("_" + definition.unit)) {
     refuse(definition, fmt::format("its unit is {0}, so its name ends in _{0}{1}", definition.unit,

@@ -94,6 +94,7 @@ void Registry::collect(Visitor& visitor, const ScrapeRequest& request) const {
 }
 
 std::vector<DescribedFamily> Registry::describe() const { return detail::ScopeAccess::core(*this)->describe(); }
+void Registry::reset() const { detail::ScopeAccess::core(*this)->reset(); }
 
 Registry process_registry() {
   if (const Registry* const known = of_process.load(std::memory_order_acquire)) return *known;

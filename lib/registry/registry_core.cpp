@@ -37,7 +37,8 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const Regi
       formats_{.open_metrics_2 = options.open_metrics_2, .created_lines = options.created_lines},
       max_label_value_(options.max_label_value_size),
       series_budget_(std::make_shared<SeriesBudget>(options.max_series)),
-      on_lint_(options.on_lint) {}
+      on_lint_(options.on_lint),
+      exemplars_(options.exemplars) {}
 
 void RegistryCore::check_const_labels(const OwnedLabels& labels) const {
   check(labels, name_rules_);
@@ -77,6 +78,7 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   const std::string own_help = definition.help;
   if (first != nullptr) definition.help = shown_help;
   auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, std::move(limits));
+  family->series.set_exemplar_source(exemplars_.function());
   const Definition& made = family->definition;
   FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), std::make_shared<Instruments>(family)};
   if (open != nullptr) entry.batches.push_back(open);
@@ -396,16 +398,33 @@ RegistryCore::DefinedParts RegistryCore::definitions() const {
   return {std::move(parts), version_};
 }
 
+void RegistryCore::reset() const {
+  std::vector<std::shared_ptr<FamilyCore>> families;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [key, entry] : families_) {
+      if (entry.instruments != nullptr && entry.definition->type != MetricType::info) {
+        families.push_back(entry.instruments->core);
+      }
+    }
+  }
+  for (const auto& family : families) family->series.reset();
+}
+
 std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {
   std::vector<FamilyLosses> result;
   const std::lock_guard lock(mutex_);
   for (const auto& [key, entry] : families_) {
     if (entry.instruments == nullptr || !entry.batches.empty()) continue;
     const SeriesTable& series = entry.instruments->core->series;
-    const FamilyLosses part{.family = key.name, .overflows = series.overflows(), .truncations = series.truncations()};
-    if (part.overflows == 0 && part.truncations == 0) continue;
-    if (result.empty() || result.back().family != key.name) result.push_back({key.name, 0, 0});
+    const FamilyLosses part{.family = key.name,
+                            .overflows = series.overflows(),
+                            .evictions = series.evictions(),
+                            .truncations = series.truncations()};
+    if (part.overflows == 0 && part.evictions == 0 && part.truncations == 0) continue;
+    if (result.empty() || result.back().family != key.name) result.push_back({key.name, 0, 0, 0});
     result.back().overflows += part.overflows;
+    result.back().evictions += part.evictions;
     result.back().truncations += part.truncations;
   }
   return result;

@@ -42,6 +42,7 @@ class RecordingCollector final : public Collector {
     dropped("bad_label", Dropped::bad_label);
     dropped("busy", Dropped::busy);
     dropped("no_room", Dropped::no_room);
+    dropped("source_threw", Dropped::source_threw);
     dropped("not_utf8", Dropped::not_utf8);
     dropped("too_long", Dropped::too_long);
     samples.add("quipu_thread_cell_bytes", static_cast<std::uint64_t>(thread_cell_bytes()));
@@ -53,22 +54,28 @@ class SelfCollector final : public Collector {
   explicit SelfCollector(RegistryCore& registry) : registry_(registry) {}
 
   std::vector<FamilyDescription> describe() const override {
-    return {{.name = "quipu_overflowed_lookups_total",
-             .help = "Lookups of new label values in a family that had no room for them.",
-             .type = MetricType::counter,
-             .labels = {"family"}},
-            {.name = "quipu_truncated_lookups_total",
-             .help = "Lookups with label values that were too long, and were cut.",
-             .type = MetricType::counter,
-             .labels = {"family"}},
-            {.name = "quipu_collector_errors_total",
-             .help = "Collectors and callbacks that failed during a scrape.",
-             .type = MetricType::counter,
-             .labels = {"reason"}},
-            {.name = "quipu_page_clashes_total",
-             .help = "Families and series of this registry that a page of several registries left out.",
-             .type = MetricType::counter,
-             .labels = {"reason"}}};
+    return {
+        {.name = "quipu_overflowed_lookups_total",
+         .help = "Lookups of new label values in a family that had no room for them.",
+         .type = MetricType::counter,
+         .labels = {"family"}},
+        {.name = "quipu_evicted_series_total",
+         .help =
+             "Idle series that were removed to make room for new ones, with what their handles record from then on.",
+         .type = MetricType::counter,
+         .labels = {"family"}},
+        {.name = "quipu_truncated_lookups_total",
+         .help = "Lookups with label values that were too long, and were cut.",
+         .type = MetricType::counter,
+         .labels = {"family"}},
+        {.name = "quipu_collector_errors_total",
+         .help = "Collectors and callbacks that failed during a scrape.",
+         .type = MetricType::counter,
+         .labels = {"reason"}},
+        {.name = "quipu_page_clashes_total",
+         .help = "Families and series of this registry that a page of several registries left out.",
+         .type = MetricType::counter,
+         .labels = {"reason"}}};
   }
   void collect(Samples& samples) override {
     const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
@@ -77,8 +84,9 @@ class SelfCollector final : public Collector {
     errors("duplicate", registry_.errors().duplicates);
     errors("exception", registry_.errors().exceptions);
     errors("timeout", registry_.errors().timeouts);
-    for (const auto& [family, overflows, truncations] : registry_.losses()) {
+    for (const auto& [family, overflows, evictions, truncations] : registry_.losses()) {
       if (overflows > 0) samples.add("quipu_overflowed_lookups_total", {family}, overflows);
+      if (evictions > 0) samples.add("quipu_evicted_series_total", {family}, evictions);
       if (truncations > 0) samples.add("quipu_truncated_lookups_total", {family}, truncations);
     }
     const auto clashes = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
