@@ -7,7 +7,7 @@
 namespace quipu {
 
 /// The base of everything quipu throws, but for std::bad_alloc. Only setting up throws (registering, building buckets,
-/// starting an endpoint), and Samples::add() for a collector's mistake; recording never does.
+/// starting an endpoint), and Samples for a collector's mistake; recording never does.
 class QUIPU_EXPORT Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -20,8 +20,8 @@ class QUIPU_EXPORT RegistrationError : public Error {
   using Error::Error;
 };
 
-/// A collector shows a series of a family that it has not described, or with another number of label values than it has
-/// described. The message names the family.
+/// A collector shows a family or a series that is wrong: a family that it has not described, another number of label
+/// values than the family has labels, buckets that do not fit together. The message names the family.
 class QUIPU_EXPORT CollectorError : public Error {
  public:
   using Error::Error;
