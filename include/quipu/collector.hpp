@@ -52,31 +52,36 @@ class LabelValues {
  public:
   constexpr LabelValues() noexcept = default;
   LabelValues(std::initializer_list<std::string_view> values) noexcept
-      : range_(values.begin()), size_(values.size()), copy_(copy_list) {}
+      : range_(values.begin()), size_(values.size()), visit_(visit_list) {}
   template <detail::RangeOfTexts Range>
   LabelValues(const Range& values)
       : range_(&values),
         size_(static_cast<std::size_t>(std::distance(std::begin(values), std::end(values)))),
-        copy_(copy_range<Range>) {}
+        visit_(visit_range<Range>) {}
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// Writes `size()` texts.
-  void copy_to(std::string_view* to) const {
-    if (size_ > 0) copy_(range_, size_, to);
+  /// Calls take(std::string_view) with each of them.
+  template <class Take>
+  void for_each(Take take) const {
+    if (size_ == 0) return;
+    visit_(range_, size_, &take, [](void* to, std::string_view value) { (*static_cast<Take*>(to))(value); });
   }
 
  private:
-  static void copy_list(const void* list, std::size_t size, std::string_view* to) {
-    std::copy_n(static_cast<const std::string_view*>(list), size, to);
+  using Each = void (*)(void* to, std::string_view value);
+
+  static void visit_list(const void* list, std::size_t size, void* to, Each each) {
+    const auto* const values = static_cast<const std::string_view*>(list);
+    std::for_each_n(values, size, [&](std::string_view value) { each(to, value); });
   }
   template <class Range>
-  static void copy_range(const void* range, std::size_t /*size*/, std::string_view* to) {
-    for (const auto& value : *static_cast<const Range*>(range)) *to++ = value;
+  static void visit_range(const void* range, std::size_t /*size*/, void* to, Each each) {
+    for (const auto& value : *static_cast<const Range*>(range)) each(to, value);
   }
 
   const void* range_ = nullptr;
   std::size_t size_ = 0;
-  void (*copy_)(const void* range, std::size_t size, std::string_view* to) = nullptr;
+  void (*visit_)(const void* range, std::size_t size, void* to, Each each) = nullptr;
 };
 
 // The values of one series, by the type of its family. Exemplars, native buckets and the texts in them are the
@@ -126,8 +131,7 @@ struct StateSetValue {
 class SeriesValue {
  public:
   template <class T>
-  requires std::is_arithmetic_v<T> SeriesValue(T number) : value_(NumberValue{.value = number}) {}
-  SeriesValue(Number number) : value_(NumberValue{.value = number}) {}
+  requires std::is_convertible_v<T, Number> SeriesValue(T number) : value_(NumberValue{.value = number}) {}
   SeriesValue(NumberValue value) : value_(std::move(value)) {}
   SeriesValue(HistogramValue value) : value_(std::move(value)) {}
   SeriesValue(SummaryValue value) : value_(std::move(value)) {}

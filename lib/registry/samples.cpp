@@ -204,11 +204,9 @@ void FamilySamples::add(LabelValues label_values, SeriesValue value) const {
   if (label_values.size() != labels) {
     detail::refuse(family, fmt::format("has {} labels, not {}", labels, label_values.size()));
   }
-  std::vector<std::string_view> texts(labels);
-  label_values.copy_to(texts.data());
   std::vector<std::string> valid;
   valid.reserve(labels);
-  for (const std::string_view text : texts) valid.push_back(detail::to_utf8(text, family.max_label_value));
+  label_values.for_each([&](std::string_view text) { valid.push_back(detail::to_utf8(text, family.max_label_value)); });
   std::visit(detail::ValueReader(family, std::move(valid)), value.any());
 }
 

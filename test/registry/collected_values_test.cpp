@@ -1,9 +1,12 @@
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <stdexcept>
@@ -367,6 +370,48 @@ TEST_CASE("a family that clashes at a scrape is left out, counted and reported, 
   const std::vector<std::string> some = {"z_total", "shared"};
   CHECK(page::samples(quipu::render(registry, {.families = some}).body) ==
         Lines{R"(shared{n="described"} 1)", R"(shared{n="first"} 4)", "z_total 2"});
+}
+
+TEST_CASE("pages are valid while what undescribed families clash with comes and goes") {
+  const auto registry = page::empty_registry();
+  const auto one = registry.add([](Samples& samples) {
+    samples.family({.name = "a"}).add(1);
+    samples.family({.name = "b_count"}).add(2);
+  });
+  const auto other = registry.add([](Samples& samples) { samples.family({.name = "a", .help = "Other."}).add(3); });
+  std::atomic<bool> is_over{false};
+  std::thread registrar([&] {
+    while (!is_over) {
+      const auto same = registry.add({{.name = "a"}}, [](Samples& samples) { samples.add("a", 4); });
+      const auto histogram = registry.add({{.name = "b", .type = MetricType::histogram}}, [](Samples& samples) {
+        samples.add("b", HistogramValue{.counts = {1}, .sum = 5});
+      });
+      const auto described = registry.add({{.name = "c"}}, [](Samples& samples) { samples.add("c", 6); });
+    }
+  });
+  std::vector<std::thread> scrapers;
+  std::atomic<int> wrong{0};
+  for (int i = 0; i < 2; ++i) {
+    scrapers.emplace_back([&] {
+      for (int n = 0; n < 200; ++n) {
+        const auto deadline = n % 2 == 0 ? Clock::time_point::max() : Clock::now() + 1min;
+        try {
+          const auto read =
+              quipu::testing::read_page(quipu::render(registry, {.deadline = deadline}).body, "text/plain");
+          if (read.family("a") == nullptr ||
+              !std::ranges::is_sorted(read.families, {}, &quipu::testing::ParsedFamily::name)) {
+            ++wrong;
+          }
+        } catch (const quipu::testing::ParseError&) {
+          ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& scraper : scrapers) scraper.join();
+  is_over = true;
+  registrar.join();
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("what a collector throws reaches the program, and the page says which collector it was") {
