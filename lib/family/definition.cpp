@@ -65,19 +65,6 @@ std::string what_clashes(std::span<const std::string_view> labels) {
   return "";
 }
 
-std::string_view to_string(const LabelColumn& column) noexcept {
-  if (!column.names.empty()) return "enum";
-  switch (column.type) {
-    case LabelType::text:
-      return "text";
-    case LabelType::signed_integer:
-      return "integer";
-    case LabelType::unsigned_integer:
-      return "unsigned";
-  }
-  return "?";
-}
-
 /// The word before the type that tells instruments of one type apart.
 std::string_view variant(const Definition& definition) noexcept {
   switch (definition.cells) {
@@ -113,6 +100,19 @@ OwnedLabels owned(std::span<const ConstLabel> labels) {
   return result;
 }
 
+std::string_view to_string(const LabelColumn& column) noexcept {
+  if (!column.names.empty()) return "enum";
+  switch (column.type) {
+    case LabelType::text:
+      return "text";
+    case LabelType::signed_integer:
+      return "integer";
+    case LabelType::unsigned_integer:
+      return "unsigned";
+  }
+  return "?";
+}
+
 std::string describe(const Definition& definition) {
   std::string text = fmt::format("{}{} {}", variant(definition), to_string(definition.type), definition.name);
   if (!definition.label_names.empty()) {
@@ -137,6 +137,9 @@ std::string describe(const Definition& definition) {
   const bool is_collected = definition.cells == CellKind::real;
   if (definition.type == MetricType::histogram && !is_collected && !(definition.native && definition.bounds.empty())) {
     text += fmt::format(" with buckets {}", definition.bounds);
+  }
+  if (definition.idle_expiry.count() != 0) {
+    text += fmt::format(", idle after {} s", Seconds(definition.idle_expiry).count());
   }
   return text + fmt::format(" \"{}\"", definition.help);
 }
@@ -212,6 +215,12 @@ void check(const Definition& definition, const OwnedLabels& const_labels, NameRu
   if (definition.type == MetricType::info &&
       (!definition.name.ends_with(info) || definition.name.size() == info.size())) {
     refuse(definition, "the name of an info ends in _info, with something before it");
+  }
+  if (definition.idle_expiry.count() < 0)
+    refuse(definition, "idle_expiry is negative; it is 0 (for never) or a time above it");
+  if (definition.idle_expiry.count() > 0 && labels.empty()) {
+    refuse(definition,
+           "idle_expiry is for families with labels, and a metric without labels is always shown; leave it out");
   }
   if (!definition.unit.empty() && !base_name(definition, definition.name).ends_with("_" + definition.unit)) {
     refuse(definition, fmt::format("its unit is {0}, so its name ends in _{0}{1}", definition.unit,

@@ -26,7 +26,8 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const Regi
       max_label_value_(options.max_label_value_size),
       series_budget_(std::make_shared<SeriesBudget>(options.max_series)),
       on_lint_(options.on_lint),
-      on_error_(options.on_error) {}
+      on_error_(options.on_error),
+      exemplars_(options.exemplars) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
                                                      std::size_t max_series, Batch* batch, bool is_own) {
@@ -50,6 +51,7 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   SeriesLimits limits{.series = max_series, .label_value = max_label_value_, .budget = series_budget_};
   if (is_own) limits.budget = std::make_shared<SeriesBudget>(max_series);
   auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, std::move(limits));
+  family->series.set_exemplar_source(exemplars_.function());
   const Definition& made = family->definition;
   FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), family};
   if (open != nullptr) entry.batches.push_back(open);
@@ -370,14 +372,30 @@ std::map<std::string, RegistryCore::NamedErrors> RegistryCore::collector_errors(
   return result;
 }
 
+void RegistryCore::reset() const {
+  std::vector<std::shared_ptr<FamilyCore>> families;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, entry] : families_) {
+      if (entry.instruments != nullptr && entry.definition->type != MetricType::info) {
+        families.push_back(entry.instruments);
+      }
+    }
+  }
+  for (const auto& family : families) family->series.reset();
+}
+
 std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {
   std::vector<FamilyLosses> result;
   const std::lock_guard lock(mutex_);
   for (const auto& [name, entry] : families_) {
     if (entry.instruments == nullptr || !entry.batches.empty()) continue;
     const SeriesTable& series = entry.instruments->series;
-    FamilyLosses family{.family = name, .overflows = series.overflows(), .truncations = series.truncations()};
-    if (family.overflows > 0 || family.truncations > 0) result.push_back(std::move(family));
+    FamilyLosses family{.family = name,
+                        .overflows = series.overflows(),
+                        .evictions = series.evictions(),
+                        .truncations = series.truncations()};
+    if (family.overflows > 0 || family.evictions > 0 || family.truncations > 0) result.push_back(std::move(family));
   }
   return result;
 }

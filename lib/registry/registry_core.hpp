@@ -96,10 +96,14 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] const OnCollectorError& on_error() const noexcept { return on_error_; }
   [[nodiscard]] Executor& collector_threads() noexcept { return collector_threads_; }
 
+  /// Resets all families of instruments, but for infos. Throws std::bad_alloc.
+  void reset() const;
+
   /// What a family could not keep apart.
   struct FamilyLosses {
     std::string family;
     std::uint64_t overflows;
+    std::uint64_t evictions;
     std::uint64_t truncations;
   };
   /// Of the families that could not keep apart everything.
@@ -143,6 +147,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   const std::shared_ptr<SeriesBudget> series_budget_;
   const std::function<void(std::string_view, std::string_view)> on_lint_;
   const OnCollectorError on_error_;
+  const ExemplarSource exemplars_;
   Executor collector_threads_{"quipu-collect", 3};  // the endpoint makes three pages at a time
 
   mutable std::mutex mutex_;                     // guards what follows; not held while a collector is called

@@ -1,6 +1,7 @@
 #include "quipu/scope.hpp"
 
 #include <list>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -37,6 +38,15 @@ void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) 
 
 Registration Scope::callback(MetricType type, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
                              std::function<double()> read) const {
+  if (options.max_series == 0) {
+    throw RegistrationError("cannot register the callback " + std::string(options.name.text()) +
+                            ": max_series is 0, and must be at least 1");
+  }
+  if (options.idle_expiry.count() != 0) {
+    throw RegistrationError("cannot register callback " + std::string(options.name.text()) +
+                            ": idle_expiry is for what is recorded, and a callback is shown until its registration "
+                            "ends; leave it out");
+  }
   FamilyDescription family{
       .name = std::string(options.name.text()), .help = options.help, .type = type, .unit = options.unit};
   std::vector<std::string> values;

@@ -48,8 +48,8 @@ InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& lab
 }
 
 bool InstrumentWalk::show_some(Visitor& visitor) {
-  if (batch_.empty()) batch_ = walk_.next();
-  if (batch_.empty()) return false;
+  if (batch_.empty() && !walk_.next_in_use(batch_)) return false;
+  if (batch_.empty()) return true;
   const auto of_batch = [&](std::size_t i) { return std::pair(batch_[i].series.ref, counter_place); };
   switch (family_.definition.cells) {
     case CellKind::whole: {

@@ -33,6 +33,11 @@ class SelfCollector final : public Collector {
          .help = "Lookups of new label values in a family that had no room for them.",
          .type = MetricType::counter,
          .labels = {"family"}},
+        {.name = "quipu_evicted_series_total",
+         .help =
+             "Idle series that were removed to make room for new ones, with what their handles record from then on.",
+         .type = MetricType::counter,
+         .labels = {"family"}},
         {.name = "quipu_truncated_lookups_total",
          .help = "Lookups with label values that were too long, and were cut.",
          .type = MetricType::counter,
@@ -56,6 +61,7 @@ class SelfCollector final : public Collector {
     dropped("bad_label", Dropped::bad_label);
     dropped("busy", Dropped::busy);
     dropped("no_room", Dropped::no_room);
+    dropped("source_threw", Dropped::source_threw);
     dropped("not_utf8", Dropped::not_utf8);
     dropped("too_long", Dropped::too_long);
     const auto errors = samples.family("quipu_collector_errors_total");
@@ -67,8 +73,9 @@ class SelfCollector final : public Collector {
       }
     }
     samples.add("quipu_thread_cell_bytes", thread_cell_bytes());
-    for (const auto& [family, overflows, truncations] : registry_.losses()) {
+    for (const auto& [family, overflows, evictions, truncations] : registry_.losses()) {
       if (overflows > 0) samples.add("quipu_overflowed_lookups_total", {family}, overflows);
+      if (evictions > 0) samples.add("quipu_evicted_series_total", {family}, evictions);
       if (truncations > 0) samples.add("quipu_truncated_lookups_total", {family}, truncations);
     }
   }

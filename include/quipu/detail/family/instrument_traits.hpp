@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "quipu/counter.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/cell.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/series_table.hpp"
@@ -26,16 +27,18 @@ namespace quipu::detail {
 /// It throws RegistrationError. `make(series, table)` is the instrument that writes a series of that table.
 template <class Instrument>
 struct InstrumentTraits {
-  static_assert(!std::is_same_v<Instrument, Instrument>,
-                "this instrument has no specialisation of quipu::detail::InstrumentTraits with "
+  static_assert(misuse<Instrument>,
+                "quipu: this instrument has no specialisation of quipu::detail::InstrumentTraits with "
                 "definition(options) and make(series, table)");
 };
 
-/// The part of a definition that the options of all instruments have. The options of a stateset have no unit.
+/// The part of a definition that the options of all instruments have. The options of a stateset have no unit and no
+/// expiry, because a state lasts.
 template <class Options>
 [[nodiscard]] Definition common_definition(MetricType type, CellKind cells, const Options& options) {
   Definition made{.type = type, .cells = cells, .name = std::string(options.name.text()), .help = options.help};
   if constexpr (requires { options.unit; }) made.unit = options.unit;
+  if constexpr (requires { options.idle_expiry; }) made.idle_expiry = options.idle_expiry;
   return made;
 }
 
