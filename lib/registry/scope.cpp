@@ -72,6 +72,16 @@ Registration Scope::add(std::shared_ptr<Collector> collector, std::string_view n
       core_->add_collector(added, detail::to_utf8(name), prefix_, nullptr, std::move(collector), batch_.get()));
 }
 
+Registration Scope::add(std::function<void(Samples&)> collect, std::string_view name) const {
+  return add({}, std::move(collect), name);
+}
+
+Registration Scope::add(std::vector<FamilyDescription> families, std::function<void(Samples&)> collect,
+                        std::string_view name) const {
+  if (!collect) throw RegistrationError("cannot add a collector that is an empty function");
+  return add(detail::make_collector(std::move(families), std::move(collect)), name);
+}
+
 Scope Scope::subsystem(MetricPrefix prefix) const {
   return {core_, prefix_ + detail::joined(prefix.text(), core_->name_rules()), batch_};
 }
