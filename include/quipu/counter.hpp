@@ -3,7 +3,9 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/counter_cells.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/rejection.hpp"
@@ -12,9 +14,14 @@
 namespace quipu {
 
 namespace detail {
+
 template <class Instrument>
 struct InstrumentTraits;
-}
+
+template <class Step>
+concept WholeNumber = std::integral<Step> && !std::same_as<Step, bool>;
+
+}  // namespace detail
 
 /// A whole number that only goes up: requests served, bytes sent. Exact to 2^64 - 1, after which it wraps.
 ///
@@ -29,8 +36,8 @@ class Counter {
 
   /// Adds `step`. A negative step is not added; it counts as a rejected recording (`quipu_rejected_recordings_total`).
   /// For fractions of a unit there is FractionalCounter.
-  template <std::integral Step>
-  requires(!std::same_as<Step, bool>) void inc(Step step) const noexcept {
+  template <detail::WholeNumber Step>
+  void inc(Step step) const noexcept {
     if constexpr (std::signed_integral<Step>) {
       if (step < 0) [[unlikely]] {
         return detail::reject(detail::Rejection::negative_step);
@@ -40,14 +47,24 @@ class Counter {
   }
 
   /// The same, and keeps the exemplar, with the step as its value. Reads the clock; may allocate the first time.
-  template <std::integral Step>
-  requires(!std::same_as<Step, bool>) void inc(Step step, const Exemplar& exemplar) const noexcept {
+  template <detail::WholeNumber Step>
+  void inc(Step step, const Exemplar& exemplar) const noexcept {
     inc_with(step, exemplar);
   }
   /// The same with the exemplar that `make` returns, if one is due (see ExemplarMaker). If none is due, the check takes
   /// a few nanoseconds.
-  template <std::integral Step, ExemplarMaker Make>
-  requires(!std::same_as<Step, bool>) void inc(Step step, Make make) const { inc_with(step, make); }
+  template <detail::WholeNumber Step, ExemplarMaker Make>
+  void inc(Step step, Make make) const {
+    inc_with(step, make);
+  }
+
+  // For wrong steps.
+  template <class Step, class... More>
+  requires(!detail::WholeNumber<Step> || sizeof...(More) > 1) auto inc(const Step&, const More&...) const {
+    static_assert(detail::misuse<Step>,
+                  "quipu: inc() of a counter takes a whole number, and perhaps an exemplar: inc(1, "
+                  "quipu::Exemplar{{\"trace_id\", id}}); a fractional_counter() takes fractions");
+  }
 
   /// The count so far; 0 if the series is gone. Includes all recordings that happened before the call, and may include
   /// some that happen during it.
@@ -55,6 +72,12 @@ class Counter {
 
   /// Whether both record to the same series.
   friend bool operator==(const Counter&, const Counter&) = default;
+  template <class Number>
+  requires std::is_arithmetic_v<Number>
+  friend auto operator==(const Counter&, Number) {
+    static_assert(detail::misuse<Number>, "quipu: compare its value(): requests.value() == 3");
+    return false;
+  }
 
  private:
   friend detail::InstrumentTraits<Counter>;
@@ -102,6 +125,12 @@ class FractionalCounter {
   [[nodiscard]] double value() const noexcept { return detail::read_real(ref_); }
 
   friend bool operator==(const FractionalCounter&, const FractionalCounter&) = default;
+  template <class Number>
+  requires std::is_arithmetic_v<Number>
+  friend auto operator==(const FractionalCounter&, Number) {
+    static_assert(detail::misuse<Number>, "quipu: compare its value(): seconds.value() == 0.5");
+    return false;
+  }
 
  private:
   friend detail::InstrumentTraits<FractionalCounter>;

@@ -15,6 +15,7 @@
 
 #include "quipu/counter.hpp"
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/instrument_traits.hpp"
 #include "quipu/detail/family/label_key.hpp"
@@ -212,7 +213,8 @@ class BasicFamilyTimer;
 template <class Instrument, class... LabelTypes>
 class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>, Instrument> {
  public:
-  static_assert(sizeof...(LabelTypes) > 0);
+  static_assert(sizeof...(LabelTypes) > 0,
+                "quipu: a family has labels; without labels there is the instrument itself, as quipu::Counter");
 
  private:
   using Curry = detail::CurryOnce<Instrument, detail::Types<>, detail::Types<LabelTypes...>>;
@@ -223,6 +225,11 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
   explicit Family(std::shared_ptr<detail::FamilyCore> core) noexcept : core_(std::move(core)) {}
   // There is no move, so that no family is ever without a core.
   Family(const Family&) noexcept = default;
+  template <class OtherInstrument, class... OtherTypes>
+  Family(const Family<OtherInstrument, OtherTypes...>&) {
+    static_assert(detail::misuse<OtherInstrument>,
+                  "quipu: this family has another instrument or labels of other types than what it is assigned to");
+  }
   Family& operator=(const Family&) noexcept = default;
 
   /// The series with these label values. If there is none, it is made, at 0. Keep the instrument where the values are
@@ -245,6 +252,12 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
       }
     }
     return make(index, values...);
+  }
+
+  // For a wrong number of values.
+  template <class... Values>
+  requires(sizeof...(Values) != sizeof...(LabelTypes)) Instrument operator()(const Values&...) const {
+    static_assert(detail::misuse<Instrument, Values...>, "quipu: a family takes one value for each of its labels");
   }
 
   /// The series with these label values, if there is one. Makes none. Takes the family's lock if there is none. Throws
@@ -271,7 +284,8 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
   void create(detail::LabelArgument<LabelTypes>... values) const noexcept { static_cast<void>((*this)(values...)); }
 
   /// Makes the series of every combination, so that all of them are on the page, at 0, from the start.
-  void create_all() const noexcept requires(detail::closed_combinations<LabelTypes...> > 0) {
+  void create_all() const noexcept {
+    static_assert(closed_size_ > 0, "quipu: create_all() needs labels of closed types: bool, and enums with names");
     for (std::size_t index = 0; index < closed_size_; ++index) {
       create_nth(index, std::index_sequence_for<LabelTypes...>());
     }
@@ -293,8 +307,9 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
   [[nodiscard]] std::size_t size() const { return core_->series.size(); }
 
   /// Starts a timer whose label values are given later: `auto timer = latency.time(); … timer.labels("/cart");`
-  [[nodiscard]] BasicFamilyTimer<Family, detail::LabelArgument<LabelTypes>...> time() const noexcept requires
-      requires(Instrument instrument) {
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer<
+      Family, detail::LabelArgument<LabelTypes>...>
+  time() const noexcept requires requires(Instrument instrument) {
     instrument.time();
   }
   { return BasicFamilyTimer<Family, detail::LabelArgument<LabelTypes>...>(*this); }
@@ -481,7 +496,9 @@ using CurriedFamily = typename detail::CurriedOf<AnyFamily, Fixed>::Made;
 template <class AnyFamily, class... Arguments>
 class [[nodiscard]] BasicFamilyTimer {
  public:
-  explicit BasicFamilyTimer(const AnyFamily& family) noexcept : family_(family) {}
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicFamilyTimer(
+      const AnyFamily& family) noexcept
+      : family_(family) {}
 
   /// Chooses the series to observe in. The time goes on. Throws as a look-up in the family: never, if the compiler
   /// knows the labels.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "quipu/buckets.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/bucket_layout.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/histogram_cells.hpp"
@@ -17,9 +19,17 @@
 namespace quipu {
 
 namespace detail {
+
 template <class Instrument>
 struct InstrumentTraits;
-}
+
+/// A number, or a duration.
+template <class Value>
+concept Observable = std::convertible_to<const Value&, double> || requires {
+  typename Value::period;
+};
+
+}  // namespace detail
 
 class Histogram;
 template <class Instrument>
@@ -76,8 +86,16 @@ class Histogram {
     observe_with(Seconds(duration).count(), make);
   }
 
+  // For wrong values.
+  template <class Value, class... More>
+  requires(!detail::Observable<Value> || sizeof...(More) > 1) auto observe(const Value&, const More&...) const {
+    static_assert(detail::misuse<Value>,
+                  "quipu: observe() takes a number or a duration, and perhaps an exemplar: observe(0.1, "
+                  "quipu::Exemplar{{\"trace_id\", id}})");
+  }
+
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard]] Timer time() const noexcept;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] Timer time() const noexcept;
 
   /// All observations so far; none if the series is gone. May miss observations that happen during the call. Waits for
   /// threads that are inside an observation, for a second or two at most. Throws std::bad_alloc.
@@ -106,6 +124,20 @@ class Histogram {
   const detail::BucketLayout* layout_ = &detail::no_bounds;
 };
 
+namespace detail {
+
+/// Observes what a timer measured, with the exemplar of the registry's source.
+template <class Instrument>
+void observe_time(const Instrument& histogram, std::chrono::steady_clock::duration time) noexcept {
+  if (has_exemplar_sources.load(std::memory_order_relaxed)) [[unlikely]] {
+    histogram.observe(time, current_exemplar);
+  } else {
+    histogram.observe(time);
+  }
+}
+
+}  // namespace detail
+
 /// Measures time by the steady clock, from its construction until `stop()` or the end of the scope, and observes it in
 /// a histogram of either type. Movable. Thread-compatible.
 template <class Instrument>
@@ -113,7 +145,9 @@ class [[nodiscard]] BasicTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit BasicTimer(Instrument histogram) noexcept : histogram_(histogram), start_(Clock::now()), running_(true) {}
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicTimer(
+      Instrument histogram) noexcept
+      : histogram_(histogram), start_(Clock::now()), running_(true) {}
   BasicTimer(BasicTimer&& other) noexcept
       : histogram_(other.histogram_), start_(other.start_), running_(std::exchange(other.running_, false)) {}
   BasicTimer& operator=(BasicTimer&& other) noexcept {
@@ -131,11 +165,12 @@ class [[nodiscard]] BasicTimer {
   [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
 
   /// Observes the time since the start and returns it. The end of the scope then observes nothing. Returns zero, and
-  /// observes nothing, if the timer was stopped or discarded before.
+  /// observes nothing, if the timer was stopped or discarded before. The exemplar is that of the registry's source
+  /// (RegistryOptions::exemplars), if it has one.
   Clock::duration stop() noexcept {
     if (!std::exchange(running_, false)) return Clock::duration::zero();
     const Clock::duration time = elapsed();
-    histogram_.observe(time);
+    detail::observe_time(histogram_, time);
     return time;
   }
 

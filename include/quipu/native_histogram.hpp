@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/native_cells.hpp"
 #include "quipu/detail/cells/rejection.hpp"
 #include "quipu/histogram.hpp"
@@ -66,8 +67,17 @@ class NativeHistogram {
     observe_with(Seconds(duration).count(), make);
   }
 
+  // For wrong values.
+  template <class Value, class... More>
+  requires(!detail::Observable<Value> || sizeof...(More) > 1) auto observe(const Value&, const More&...) const {
+    static_assert(detail::misuse<Value>,
+                  "quipu: observe() takes a number or a duration, and perhaps an exemplar: observe(0.1, "
+                  "quipu::Exemplar{{\"trace_id\", id}})");
+  }
+
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard]] BasicTimer<NativeHistogram> time() const noexcept;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicTimer<NativeHistogram> time()
+      const noexcept;
 
   /// All observations since the series was made, or last reset; none if the series is gone. May miss observations that
   /// happen during the call. If a reset is due (see NativeHistogramOptions), it happens now. Takes a lock. Throws

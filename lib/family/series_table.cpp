@@ -6,6 +6,7 @@
 
 #include "base/utf8.hpp"
 #include "family/cell_use.hpp"
+#include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/gauge_cells.hpp"
 
 namespace quipu::detail {
@@ -193,6 +194,7 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   series->slot = use_of(kind_).has_gauge_state ? begin_gauge(*series, sum_of_gauge_at(key.size())).slot
                                                : begin_series(*series, cells(), seconds_now(), first_bits_).slot;
   if (native) begin_native(*series, *native.release());
+  detail::set_exemplar_source(series->slot, exemplar_source_);
 
   free_positions_.pop_back();
   order_[series->position] = series;

@@ -1,4 +1,4 @@
-// expect: no match
+// expect: inc() of a counter takes a whole number
 #include <quipu/quipu.hpp>
 
 int main() {

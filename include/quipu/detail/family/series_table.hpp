@@ -15,6 +15,7 @@
 #include "quipu/detail/cells/cell.hpp"
 #include "quipu/detail/cells/native_cells.hpp"
 #include "quipu/detail/family/label_key.hpp"
+#include "quipu/exemplar.hpp"
 #include "quipu/label.hpp"
 
 namespace quipu::detail {
@@ -116,6 +117,9 @@ class QUIPU_EXPORT SeriesTable {
   SeriesTable(const SeriesTable&) = delete;
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
+
+  /// For the series that are made from now on; null for none. To be called before there is a series.
+  void set_exemplar_source(ExemplarSource::Function* source) noexcept { exemplar_source_ = source; }
 
   /// The series with these label values; a handle to nowhere when there is none. Thread-safe. Takes no lock and does
   /// not allocate.
@@ -264,6 +268,7 @@ class QUIPU_EXPORT SeriesTable {
   const std::uint64_t first_bits_;
   const HashSeed seed_;
   const bool names_need_no_escaping_;  // of enumerations
+  ExemplarSource::Function* exemplar_source_ = nullptr;
 
   std::atomic<HashTable*> table_;
   /// Whether `retired_` has tables. Relaxed: it is looked at again under the lock.
