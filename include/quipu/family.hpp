@@ -59,7 +59,7 @@ inline constexpr std::size_t closed_combinations = [] {
 }  // namespace detail
 
 template <class Instrument, class... LabelTypes>
-class BasicFamilyTimer;
+class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer;
 
 /// All series of one name, one for each combination of label values: `requests(Method::get, 200).inc()`.
 ///
@@ -156,8 +156,7 @@ class Family {
   [[nodiscard]] std::size_t size() const { return core_->series.size(); }
 
   /// Starts a timer whose label values are given later: `auto timer = latency.time(); … timer.labels("/cart");`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer<Instrument, LabelTypes...>
-  time() const noexcept requires requires(Instrument instrument) {
+  BasicFamilyTimer<Instrument, LabelTypes...> time() const noexcept requires requires(Instrument instrument) {
     instrument.time();
   }
   { return BasicFamilyTimer<Instrument, LabelTypes...>(*this); }
@@ -219,7 +218,7 @@ using NativeHistogramFamily = Family<NativeHistogram, LabelTypes...>;
 /// until the end of the scope, in the series that `labels()` named last. Without `labels()` it observes nothing.
 /// Movable. Thread-compatible.
 template <class Instrument, class... LabelTypes>
-class [[nodiscard]] BasicFamilyTimer {
+class BasicFamilyTimer {
  public:
   [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicFamilyTimer(
       Family<Instrument, LabelTypes...> family) noexcept

@@ -33,7 +33,7 @@ concept Observable = std::convertible_to<const Value&, double> || requires {
 
 class Histogram;
 template <class Instrument>
-class BasicTimer;
+class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicTimer;
 using Timer = BasicTimer<Histogram>;
 
 /// Counts observed values by bucket and adds them up: request durations, message sizes. A value equal to a bucket's
@@ -95,7 +95,7 @@ class Histogram {
   }
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] Timer time() const noexcept;
+  Timer time() const noexcept;
 
   /// All observations so far; none if the series is gone. May miss observations that happen during the call. Waits for
   /// threads that are inside an observation, for a second or two at most. Throws std::bad_alloc.
@@ -127,7 +127,7 @@ class Histogram {
 /// Measures time by the steady clock, from its construction until `stop()` or the end of the scope, and observes it in
 /// a histogram of either type. Movable. Thread-compatible.
 template <class Instrument>
-class [[nodiscard]] BasicTimer {
+class BasicTimer {
  public:
   using Clock = std::chrono::steady_clock;
 

@@ -54,7 +54,7 @@ struct RequestDefinitions {
 
 }  // namespace detail
 
-class Request;
+class [[nodiscard("quipu: keep the request until it has been served")]] Request;
 
 /// The four series of one kind of request. It consists of four handles, nine words in all, and makes the same promises.
 /// Thread-safe.
@@ -74,7 +74,7 @@ class Requests {
         in_flight_(scope.gauge(definitions.in_flight)) {}
 
   /// Starts a request, which ends with the scope. Start and end together take two clock reads and about 20 ns.
-  [[nodiscard("quipu: keep the request until it has been served")]] Request start() const noexcept;
+  Request start() const noexcept;
 
   [[nodiscard]] Counter total() const noexcept { return total_; }
   [[nodiscard]] Counter errors() const noexcept { return errors_; }
@@ -95,7 +95,7 @@ class Requests {
 ///
 /// An exception is noticed if it leaves the scope of the request on the thread that started it. An exception that a
 /// coroutine stores is not noticed: call `fail()` where it is caught.
-class [[nodiscard]] Request {
+class Request {
  public:
   [[nodiscard("quipu: keep the request until it has been served")]] explicit Request(const Requests& requests) noexcept
       : total_(requests.total()),
