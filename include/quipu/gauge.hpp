@@ -39,7 +39,7 @@ class Gauge {
 
   // For wrong values.
   template <class Value>
-  requires(!std::convertible_to<const Value&, double>) auto set(const Value&) const {
+  requires(!std::convertible_to<const Value&, double>) void set(const Value&) const {
     static_assert(detail::misuse<Value>, "quipu: set() of a gauge takes a number or a duration");
   }
 
@@ -58,7 +58,7 @@ class Gauge {
   friend bool operator==(const Gauge&, const Gauge&) = default;
   template <class Number>
   requires std::is_arithmetic_v<Number>
-  friend auto operator==(const Gauge&, Number) {
+  friend bool operator==(const Gauge&, Number) {
     static_assert(detail::misuse<Number>, "quipu: compare its value(): size.value() == 3");
     return false;
   }

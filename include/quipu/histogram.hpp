@@ -88,7 +88,7 @@ class Histogram {
 
   // For wrong values.
   template <class Value, class... More>
-  requires(!detail::Observable<Value> || sizeof...(More) > 1) auto observe(const Value&, const More&...) const {
+  requires(!detail::Observable<Value> || sizeof...(More) > 1) void observe(const Value&, const More&...) const {
     static_assert(detail::misuse<Value>,
                   "quipu: observe() takes a number or a duration, and perhaps an exemplar: observe(0.1, "
                   "quipu::Exemplar{{\"trace_id\", id}})");
@@ -124,6 +124,20 @@ class Histogram {
   const detail::BucketLayout* layout_ = &detail::no_bounds;
 };
 
+namespace detail {
+
+/// Observes what a timer measured, with the exemplar of the registry's source.
+template <class Instrument>
+void observe_time(const Instrument& histogram, std::chrono::steady_clock::duration time) noexcept {
+  if (has_exemplar_sources.load(std::memory_order_relaxed)) [[unlikely]] {
+    histogram.observe(time, current_exemplar);
+  } else {
+    histogram.observe(time);
+  }
+}
+
+}  // namespace detail
+
 /// Measures time by the steady clock, from its construction until `stop()` or the end of the scope, and observes it in
 /// a histogram of either type. Movable. Thread-compatible.
 template <class Instrument>
@@ -151,11 +165,12 @@ class BasicTimer {
   [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
 
   /// Observes the time since the start and returns it. The end of the scope then observes nothing. Returns zero, and
-  /// observes nothing, if the timer was stopped or discarded before.
+  /// observes nothing, if the timer was stopped or discarded before. The exemplar is that of the registry's source
+  /// (RegistryOptions::exemplars), if it has one.
   Clock::duration stop() noexcept {
     if (!std::exchange(running_, false)) return Clock::duration::zero();
     const Clock::duration time = elapsed();
-    histogram_.observe(time);
+    detail::observe_time(histogram_, time);
     return time;
   }
 

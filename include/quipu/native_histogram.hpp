@@ -69,7 +69,7 @@ class NativeHistogram {
 
   // For wrong values.
   template <class Value, class... More>
-  requires(!detail::Observable<Value> || sizeof...(More) > 1) auto observe(const Value&, const More&...) const {
+  requires(!detail::Observable<Value> || sizeof...(More) > 1) void observe(const Value&, const More&...) const {
     static_assert(detail::misuse<Value>,
                   "quipu: observe() takes a number or a duration, and perhaps an exemplar: observe(0.1, "
                   "quipu::Exemplar{{\"trace_id\", id}})");

@@ -35,4 +35,17 @@ class QUIPU_EXPORT Registry : public Scope {
   void collect(Visitor& visitor) const;
 };
 
+/// The one registry of a process, for libraries that are given none. It is made at the first call; who never calls it
+/// has none. Without options it has the default ones.
+///
+/// The options are the program's to give, so they are given once and first: in main(), before anybody calls it without
+/// options. Otherwise RegistrationError is thrown, because what is there already cannot have them.
+///
+/// It lives as long as the process: it may be used in destructors of static objects. A forked child has it as any other
+/// registry; if the fork comes before the first call, each process makes its own. Shared libraries share it, also if
+/// each of them contains quipu as a static library, unless one was loaded with RTLD_LOCAL. Thread-safe; a call takes no
+/// lock. Throws what the constructor of Registry throws.
+[[nodiscard]] QUIPU_EXPORT Registry process_registry();
+QUIPU_EXPORT Registry process_registry(const RegistryOptions& options);
+
 }  // namespace quipu

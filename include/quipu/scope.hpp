@@ -11,17 +11,20 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "quipu/collector.hpp"
 #include "quipu/detail/base/export.hpp"
 #include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/instrument_traits.hpp"
+#include "quipu/detail/family/label_lookup.hpp"
 #include "quipu/error.hpp"
 #include "quipu/family.hpp"
 #include "quipu/label.hpp"
 #include "quipu/metric_options.hpp"
 #include "quipu/name.hpp"
+#include "quipu/runtime_family.hpp"
 #include "quipu/sample.hpp"
 
 namespace quipu {
@@ -40,6 +43,10 @@ struct FamilyOf {
   static constexpr std::array<LabelColumn, sizeof...(LabelTypes)> columns{LabelTraits<LabelTypes>::column...};
   static constexpr std::size_t closed_size = closed_combinations<LabelTypes...>;
 };
+/// Whether these are one or more label names, instead of a list of them.
+template <class... Names>
+concept AreNoRange = sizeof...(Names) > 1 || (sizeof...(Names) == 1 && (!TextRange<Names> && ...));
+
 template <class... Names>
 constexpr auto label_names_are_one_list_in_braces() {
   static_assert(misuse<Names...>,
@@ -61,6 +68,13 @@ concept NoOptions = std::is_convertible_v<const Text&, std::string_view>;
 template <class Read>
 concept NoCallback = !std::is_convertible_v<Read, std::function<double()>>;
 
+template <class... LabelTypes>
+constexpr void labels_named_at_run_time_are_text() {
+  static_assert(
+      sizeof...(LabelTypes) == 0,
+      "quipu: labels whose names come at run time are text: leave out the types, or give the names in braces");
+}
+
 template <std::size_t>
 using TextLabel = std::string_view;
 template <class Instrument, std::size_t... Index>
@@ -79,7 +93,9 @@ struct FamilyOf<Instrument, Count> : decltype(family_of_texts<Instrument>(std::m
 ///
 /// Without label names a registration returns the instrument itself. Its series is on the page at once, at 0. With
 /// label names it returns the family. Label values are text unless types are given:
-/// `registry.counter<Method, int>({.name = "requests_total"}, {"method", "code"})`.
+/// `registry.counter<Method, int>({.name = "requests_total"}, {"method", "code"})`. If the names are known only at run
+/// time, as a std::vector<std::string> or another range of texts, it returns a RuntimeFamily. If there are none then,
+/// its only series is on the page at once.
 class QUIPU_EXPORT Scope {
  public:
   [[nodiscard]] Counter counter(const MetricOptions& options) const { return single<Counter>(options); }
@@ -113,25 +129,48 @@ class QUIPU_EXPORT Scope {
     return family<NativeHistogram, LabelTypes...>(options, labels);
   }
 
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<Counter> counter(const MetricOptions& options, const Names& labels) const {
+    return runtime_family<Counter, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<FractionalCounter> fractional_counter(const MetricOptions& options,
+                                                                    const Names& labels) const {
+    return runtime_family<FractionalCounter, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<Gauge> gauge(const MetricOptions& options, const Names& labels) const {
+    return runtime_family<Gauge, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<Histogram> histogram(const HistogramOptions& options, const Names& labels) const {
+    return runtime_family<Histogram, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<NativeHistogram> native_histogram(const NativeHistogramOptions& options,
+                                                                const Names& labels) const {
+    return runtime_family<NativeHistogram, LabelTypes...>(options, labels);
+  }
+
   // Without the braces.
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) auto counter(const MetricOptions&, const Names&...) const {
+  requires(detail::AreNoRange<Names...>) auto counter(const MetricOptions&, const Names&...) const {
     return detail::label_names_are_one_list_in_braces<Names...>();
   }
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) auto fractional_counter(const MetricOptions&, const Names&...) const {
+  requires(detail::AreNoRange<Names...>) auto fractional_counter(const MetricOptions&, const Names&...) const {
     return detail::label_names_are_one_list_in_braces<Names...>();
   }
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) auto gauge(const MetricOptions&, const Names&...) const {
+  requires(detail::AreNoRange<Names...>) auto gauge(const MetricOptions&, const Names&...) const {
     return detail::label_names_are_one_list_in_braces<Names...>();
   }
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) auto histogram(const HistogramOptions&, const Names&...) const {
+  requires(detail::AreNoRange<Names...>) auto histogram(const HistogramOptions&, const Names&...) const {
     return detail::label_names_are_one_list_in_braces<Names...>();
   }
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) auto native_histogram(const NativeHistogramOptions&, const Names&...) const {
+  requires(detail::AreNoRange<Names...>) auto native_histogram(const NativeHistogramOptions&, const Names&...) const {
     return detail::label_names_are_one_list_in_braces<Names...>();
   }
 
@@ -187,8 +226,13 @@ class QUIPU_EXPORT Scope {
   [[nodiscard]] auto stateset(const StateSetOptions<State>& options, const LabelName (&labels)[Count]) const {
     return family<StateSet<State>, LabelTypes...>(options, labels);
   }
+  template <class State, class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<StateSet<State>> stateset(const StateSetOptions<State>& options,
+                                                        const Names& labels) const {
+    return runtime_family<StateSet<State>, LabelTypes...>(options, labels);
+  }
   template <class State, class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) auto stateset(const StateSetOptions<State>&, const Names&...) const {
+  requires(detail::AreNoRange<Names...>) auto stateset(const StateSetOptions<State>&, const Names&...) const {
     return detail::label_names_are_one_list_in_braces<Names...>();
   }
 
@@ -287,6 +331,18 @@ class QUIPU_EXPORT Scope {
     auto definition = detail::InstrumentTraits<Instrument>::definition(options);
     definition.columns.insert(definition.columns.begin(), Made::columns.begin(), Made::columns.end());
     return typename Made::Type(add_family(std::move(definition), labels, Made::closed_size, options.max_series));
+  }
+
+  template <class Instrument, class... LabelTypes, class Options, class Names>
+  [[nodiscard]] RuntimeFamily<Instrument> runtime_family(const Options& options, const Names& names) const {
+    detail::labels_named_at_run_time_are_text<LabelTypes...>();
+    std::vector<LabelName> labels;
+    for (const auto& name : names) labels.emplace_back(runtime(name));
+    auto definition = detail::InstrumentTraits<Instrument>::definition(options);
+    definition.columns.insert(definition.columns.begin(), labels.size(), {detail::LabelType::text});
+    auto core = add_family(std::move(definition), labels, 0, options.max_series);
+    if (labels.empty()) static_cast<void>(core->the_only_series());
+    return RuntimeFamily<Instrument>(std::move(core));
   }
 
   Registration callback(MetricType type, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,

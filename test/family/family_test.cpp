@@ -67,9 +67,6 @@ concept HasCreateAll = requires(Family family) {
 };
 static_assert(HasCreateAll<quipu::CounterFamily<Method, bool>>);
 static_assert(HasCreateAll<quipu::CounterFamily<Shape>>);
-static_assert(!HasCreateAll<quipu::CounterFamily<Method, int>>);
-static_assert(!HasCreateAll<quipu::CounterFamily<Text>>);
-static_assert(!HasCreateAll<quipu::CounterFamily<Color>>);  // unscoped, without names
 
 template <class Family>
 concept HasTime = requires(Family family) {
