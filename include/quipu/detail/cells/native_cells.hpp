@@ -151,6 +151,9 @@ class QUIPU_EXPORT NativeCells {
   /// Not to be called under a guard. Takes a lock, and waits for guards. `patience` as for read_histogram(). Throws
   /// std::bad_alloc.
   void read(NativeSnapshot& into, std::chrono::nanoseconds& patience);
+  /// Begins again at 0. What is observed meanwhile may be lost. Does nothing where quiesce() returns false. Takes a
+  /// lock. False if memory ran out.
+  [[nodiscard]] bool begin_again() noexcept;
 
   /// The constructor makes the first owner. Relaxed: the caller holds a guard or is an owner, so this object stays.
   void share() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }
@@ -226,6 +229,13 @@ inline void read_native(CellRef from, NativeSnapshot& into) {
   std::chrono::nanoseconds patience = reading_patience;
   read_native(from, into, patience);
 }
+
+/// Resets a histogram. What is observed meanwhile may be lost. Does nothing where quiesce() returns false. Waits as
+/// read_native(). Throws std::bad_alloc.
+void reset_native(CellRef histogram, std::chrono::nanoseconds& patience);
+
+/// As count_observations().
+[[nodiscard]] std::uint64_t count_native_observations(CellRef from) noexcept;
 
 /// Makes a series native. The series has just begun, and cannot be found yet.
 QUIPU_EXPORT void begin_native(Cell& cell, NativeCells& histogram) noexcept;
