@@ -126,14 +126,20 @@ class Histogram {
 
 namespace detail {
 
+/// Not inlined, so that the code of timers stays small.
+template <class Instrument>
+[[gnu::noinline]] void observe_with_current_exemplar(const Instrument& histogram,
+                                                     std::chrono::steady_clock::duration time) noexcept {
+  histogram.observe(time, current_exemplar);
+}
+
 /// Observes what a timer measured, with the exemplar of the registry's source.
 template <class Instrument>
 void observe_time(const Instrument& histogram, std::chrono::steady_clock::duration time) noexcept {
   if (has_exemplar_sources.load(std::memory_order_relaxed)) [[unlikely]] {
-    histogram.observe(time, current_exemplar);
-  } else {
-    histogram.observe(time);
+    return observe_with_current_exemplar(histogram, time);
   }
+  histogram.observe(time);
 }
 
 }  // namespace detail
