@@ -60,7 +60,7 @@ class Counter {
 
   // For wrong steps.
   template <class Step, class... More>
-  requires(!detail::WholeNumber<Step> || sizeof...(More) > 1) auto inc(const Step&, const More&...) const {
+  requires(!detail::WholeNumber<Step> || sizeof...(More) > 1) void inc(const Step&, const More&...) const {
     static_assert(detail::misuse<Step>,
                   "quipu: inc() of a counter takes a whole number, and perhaps an exemplar: inc(1, "
                   "quipu::Exemplar{{\"trace_id\", id}}); a fractional_counter() takes fractions");
@@ -74,7 +74,7 @@ class Counter {
   friend bool operator==(const Counter&, const Counter&) = default;
   template <class Number>
   requires std::is_arithmetic_v<Number>
-  friend auto operator==(const Counter&, Number) {
+  friend bool operator==(const Counter&, Number) {
     static_assert(detail::misuse<Number>, "quipu: compare its value(): requests.value() == 3");
     return false;
   }
@@ -127,7 +127,7 @@ class FractionalCounter {
   friend bool operator==(const FractionalCounter&, const FractionalCounter&) = default;
   template <class Number>
   requires std::is_arithmetic_v<Number>
-  friend auto operator==(const FractionalCounter&, Number) {
+  friend bool operator==(const FractionalCounter&, Number) {
     static_assert(detail::misuse<Number>, "quipu: compare its value(): seconds.value() == 0.5");
     return false;
   }

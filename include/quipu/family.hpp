@@ -225,7 +225,7 @@ constexpr void curry_leaves_a_label_open() {
 }  // namespace detail
 
 template <class AnyFamily, class... Arguments>
-class BasicFamilyTimer;
+class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer;
 class Scope;
 
 /// An instrument whose series goes with this object, which `Family::scoped` returns: `session->inc()`.
@@ -401,9 +401,8 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
   [[nodiscard]] std::size_t size() const { return core_->series.size(); }
 
   /// Starts a timer whose label values are given later: `auto timer = latency.time(); … timer.labels("/cart");`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer<
-      Family, detail::LabelArgument<LabelTypes>...>
-  time() const noexcept requires requires(Instrument instrument) {
+  BasicFamilyTimer<Family, detail::LabelArgument<LabelTypes>...> time() const noexcept requires
+      requires(Instrument instrument) {
     instrument.time();
   }
   { return BasicFamilyTimer<Family, detail::LabelArgument<LabelTypes>...>(*this); }
@@ -536,7 +535,7 @@ class BasicCurriedFamily<Instrument, detail::Types<Fixed...>, detail::Types<Open
   /// How many series have the fixed values. Goes through the whole family. Throws std::bad_alloc.
   [[nodiscard]] std::size_t size() const { return lookup().size(); }
 
-  [[nodiscard]] BasicFamilyTimer<BasicCurriedFamily, detail::LabelArgument<Open>...> time() const noexcept requires
+  BasicFamilyTimer<BasicCurriedFamily, detail::LabelArgument<Open>...> time() const noexcept requires
       requires(Instrument instrument) {
     instrument.time();
   }
@@ -589,7 +588,7 @@ using CurriedFamily = typename detail::CurriedOf<AnyFamily, Fixed>::Made;
 /// until the end of the scope, in the series that `labels()` named last. Without `labels()` it observes nothing.
 /// Movable. Thread-compatible.
 template <class AnyFamily, class... Arguments>
-class [[nodiscard]] BasicFamilyTimer {
+class BasicFamilyTimer {
  public:
   [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicFamilyTimer(
       const AnyFamily& family) noexcept

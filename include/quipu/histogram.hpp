@@ -33,7 +33,7 @@ concept Observable = std::convertible_to<const Value&, double> || requires {
 
 class Histogram;
 template <class Instrument>
-class BasicTimer;
+class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicTimer;
 using Timer = BasicTimer<Histogram>;
 
 /// Counts observed values by bucket and adds them up: request durations, message sizes. A value equal to a bucket's
@@ -88,14 +88,14 @@ class Histogram {
 
   // For wrong values.
   template <class Value, class... More>
-  requires(!detail::Observable<Value> || sizeof...(More) > 1) auto observe(const Value&, const More&...) const {
+  requires(!detail::Observable<Value> || sizeof...(More) > 1) void observe(const Value&, const More&...) const {
     static_assert(detail::misuse<Value>,
                   "quipu: observe() takes a number or a duration, and perhaps an exemplar: observe(0.1, "
                   "quipu::Exemplar{{\"trace_id\", id}})");
   }
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] Timer time() const noexcept;
+  Timer time() const noexcept;
 
   /// All observations so far; none if the series is gone. May miss observations that happen during the call. Waits for
   /// threads that are inside an observation, for a second or two at most. Throws std::bad_alloc.
@@ -126,14 +126,20 @@ class Histogram {
 
 namespace detail {
 
+/// Not inlined, so that the code of timers stays small.
+template <class Instrument>
+[[gnu::noinline]] void observe_with_current_exemplar(const Instrument& histogram,
+                                                     std::chrono::steady_clock::duration time) noexcept {
+  histogram.observe(time, current_exemplar);
+}
+
 /// Observes what a timer measured, with the exemplar of the registry's source.
 template <class Instrument>
 void observe_time(const Instrument& histogram, std::chrono::steady_clock::duration time) noexcept {
   if (has_exemplar_sources.load(std::memory_order_relaxed)) [[unlikely]] {
-    histogram.observe(time, current_exemplar);
-  } else {
-    histogram.observe(time);
+    return observe_with_current_exemplar(histogram, time);
   }
+  histogram.observe(time);
 }
 
 }  // namespace detail
@@ -141,7 +147,7 @@ void observe_time(const Instrument& histogram, std::chrono::steady_clock::durati
 /// Measures time by the steady clock, from its construction until `stop()` or the end of the scope, and observes it in
 /// a histogram of either type. Movable. Thread-compatible.
 template <class Instrument>
-class [[nodiscard]] BasicTimer {
+class BasicTimer {
  public:
   using Clock = std::chrono::steady_clock;
 

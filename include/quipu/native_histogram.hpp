@@ -69,15 +69,14 @@ class NativeHistogram {
 
   // For wrong values.
   template <class Value, class... More>
-  requires(!detail::Observable<Value> || sizeof...(More) > 1) auto observe(const Value&, const More&...) const {
+  requires(!detail::Observable<Value> || sizeof...(More) > 1) void observe(const Value&, const More&...) const {
     static_assert(detail::misuse<Value>,
                   "quipu: observe() takes a number or a duration, and perhaps an exemplar: observe(0.1, "
                   "quipu::Exemplar{{\"trace_id\", id}})");
   }
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicTimer<NativeHistogram> time()
-      const noexcept;
+  BasicTimer<NativeHistogram> time() const noexcept;
 
   /// All observations since the series was made, or last reset; none if the series is gone. May miss observations that
   /// happen during the call. If a reset is due (see NativeHistogramOptions), it happens now. Takes a lock. Throws

@@ -166,7 +166,8 @@ std::string describe(const Definition& definition) {
       text += fmt::format(", resets {} s apart", Seconds(native->min_reset_interval).count());
     }
   }
-  if (definition.type == MetricType::histogram && !(definition.native && definition.bounds.empty())) {
+  const bool is_collected = definition.cells == CellKind::real;
+  if (definition.type == MetricType::histogram && !is_collected && !(definition.native && definition.bounds.empty())) {
     text += fmt::format(" with buckets {}", definition.bounds);
   }
   if (definition.idle_expiry.count() != 0) {

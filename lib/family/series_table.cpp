@@ -458,33 +458,52 @@ void SeriesTable::recycle(Series* removed) noexcept {
   }
 }
 
-/// Looks at a series, to find out whether it is idle. Returns whether it is. To be called with the lock held. The
-/// overflow series does not expire, as it stands for no label values.
-bool SeriesTable::look_at(Series& series, CellRef ref, IdleSeries::Clock::time_point begin) const noexcept {
-  IdleSeries::Look look = look_at_cells(kind_, ref);
-  look.is_in_use = look.is_in_use || &series == overflow_ || holders_.contains(ref.tag);
-  look.begin = begin;
-  look.end = IdleSeries::Clock::now();
-  return idle_->is_hidden(series.position, ref.tag, look);
+/// Whether the series never expires. The overflow series does not, as it stands for no label values. Nor does a series
+/// with holders. To be called with the lock held.
+bool SeriesTable::is_lasting(const Series& series, std::uint32_t tag) const noexcept {
+  return &series == overflow_ || (!holders_.empty() && holders_.contains(tag));
 }
 
 /// Looks at the series of the batch, moves those that are not idle to the front, and returns how many there are.
 std::size_t SeriesTable::without_idle(std::span<Walk::Item> batch) const noexcept {
+  std::array<IdleSeries::Look, Walk::max_batch> looks;
   const std::lock_guard lock(mutex_);
   const auto begin = IdleSeries::Clock::now();
-  const auto is_idle = [&](const Walk::Item& item) {
-    return item.series.ref.is_live() && look_at(*item.series.series, item.series.ref, begin);
-  };
-  return static_cast<std::size_t>(std::remove_if(batch.begin(), batch.end(), is_idle) - batch.begin());
+  if (kind_ == CellKind::whole) {
+    std::array<CellRef, Walk::max_batch> refs;
+    std::array<std::uint64_t, Walk::max_batch> values;
+    for (std::size_t i = 0; i < batch.size(); ++i) refs[i] = batch[i].series.ref;
+    read_whole(std::span(refs).first(batch.size()), values.data());
+    for (std::size_t i = 0; i < batch.size(); ++i) looks[i] = {values[i], false, begin, {}};
+  } else {
+    for (std::size_t i = 0; i < batch.size(); ++i) looks[i] = look_at_cells(kind_, batch[i].series.ref);
+  }
+  const auto end = IdleSeries::Clock::now();
+  std::size_t shown = 0;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const auto& [series, ref] = batch[i].series;
+    looks[i].begin = begin;
+    looks[i].end = end;
+    if (ref.is_live()) {
+      looks[i].is_in_use = looks[i].is_in_use || is_lasting(*series, ref.tag);
+      if (idle_->is_hidden(series->position, ref.tag, looks[i])) continue;
+    }
+    if (shown != i) batch[shown] = batch[i];
+    ++shown;
+  }
+  return shown;
 }
 
 /// Takes out the series that has been hidden the longest, unless it was recorded to since. Null if none is hidden.
 Series* SeriesTable::take_out_idle() noexcept {
   if (idle_ == nullptr) return nullptr;
-  const auto begin = IdleSeries::Clock::now();
   while (const auto position = idle_->first_hidden()) {
     Series& series = *order_[*position];
-    if (!look_at(series, series.ref(), begin)) continue;
+    const CellRef ref = series.ref();
+    IdleSeries::Look look = look_at_cells(kind_, ref);
+    look.is_in_use = look.is_in_use || is_lasting(series, ref.tag);
+    look.begin = look.end = IdleSeries::Clock::now();
+    if (!idle_->is_hidden(series.position, ref.tag, look)) continue;
     take_out(series);
     series.set_next_removed(nullptr);
     evictions_.fetch_add(1, std::memory_order_relaxed);

@@ -17,7 +17,7 @@ struct CollectorCall {
   /// due: needs a task that calls it. has_task: has one, which has not begun. waits: for a call under way.
   enum class State { due, has_task, waits, done };
   std::shared_ptr<RegisteredCollector> collector;
-  CollectorErrors* errors;
+  const OnCollectorError* on_error;
   State state = State::due;
   bool is_shared = true;
   CollectorOutcome outcome{};
@@ -159,15 +159,21 @@ void Collection::set_done(CollectorCall& call) noexcept {
 
 }  // namespace
 
+void report(const RegisteredCollector& collector, CollectorFault fault, std::string_view what,
+            const OnCollectorError& on_error, std::uint64_t times) {
+  collector.count(fault, times);
+  if (on_error) on_error(collector.name(), what);
+}
+
 Collected collect(std::span<const ScrapedCollector> collectors, std::chrono::steady_clock::time_point deadline,
                   const std::stop_token& stop, Executor& threads) {
   const bool may_leave = deadline != Clock::time_point::max() || stop.stop_possible();
   std::vector<CollectorCall> here;
   std::vector<CollectorCall> elsewhere;
-  for (const auto& [collector, errors] : collectors) {
+  for (const auto& [collector, on_error] : collectors) {
     if (collector->role() == RegisteredCollector::Role::status) continue;
     const bool is_prompt = collector->role() == RegisteredCollector::Role::prompt;
-    (may_leave && !is_prompt ? elsewhere : here).push_back({collector, errors});
+    (may_leave && !is_prompt ? elsewhere : here).push_back({collector, on_error});
   }
   std::shared_ptr<Collection> collection;
   if (!elsewhere.empty()) {
@@ -178,19 +184,23 @@ Collected collect(std::span<const ScrapedCollector> collectors, std::chrono::ste
   for (CollectorCall& made : here) made.outcome = made.collector->collect();
   if (collection != nullptr) elsewhere = collection->finish(stop);
 
-  // Failures are counted at the end, so that a page shows the errors of the pages before it.
+  // Failures are reported at the end, so that a page shows the errors of the pages before it.
   Collected collected;
   for (auto* calls : {&here, &elsewhere}) {
-    for (auto& [collector, errors, state, is_shared, outcome] : *calls) {
+    for (auto& [collector, on_error, state, is_shared, outcome] : *calls) {
       switch (outcome.kind) {
         case CollectorOutcome::Kind::shown:
-          collected.emplace(collector.get(), std::move(outcome.families));
+          collected.emplace(collector.get(), CollectedCall{std::move(outcome.families), outcome.duration});
           break;
         case CollectorOutcome::Kind::thrown:
-          errors->exceptions.fetch_add(1, std::memory_order_relaxed);
+          collected.emplace(collector.get(), CollectedCall{nullptr, outcome.duration});
+          report(*collector, CollectorFault::exception,
+                 outcome.error != nullptr ? std::string_view(*outcome.error) : "there is no memory left", *on_error);
           break;
         case CollectorOutcome::Kind::none:
-          if (!stop.stop_requested()) errors->timeouts.fetch_add(1, std::memory_order_relaxed);
+          if (stop.stop_requested()) break;
+          report(*collector, CollectorFault::timeout, "no call of it was over at the deadline of the scrape",
+                 *on_error);
           break;
         case CollectorOutcome::Kind::ended:
           break;

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
-#include <unordered_map>
 #include <utility>
 
 #include "quipu/error.hpp"
@@ -25,56 +23,48 @@ bool have_one_series(const RegistryCore::DefinedPart& a, const RegistryCore::Def
          a.definition->const_labels == b.definition->const_labels;
 }
 
-/// The families that a page shows, with the names of their samples.
-class PageNames {
- public:
-  explicit PageNames(std::size_t escapings) : escapings_(escapings) {}
+}  // namespace
 
-  /// Adds the family of a part. Returns why it cannot be on the page; "" if it can.
-  [[nodiscard]] std::string add(const RegistryCore::DefinedPart& part) {
-    const Definition& definition = *part.definition;
-    const auto refusal = [&](const Definition& other, std::string_view why) {
-      return fmt::format("{} cannot be on a page with {}: {}", describe(definition), describe(other), why);
-    };
-    const auto known = families_.find(definition.name);
-    if (known != families_.end()) {
-      const Definition& other = *known->second.front().definition;
-      if (!is_same_on_page(definition, other)) return refusal(other, "type, unit and label names must be the same");
-      for (const RegistryCore::DefinedPart& one : known->second) {
-        if (have_one_series(one, part)) return refusal(*one.definition, "both have the same series");
-        const bool are_instruments = !one.is_collected && !part.is_collected;
-        if (are_instruments && one.definition->const_labels == definition.const_labels)
-          repeated.push_back(definition.name);
-      }
-      known->second.push_back(part);
-      return "";
+const PageNames::Parts* PageNames::find(const std::string& family) const {
+  if (const auto known = families_.find(family); known != families_.end()) return &known->second;
+  return base_ == nullptr ? nullptr : base_->find(family);
+}
+
+const Definition* PageNames::owner(std::size_t escaping, const std::string& sample) const {
+  if (const auto known = owners_[escaping].find(sample); known != owners_[escaping].end()) return known->second;
+  return base_ == nullptr ? nullptr : base_->owner(escaping, sample);
+}
+
+std::string PageNames::add(const RegistryCore::DefinedPart& part) {
+  const Definition& definition = *part.definition;
+  const auto refusal = [&](const Definition& other, std::string_view why) {
+    return fmt::format("{} cannot be on a page with {}: {}", describe(definition), describe(other), why);
+  };
+  if (const Parts* const known = find(definition.name)) {
+    const Definition& other = *known->front().definition;
+    if (!is_same_on_page(definition, other)) return refusal(other, "type, unit and label names must be the same");
+    for (const RegistryCore::DefinedPart& one : *known) {
+      if (have_one_series(one, part)) return refusal(*one.definition, "both have the same series");
+      const bool are_instruments = !one.is_collected && !part.is_collected;
+      if (are_instruments && one.definition->const_labels == definition.const_labels)
+        repeated_.push_back(definition.name);
     }
+  } else {
     std::vector<std::string> names[escaping_schemes.size()];
     for (std::size_t i = 0; i < escapings_; ++i) {
       names[i] = sample_names(definition, escaping_schemes[i].first);
       for (const std::string& name : names[i]) {
-        const auto taken = owners_[i].find(name);
-        if (taken == owners_[i].end()) continue;
-        return refusal(*families_.at(taken->second).front().definition,
-                       fmt::format("both have samples named \"{}\"", name));
+        const Definition* const taken = owner(i, name);
+        if (taken != nullptr) return refusal(*taken, fmt::format("both have samples named \"{}\"", name));
       }
     }
     for (std::size_t i = 0; i < escapings_; ++i) {
-      for (std::string& name : names[i]) owners_[i].emplace(std::move(name), definition.name);
+      for (std::string& name : names[i]) owners_[i].emplace(std::move(name), &definition);
     }
-    families_[definition.name].push_back(part);
-    return "";
   }
-
-  std::vector<std::string> repeated{};
-
- private:
-  const std::size_t escapings_;
-  std::map<std::string, std::vector<RegistryCore::DefinedPart>> families_;
-  std::unordered_map<std::string, std::string> owners_[escaping_schemes.size()];
-};
-
-}  // namespace
+  families_[definition.name].push_back(part);
+  return "";
+}
 
 JoinedRegistries::JoinedRegistries(std::vector<std::shared_ptr<RegistryCore>> registries, OnClash on_clash)
     : registries_(std::move(registries)), on_clash_(std::move(on_clash)), plan_(make_plan()) {
@@ -98,28 +88,25 @@ std::shared_ptr<const JoinedRegistries::Plan> JoinedRegistries::plan(std::span<c
 std::shared_ptr<const JoinedRegistries::Plan> JoinedRegistries::make_plan() const {
   const bool has_utf8 =
       std::ranges::any_of(registries_, [](const auto& registry) { return registry->name_rules() == NameRules::utf8; });
-  PageNames names(has_utf8 ? escaping_schemes.size() : 1);
-  auto made = std::make_shared<Plan>();
+  auto made = std::make_shared<Plan>(has_utf8 ? escaping_schemes.size() : 1);
   for (std::size_t i = 0; i < registries_.size(); ++i) {
     auto [parts, version] = registries_[i]->definitions();
     made->versions.push_back(version);
     for (const RegistryCore::DefinedPart& part : parts) {
-      std::string why = names.add(part);
+      std::string why = made->names.add(part);
       if (why.empty()) {
         made->shown.insert(part.definition.get());
-        made->definitions.push_back(part.definition);
       } else if (!part.is_own) {
         made->clashes.push_back({i, part.definition->name, std::move(why)});
       }
     }
   }
-  made->repeated = std::move(names.repeated);
   return made;
 }
 
 std::vector<std::string> JoinedRegistries::repeated_families() {
   const std::lock_guard lock(mutex_);
-  return plan_->repeated;
+  return plan_->names.repeated();
 }
 
 void JoinedRegistries::report(const std::string& family, std::string_view why) {

@@ -9,15 +9,43 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "base/executor.hpp"
 #include "family/definition.hpp"
+#include "family/escaping.hpp"
 #include "quipu/registries.hpp"
 #include "registry/registry_core.hpp"
 
 namespace quipu::detail {
+
+/// The families of a page, with the names of their samples. Thread-compatible.
+class PageNames {
+ public:
+  explicit PageNames(std::size_t escapings) noexcept : escapings_(escapings) {}
+  /// Has what `base` has, too, which must outlive it.
+  explicit PageNames(const PageNames* base) noexcept : base_(base), escapings_(base->escapings_) {}
+
+  /// Adds the family of a part. Returns why it cannot be on the page; "" if it can.
+  [[nodiscard]] std::string add(const RegistryCore::DefinedPart& part);
+
+  /// The families of instruments of which several registries may have the same series.
+  [[nodiscard]] const std::vector<std::string>& repeated() const noexcept { return repeated_; }
+
+ private:
+  using Parts = std::vector<RegistryCore::DefinedPart>;
+
+  [[nodiscard]] const Parts* find(const std::string& family) const;
+  [[nodiscard]] const Definition* owner(std::size_t escaping, const std::string& sample) const;
+
+  const PageNames* const base_ = nullptr;
+  const std::size_t escapings_;
+  std::unordered_map<std::string, Parts> families_;
+  std::unordered_map<std::string, const Definition*> owners_[escaping_schemes.size()];
+  std::vector<std::string> repeated_;
+};
 
 /// Registries that share pages. Thread-safe.
 class JoinedRegistries {
@@ -33,11 +61,12 @@ class JoinedRegistries {
 
   /// Which parts of families pages show, for some state of the registries.
   struct Plan {
+    explicit Plan(std::size_t escapings) noexcept : names(escapings) {}
+
     std::vector<std::uint64_t> versions;  // of the registries
     std::unordered_set<const Definition*> shown;
-    std::vector<std::shared_ptr<const Definition>> definitions;  // keeps those from being replaced by others
-    std::vector<Clash> clashes;                                  // but for families of the library's own
-    std::vector<std::string> repeated;  // families of instruments of which several registries may have the same series
+    PageNames names;             // keeps those definitions from being replaced by others
+    std::vector<Clash> clashes;  // but for families of the library's own
   };
 
   JoinedRegistries(std::vector<std::shared_ptr<RegistryCore>> registries, OnClash on_clash);

@@ -1,6 +1,8 @@
 #include "quipu/registries.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -43,7 +45,11 @@ Registries::Registries(std::vector<Registry> registries,
   Blind blind;
   const std::vector<std::string> repeated = tried->repeated_families();
   if (!repeated.empty()) {
-    detail::Scrape scrape(tried, {.families = repeated});
+    // Only of instruments: a scrape that is asked to stop waits for no collector.
+    std::stop_source stopped;
+    stopped.request_stop();
+    detail::Scrape scrape(
+        tried, {.families = repeated, .deadline = std::chrono::steady_clock::now(), .stop = stopped.get_token()});
     while (scrape.show_some(blind)) {
     }
   }

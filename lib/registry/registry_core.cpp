@@ -31,6 +31,13 @@ bool is_at(const RegistryCore::FamilyKey& key, const Definition& definition) noe
 
 }  // namespace
 
+bool is_before(const Definition& a, const Definition& b) noexcept {
+  constexpr auto value = &OwnedLabels::value_type::second;
+  const int names = a.name.compare(b.name);
+  return names != 0 ? names < 0
+                    : std::ranges::lexicographical_compare(a.const_labels, b.const_labels, {}, value, value);
+}
+
 RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const RegistryOptions& options)
     : const_labels_(std::move(const_labels)),
       name_rules_(rules),
@@ -38,6 +45,7 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const Regi
       max_label_value_(options.max_label_value_size),
       series_budget_(std::make_shared<SeriesBudget>(options.max_series)),
       on_lint_(options.on_lint),
+      on_error_(options.on_error),
       exemplars_(options.exemplars) {}
 
 void RegistryCore::check_const_labels(const OwnedLabels& labels) const {
@@ -55,7 +63,7 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   }
   std::unique_lock lock(mutex_);
   const Batch* const open = nearest_open(batch);
-  const FamilyEntry* const first = first_part(definition.name);
+  const FamilyEntry* const first = first_part(families_, definition.name);
   std::string shown_help;
   if (first != nullptr) {
     check_second(definition, false, *first);
@@ -111,9 +119,9 @@ void RegistryCore::report_help(const Definition& definition, const std::string& 
 }
 
 /// The first part of the family, or null.
-const RegistryCore::FamilyEntry* RegistryCore::first_part(std::string_view name) const {
-  const auto first = families_.lower_bound(name);
-  return first == families_.end() || first->first.name != name ? nullptr : &first->second;
+const RegistryCore::FamilyEntry* RegistryCore::first_part(const Families& families, std::string_view name) {
+  const auto first = families.lower_bound(name);
+  return first == families.end() || first->first.name != name ? nullptr : &first->second;
 }
 
 /// Throws RegistrationError if the definition cannot be one of the family whose first part this is.
@@ -129,7 +137,7 @@ void RegistryCore::check_second(const Definition& definition, bool is_collected,
 /// Adds a part, which is not there yet.
 void RegistryCore::insert(FamilyEntry made) {
   const std::shared_ptr<const Definition> definition = made.definition;
-  const bool is_first = first_part(definition->name) == nullptr;
+  const bool is_first = first_part(families_, definition->name) == nullptr;
   if (is_first) claim(*definition);
   try {
     families_.emplace(key_of(*definition), std::move(made));
@@ -145,7 +153,7 @@ RegistryCore::Families::node_type RegistryCore::extract(Families::iterator part)
   auto taken = families_.extract(part);
   ++version_;
   const std::string& name = taken.key().name;
-  if (first_part(name) == nullptr) unclaim(name);
+  if (first_part(families_, name) == nullptr) unclaim(name);
   return taken;
 }
 
@@ -158,7 +166,7 @@ void RegistryCore::claim(const Definition& definition) {
           fmt::format("cannot register {}: {}\"{}\" would be a sample of it, and is one of {}; choose another name",
                       detail::describe(definition),
                       i == 0 ? "" : fmt::format("where names are escaped as {}, ", escaping_schemes[i].second), name,
-                      detail::describe(*first_part(taken->second)->definition)));
+                      detail::describe(*first_part(families_, taken->second)->definition)));
     }
   }
   try {
@@ -179,40 +187,53 @@ void RegistryCore::unclaim(std::string_view family) noexcept {
   }
 }
 
+CollectedFamily RegistryCore::make_collected(const FamilyDescription& described, const std::string& prefix,
+                                             const OwnedLabels& const_labels) const {
+  auto definition = std::make_shared<Definition>(Definition{.type = described.type,
+                                                            .cells = CellKind::real,
+                                                            .name = prefix + described.name,
+                                                            .help = to_utf8(described.help),
+                                                            .unit = described.unit,
+                                                            .const_labels = const_labels,
+                                                            .label_names = described.labels});
+  if (described.type == MetricType::stateset) definition->label_names.push_back(definition->name);
+  definition->columns.resize(definition->label_names.size(), {LabelType::text});
+  check(*definition, name_rules_);
+  check_sizes(definition->const_labels, max_label_value_);
+  return {std::move(definition), described.name, max_label_value_};
+}
+
 std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
     Collector& collector, std::string name, const std::string& prefix, const OwnedLabels& const_labels,
     std::unique_ptr<const std::vector<std::string>> fixed_labels, std::shared_ptr<Collector> owned, Batch* batch) {
   std::vector<CollectedFamily> families;
-  for (FamilyDescription& described : collector.describe()) {
-    auto definition = std::make_shared<Definition>(Definition{.type = described.type,
-                                                              .cells = CellKind::real,
-                                                              .name = prefix + described.name,
-                                                              .help = to_utf8(described.help),
-                                                              .unit = std::move(described.unit),
-                                                              .const_labels = const_labels,
-                                                              .label_names = std::move(described.labels)});
-    definition->columns.resize(definition->label_names.size(), {LabelType::text});
-    if (described.type != MetricType::counter && described.type != MetricType::gauge) {
-      throw RegistrationError(
-          fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
-    }
-    check(*definition, name_rules_);
-    check_sizes(definition->const_labels, max_label_value_);
-    families.push_back({std::move(definition), std::move(described.name), max_label_value_});
+  for (const FamilyDescription& described : collector.describe()) {
+    families.push_back(make_collected(described, prefix, const_labels));
   }
+  const auto make_family = [registry = weak_from_this(), prefix, const_labels](const FamilyDescription& described) {
+    if (const auto core = registry.lock()) return core->make_collected(described, prefix, const_labels);
+    throw CollectorError("collector: its registry no longer exists");
+  };
   const auto on_end = [registry = weak_from_this()](const RegisteredCollector& ended) {
     if (const auto core = registry.lock()) core->remove_collector(ended);
   };
-  auto registered = std::make_shared<RegisteredCollector>(collector, std::move(name), std::move(owned),
-                                                          std::move(families), std::move(fixed_labels), on_end);
+  auto registered = std::make_shared<RegisteredCollector>(
+      collector, std::move(name), std::move(owned), std::move(families), make_family, std::move(fixed_labels), on_end);
 
   std::unique_lock lock(mutex_);
   collectors_.reserve(collectors_.size() + 1);
+  if (errors_.size() > 2 * collectors_.size() + 16) {
+    std::erase_if(errors_, [](const auto& of_name) { return of_name.second.expired(); });
+  }
+  auto& known_errors = errors_[registered->name()];
+  auto errors = known_errors.lock();
+  if (errors == nullptr) known_errors = errors = std::make_shared<CollectorErrors>();
+  registered->set_errors(std::move(errors));
   std::vector<std::shared_ptr<const Definition>> first;  // of each family: null if there was none before
   std::size_t added = 0;
   try {
     for (const CollectedFamily& family : registered->families()) {
-      const FamilyEntry* const known = first_part(family.definition->name);
+      const FamilyEntry* const known = first_part(families_, family.definition->name);
       first.push_back(known == nullptr ? nullptr : known->definition);
       add_to_families(family.definition, registered);
       ++added;
@@ -241,7 +262,7 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
 
 void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& definition,
                                    const std::shared_ptr<RegisteredCollector>& registered) {
-  const FamilyEntry* const first = first_part(definition->name);
+  const FamilyEntry* const first = first_part(families_, definition->name);
   if (first != nullptr) check_second(*definition, true, *first);
   const auto known = families_.find(key_of(*definition));
   if (known == families_.end()) return insert({definition, nullptr, {registered}});
@@ -367,7 +388,8 @@ RegistryCore::ScrapeStart RegistryCore::start_scrape(std::span<const std::string
   ScrapeStart start{{}, shown_batches_, last_tag()};
   for (const auto& [registered, batch] : collectors_) {
     if (batch != nullptr) continue;
-    const bool is_asked = names.empty() || std::ranges::any_of(registered->families(), [names](const auto& family) {
+    const bool is_asked = names.empty() || registered->families().empty() ||
+                          std::ranges::any_of(registered->families(), [names](const auto& family) {
                             return is_wanted(names, family.definition->name);
                           });
     if (is_asked) start.collectors.push_back(registered);
@@ -375,15 +397,19 @@ RegistryCore::ScrapeStart RegistryCore::start_scrape(std::span<const std::string
   return start;
 }
 
-RegistryCore::FamilyList RegistryCore::families_of(std::span<const std::string> names, const ScrapeStart& start) const {
-  std::vector<FamilyEntry> wanted;
+RegistryCore::PageFamilies RegistryCore::families_of(std::span<const std::string> names, const ScrapeStart& start,
+                                                     const Collected& collected) const {
+  PageFamilies page;
+  std::vector<FamilyEntry>& wanted = page.families;
   const std::lock_guard lock(mutex_);
   wanted.reserve(names.empty() ? families_.size() : names.size());
   for (const auto& [key, entry] : families_) {
     const bool is_shown = entry.batches.empty() && entry.shown_by <= start.batches;
     if (is_shown && is_wanted(names, key.name)) wanted.push_back(entry);
   }
-  return {std::move(wanted), version_};
+  page.version = version_;
+  add_undescribed(names, collected, page);
+  return page;
 }
 
 RegistryCore::DefinedParts RegistryCore::definitions() const {
@@ -396,6 +422,89 @@ RegistryCore::DefinedParts RegistryCore::definitions() const {
     parts.push_back({entry.definition, is_collected, is_own});
   }
   return {std::move(parts), version_};
+}
+
+/// Of two families of collectors that clash, the page has that of the collector that was added first.
+void RegistryCore::add_undescribed(std::span<const std::string> names, const Collected& collected,
+                                   PageFamilies& page) const {
+  Families added;
+  std::map<std::string, const Definition*> claims[escaping_schemes.size()];  // of those that are added
+
+  const auto owner_of = [&](const Definition& definition) -> const Definition* {
+    for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+      for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) {
+        if (const auto taken = claims_[i].find(name); taken != claims_[i].end()) {
+          return first_part(families_, taken->second)->definition.get();
+        }
+        if (const auto taken = claims[i].find(name); taken != claims[i].end()) return taken->second;
+      }
+    }
+    return nullptr;
+  };
+  const auto entry_for = [&](const CollectedFamily& family) -> FamilyEntry* {
+    const Definition& definition = *family.definition;
+    const FamilyEntry* first = first_part(families_, definition.name);
+    if (first == nullptr) first = first_part(added, definition.name);
+    if (first == nullptr) {
+      if (owner_of(definition) != nullptr) return nullptr;
+      for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+        for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) {
+          claims[i].emplace(name, &definition);
+        }
+      }
+    } else if (first->instruments != nullptr || !is_same_family(definition, *first->definition)) {
+      return nullptr;
+    }
+    FamilyKey key = key_of(definition);
+    if (const auto known = families_.find(key); known != families_.end()) {
+      const auto shown = std::ranges::find(page.families, known->second.definition, &FamilyEntry::definition);
+      if (shown != page.families.end()) return &*shown;
+      return &added.emplace(std::move(key), known->second).first->second;  // not asked for, and not shown
+    }
+    FamilyEntry made{.definition = family.definition, .instruments = nullptr, .is_undescribed = true};
+    if (first != nullptr && first->definition->help != definition.help) {
+      auto with_help = std::make_shared<Definition>(definition);
+      with_help->help = first->definition->help;
+      made.definition = std::move(with_help);
+    }
+    return &added.emplace(std::move(key), std::move(made)).first->second;
+  };
+
+  for (const auto& [registered, batch] : collectors_) {
+    if (!registered->families().empty()) continue;
+    if (batch == nullptr) page.undescribed.push_back(registered);
+    const auto call = collected.find(registered.get());
+    if (call == collected.end() || call->second.families == nullptr) continue;
+    for (const CollectedFamily& family : *call->second.families) {
+      if (family.series.empty()) continue;
+      if (FamilyEntry* const entry = entry_for(family)) {
+        entry->collectors.push_back(registered);
+        continue;
+      }
+      page.clashes.push_back({registered, fmt::format("family {} is left out: {} has its name or one of its samples'",
+                                                      detail::describe(*family.definition),
+                                                      detail::describe(*owner_of(*family.definition)))});
+    }
+  }
+  if (added.empty()) return;
+  for (auto& [key, entry] : added) {
+    if (is_wanted(names, key.name)) page.families.push_back(std::move(entry));
+  }
+  std::ranges::sort(page.families, [](const FamilyEntry& first, const FamilyEntry& second) {
+    return is_before(*first.definition, *second.definition);
+  });
+}
+
+std::map<std::string, RegistryCore::NamedErrors> RegistryCore::collector_errors() const {
+  std::map<std::string, NamedErrors> result;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [registered, batch] : collectors_) {
+    if (batch != nullptr || registered->role() == RegisteredCollector::Role::status) continue;
+    NamedErrors& named = result[registered->name()];
+    named.errors = registered->errors();
+    named.has_usual = named.has_usual || registered->role() == RegisteredCollector::Role::usual;
+  }
+  return result;
 }
 
 void RegistryCore::reset() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +27,10 @@
 #include "registry/registered_collector.hpp"
 
 namespace quipu::detail {
+
+/// Whether the part of a family comes first on a page: by the name of the family, then by the values of its const
+/// labels.
+[[nodiscard]] bool is_before(const Definition& a, const Definition& b) noexcept;
 
 /// The state of a registry, shared by its handles.
 class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
@@ -105,6 +110,8 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
     std::vector<const Batch*> batches{};
     /// The number of the batch whose end made it visible; 0 if it was visible at once.
     std::uint64_t shown_by = 0;
+    /// Only on a page: no collector has described the part. Its definition is of this page alone.
+    bool is_undescribed = false;
   };
 
   /// The state of the registry when a scrape begins. Batches that end later are not on its page, even if their families
@@ -115,14 +122,26 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
     std::uint32_t last_tag;  // the newest tag: infos with a newer one are not shown
   };
 
-  // For a scrape. They return what exists of the families with these names, or of all families if there are no names.
-  // The parts of a family come one after another.
-  [[nodiscard]] ScrapeStart start_scrape(std::span<const std::string> names) const;
-  struct FamilyList {
-    std::vector<FamilyEntry> parts;
-    std::uint64_t version;  // changes with every family that is added or removed
+  /// A family that a collector showed without having described it, and that is left out of the page.
+  struct Clash {
+    std::shared_ptr<const RegisteredCollector> collector;
+    std::string what;
   };
-  [[nodiscard]] FamilyList families_of(std::span<const std::string> names, const ScrapeStart& start) const;
+
+  /// What a page has, in the order of FamilyKey.
+  struct PageFamilies {
+    std::vector<FamilyEntry> families{};
+    std::uint64_t version = 0;  // changes with every family that is registered or removed
+    std::vector<std::shared_ptr<RegisteredCollector>> undescribed{};  // collectors that describe nothing
+    std::vector<Clash> clashes{};
+  };
+
+  // For a scrape. They return what exists of the families with these names, or of all families if there are no names.
+  // The parts of a family come one after another. Families that collectors have not described are those that they
+  // showed.
+  [[nodiscard]] ScrapeStart start_scrape(std::span<const std::string> names) const;
+  [[nodiscard]] PageFamilies families_of(std::span<const std::string> names, const ScrapeStart& start,
+                                         const Collected& collected) const;
   /// A part of a family, shown or not.
   struct DefinedPart {
     std::shared_ptr<const Definition> definition;
@@ -137,8 +156,15 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] const OwnedLabels& const_labels() const noexcept { return const_labels_; }
   [[nodiscard]] NameRules name_rules() const noexcept { return name_rules_; }
   [[nodiscard]] const FormatOptions& formats() const noexcept { return formats_; }
-  [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
+  [[nodiscard]] const OnCollectorError& on_error() const noexcept { return on_error_; }
   [[nodiscard]] Executor& collector_threads() noexcept { return collector_threads_; }
+
+  /// What pages of several registries left out, counted since the registry was made.
+  struct PageClashes {
+    std::atomic<std::uint64_t> families{0};
+    std::atomic<std::uint64_t> series{0};
+  };
+  [[nodiscard]] PageClashes& page_clashes() noexcept { return page_clashes_; }
 
   /// Resets all families of instruments, but for infos. Throws std::bad_alloc.
   void reset() const;
@@ -154,6 +180,14 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   [[nodiscard]] std::vector<FamilyLosses> losses() const;
   [[nodiscard]] std::vector<DescribedFamily> describe() const;
 
+  /// The errors of the collectors of one name.
+  struct NamedErrors {
+    std::shared_ptr<const CollectorErrors> errors;
+    bool has_usual = false;  // a collector of the usual role has the name
+  };
+  /// By name. Of those that batches do not hide.
+  [[nodiscard]] std::map<std::string, NamedErrors> collector_errors() const;
+
  private:
   using Families = std::map<FamilyKey, FamilyEntry, FamilyOrder>;
 
@@ -162,13 +196,18 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
     const Batch* batch;  // the open batch that hides it, or null
   };
 
+  [[nodiscard]] CollectedFamily make_collected(const FamilyDescription& described, const std::string& prefix,
+                                               const OwnedLabels& const_labels) const;
+
+  [[nodiscard]] static const FamilyEntry* first_part(const Families& families, std::string_view name);
+
   // With the lock held.
+  void add_undescribed(std::span<const std::string> names, const Collected& collected, PageFamilies& page) const;
   void claim(const Definition& definition);
   [[nodiscard]] std::size_t escapings_in_use() const noexcept {
     return name_rules_ == NameRules::utf8 ? escaping_schemes.size() : 1;
   }
   void unclaim(std::string_view family) noexcept;
-  [[nodiscard]] const FamilyEntry* first_part(std::string_view name) const;
   void insert(FamilyEntry made);
   [[nodiscard]] Families::node_type extract(Families::iterator part) noexcept;
   template <class Condition>
@@ -188,8 +227,9 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   const std::size_t max_label_value_;
   const std::shared_ptr<SeriesBudget> series_budget_;
   const std::function<void(std::string_view, std::string_view)> on_lint_;
+  const OnCollectorError on_error_;
   const ExemplarSource exemplars_;
-  CollectorErrors errors_;
+  PageClashes page_clashes_;
   Executor collector_threads_{"quipu-collect", 3};  // the endpoint makes three pages at a time
 
   mutable std::mutex mutex_;  // guards what follows; not held while a collector is called
@@ -198,6 +238,8 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   // names are not escaped, so for them the first map is enough.
   std::map<std::string, std::string> claims_[escaping_schemes.size()];
   std::vector<CollectorEntry> collectors_;
+  /// Of the collectors with this name. The errors go with the last of these, their places here when there are many.
+  std::map<std::string, std::weak_ptr<CollectorErrors>> errors_;
   std::uint64_t shown_batches_ = 0;
   std::uint64_t version_ = 0;  // of `families_`
 };

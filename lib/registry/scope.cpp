@@ -80,6 +80,16 @@ Registration Scope::add(std::shared_ptr<Collector> collector, std::string_view n
                                            std::move(collector), batch_.get()));
 }
 
+Registration Scope::add(std::function<void(Samples&)> collect, std::string_view name) const {
+  return add({}, std::move(collect), name);
+}
+
+Registration Scope::add(std::vector<FamilyDescription> families, std::function<void(Samples&)> collect,
+                        std::string_view name) const {
+  if (!collect) throw RegistrationError("cannot add a collector that is an empty function");
+  return add(detail::make_collector(std::move(families), std::move(collect)), name);
+}
+
 Scope Scope::subsystem(MetricPrefix prefix, const std::vector<ConstLabel>& const_labels) const {
   Scope made{core_, prefix_ + detail::joined(prefix.text(), core_->name_rules()), batch_, const_labels_};
   for (auto& label : detail::owned(const_labels)) made.const_labels_.push_back(std::move(label));

@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <set>
+#include <span>
 #include <string_view>
 #include <utility>
 
 #include "registry/joined_registries.hpp"
+#include "registry/self_collector.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -33,6 +36,11 @@ void begin_part(const Definition& definition, Shown& shown, Visitor& visitor) {
   if (shown.family == view.name) return visitor.part(view);
   shown.family = view.name;
   visitor.family(view);
+}
+
+Number sum(Number a, Number b) noexcept {
+  if (a.is_whole() && b.is_whole()) return a.whole() + b.whole();
+  return a.real() + b.real();
 }
 
 /// The time when a series was made. Not for gauges.
@@ -179,7 +187,7 @@ inline bool InstrumentWalk::is_shown(const Item& series, Visitor& visitor) {
 }
 
 CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& part, const Collected& collected, Shown& shown,
-                             CollectorErrors& errors)
+                             const OnCollectorError& on_error)
     : definition_(*part.definition), shown_(shown) {
   const auto by_labels = [](const CollectedSeries* a, const CollectedSeries* b) {
     return a->label_values < b->label_values;
@@ -187,24 +195,42 @@ CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& part, const Collec
   std::set<const CollectedSeries*, decltype(by_labels)> known(by_labels);
   for (const auto& registered : part.collectors) {
     const auto found = collected.find(registered.get());
-    if (found == collected.end()) continue;
-    for (const CollectedFamily& family : *found->second) {
+    if (found == collected.end() || found->second.families == nullptr) continue;
+    std::uint64_t duplicates = 0;
+    for (const CollectedFamily& family : *found->second.families) {
       if (family.definition->name != definition_.name) continue;
       for (const CollectedSeries& series : family.series) {
         if (known.insert(&series).second) {
           series_.push_back(&series);
         } else {
-          errors.duplicates.fetch_add(1, std::memory_order_relaxed);
+          ++duplicates;
         }
       }
+    }
+    if (duplicates > 0) {
+      report(*registered, CollectorFault::duplicate,
+             fmt::format("family {} has series that are on the page already: {} of them were left out",
+                         definition_.name, duplicates),
+             on_error, duplicates);
     }
   }
   begin_labels(definition_, shown_.labels);
   if (shown_.known == nullptr) return;
-  const Labels own = Labels(shown_.labels).subspan(definition_.const_labels.size());
+  // As in InstrumentWalk, the label of the states tells no series of a stateset apart. They come one after another.
+  const bool is_stateset = definition_.type == MetricType::stateset;
+  const std::size_t own_size = definition_.label_names.size() - (is_stateset ? 1 : 0);
+  const Labels own = Labels(shown_.labels).subspan(definition_.const_labels.size(), own_size);
+  const CollectedSeries* before = nullptr;
+  bool is_new = true;
   std::erase_if(series_, [&](const CollectedSeries* series) {
+    const auto values = std::span(series->label_values).first(own_size);
+    const bool is_next_state =
+        is_stateset && before != nullptr && std::ranges::equal(std::span(before->label_values).first(own_size), values);
+    before = series;
+    if (is_next_state) return !is_new;
     put_values(*series);
-    return !shown_.known->add(own);
+    is_new = shown_.known->add(own);
+    return !is_new;
   });
 }
 
@@ -215,7 +241,7 @@ bool CollectedWalk::show_some(Visitor& visitor) {
   for (; next_ < end; ++next_) {
     const CollectedSeries& series = *series_[next_];
     put_values(series);
-    visitor.sample({shown_.labels, series.value});
+    show(series, visitor);
   }
   return true;
 }
@@ -223,6 +249,40 @@ bool CollectedWalk::show_some(Visitor& visitor) {
 void CollectedWalk::put_values(const CollectedSeries& series) noexcept {
   Label* labels = shown_.labels.data() + definition_.const_labels.size();
   for (std::size_t i = 0; i < series.label_values.size(); ++i) labels[i].value = series.label_values[i];
+}
+
+void CollectedWalk::show(const CollectedSeries& series, Visitor& visitor) const {
+  const CollectedDetails* const details = series.details.get();
+  if (details == nullptr) return visitor.sample({.labels = shown_.labels, .value = series.value});
+  switch (definition_.type) {
+    case MetricType::histogram:
+      return visitor.histogram({.labels = shown_.labels,
+                                .bounds = details->bounds,
+                                .counts = details->counts,
+                                .sum = details->sum,
+                                .created = details->created,
+                                .exemplars = details->exemplars,
+                                .native = details->native ? &*details->native : nullptr,
+                                .timestamp = details->timestamp});
+    case MetricType::summary:
+      return visitor.summary({.labels = shown_.labels,
+                              .quantiles = details->quantiles,
+                              .count = details->count,
+                              .sum = details->sum,
+                              .created = details->created,
+                              .timestamp = details->timestamp});
+    case MetricType::counter:
+    case MetricType::gauge:
+    case MetricType::info:
+    case MetricType::stateset:
+    case MetricType::unknown:
+      break;
+  }
+  visitor.sample({.labels = shown_.labels,
+                  .value = series.value,
+                  .created = details->created,
+                  .exemplar = details->exemplars.empty() ? nullptr : details->exemplars.front(),
+                  .timestamp = details->timestamp});
 }
 
 bool KnownSeries::add(Labels own_labels) {
@@ -236,8 +296,7 @@ bool KnownSeries::add(Labels own_labels) {
 Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request) {
   sources_.push_back({registry, registry->start_scrape(request.families)});
   collected_ = collect_from(request, registry->collector_threads());
-  add_parts(sources_.front(), registry->families_of(request.families, sources_.front().start).parts);
-  collect_status(sources_.front());
+  add_parts(sources_.front(), registry->families_of(request.families, sources_.front().start, collected_));
 }
 
 Scrape::Scrape(std::shared_ptr<JoinedRegistries> registries, const ScrapeRequest& request)
@@ -248,64 +307,97 @@ Scrape::Scrape(std::shared_ptr<JoinedRegistries> registries, const ScrapeRequest
   collected_ = collect_from(request, joined_->collector_threads());
   std::vector<std::uint64_t> versions;
   for (const Source& source : sources_) {
-    auto [parts, version] = source.registry->families_of(request.families, source.start);
-    add_parts(source, std::move(parts));
-    versions.push_back(version);
+    auto page = source.registry->families_of(request.families, source.start, collected_);
+    versions.push_back(page.version);
+    add_parts(source, std::move(page));
   }
-  for (const Source& source : sources_) collect_status(source);
   leave_out_clashes(versions);
   join_parts();
 }
 
 Collected Scrape::collect_from(const ScrapeRequest& request, Executor& threads) {
   std::vector<ScrapedCollector> collectors;
-  for (const Source& source : sources_) {
-    for (const auto& collector : source.start.collectors) collectors.push_back({collector, &source.registry->errors()});
+  for (const auto& [registry, start] : sources_) {
+    for (const auto& collector : start.collectors) collectors.push_back({collector, &registry->on_error()});
   }
   return collect(collectors, request.deadline, request.stop, threads);
 }
 
-void Scrape::add_parts(const Source& source, std::vector<RegistryCore::FamilyEntry> entries) {
-  parts_.reserve(parts_.size() + entries.size());
-  for (RegistryCore::FamilyEntry& entry : entries) {
+void Scrape::add_parts(const Source& source, RegistryCore::PageFamilies page) {
+  for (const auto& [collector, what] : page.clashes) {
+    report(*collector, CollectorFault::clash, what, source.registry->on_error());
+  }
+  collect_status(source, page);
+  parts_.reserve(parts_.size() + page.families.size());
+  for (RegistryCore::FamilyEntry& entry : page.families) {
     const std::string_view help = entry.definition->help;
     parts_.push_back({std::move(entry), &source, help});
   }
 }
 
-/// Makes the series of `quipu_collector_up`, if the page has it. They are of this page: what it has is certain by now.
-/// A collector that was removed meanwhile is not on it, and so has no status.
-void Scrape::collect_status(const Source& source) {
+/// Makes the series of `quipu_collector_up` and the durations, if the page has them. They are of this page: what it has
+/// is certain by now. A collector that was removed meanwhile is not on it, and so has no status.
+void Scrape::collect_status(const Source& source, const RegistryCore::PageFamilies& page) {
   std::set<const RegisteredCollector*> present;
   const RegisteredCollector* status = nullptr;
-  for (const Part& part : parts_) {
-    if (part.source != &source) continue;
-    for (const auto& collector : part.entry.collectors) {
+  for (const auto& collector : page.undescribed) present.insert(collector.get());
+  for (const RegistryCore::FamilyEntry& family : page.families) {
+    for (const auto& collector : family.collectors) {
       present.insert(collector.get());
       if (collector->role() == RegisteredCollector::Role::status) status = collector.get();
     }
   }
   if (status == nullptr) return;
-  std::map<std::string_view, bool> is_up;
+  struct Status {
+    bool is_up = true;
+    std::optional<std::chrono::nanoseconds> duration{};  // of the calls that are over
+  };
+  std::map<std::string_view, Status> by_name;
   for (const auto& collector : source.start.collectors) {
     if (collector->role() != RegisteredCollector::Role::usual || !present.contains(collector.get())) continue;
-    const auto known = is_up.emplace(collector->name(), true).first;
-    known->second = known->second && collected_.contains(collector.get());
+    Status& of_name = by_name[collector->name()];
+    const auto call = collected_.find(collector.get());
+    of_name.is_up = of_name.is_up && call != collected_.end() && call->second.families != nullptr;
+    if (call == collected_.end()) continue;
+    of_name.duration = of_name.duration.value_or(std::chrono::nanoseconds(0)) + call->second.duration;
   }
   auto families = status->families();
-  for (const auto& [name, value] : is_up) {
-    families.front().series.push_back({{std::string(name)}, Number(std::uint64_t{value ? 1U : 0U})});
+  auto& up = families[up_family].series;
+  auto& durations = families[duration_family].series;
+  for (const auto& [name, of_name] : by_name) {
+    up.push_back({{std::string(name)}, of_name.is_up ? 1 : 0});
+    if (!of_name.duration) continue;
+    durations.push_back({{std::string(name)}, std::chrono::duration<double>(*of_name.duration).count()});
   }
-  collected_.emplace(status, std::make_shared<const std::vector<CollectedFamily>>(std::move(families)));
+  collected_.emplace(status, CollectedCall{std::make_shared<const std::vector<CollectedFamily>>(std::move(families))});
 }
 
-/// Removes the parts that the registries' plan does not show.
+/// Removes the parts that the registries' plan does not show. It does not know the families that collectors have not
+/// described: these come after all others, in the order of the registries.
 void Scrape::leave_out_clashes(std::span<const std::uint64_t> versions) {
   const auto plan = joined_->plan(versions);
   for (const JoinedRegistries::Clash& clash : plan->clashes) {
-    sources_[clash.registry].registry->errors().clashing_families.fetch_add(1, std::memory_order_relaxed);
+    sources_[clash.registry].registry->page_clashes().families.fetch_add(1, std::memory_order_relaxed);
   }
-  std::erase_if(parts_, [&](const Part& part) { return !plan->shown.contains(part.entry.definition.get()); });
+  PageNames names(&plan->names);
+  std::vector<Part> shown;
+  shown.reserve(parts_.size());
+  for (Part& part : parts_) {
+    const auto& definition = part.entry.definition;
+    if (!part.entry.is_undescribed) {
+      if (plan->shown.contains(definition.get())) shown.push_back(std::move(part));
+      continue;
+    }
+    const std::string why = names.add({.definition = definition, .is_collected = true, .is_own = false});
+    for (const auto& collector : part.entry.collectors) {
+      if (why.empty()) break;
+      report(*collector, CollectorFault::clash,
+             fmt::format("family {} is left out of a page of several registries: {}", definition->name, why),
+             part.source->registry->on_error());
+    }
+    if (why.empty()) shown.push_back(std::move(part));
+  }
+  parts_ = std::move(shown);
 }
 
 /// Brings the parts into the order of the page, and joins those that the library has of its own.
@@ -313,15 +405,10 @@ void Scrape::join_parts() {
   std::map<std::string_view, std::string_view> helps;
   for (const Part& part : parts_) helps.emplace(part.entry.definition->name, part.help);
   for (Part& part : parts_) part.help = helps.at(part.entry.definition->name);
-  const auto is_before = [](const Part& a, const Part& b) {
-    const Definition& first = *a.entry.definition;
-    const Definition& second = *b.entry.definition;
-    const int names = first.name.compare(second.name);
-    constexpr auto value = &OwnedLabels::value_type::second;
-    return names != 0 ? names < 0
-                      : std::ranges::lexicographical_compare(first.const_labels, second.const_labels, {}, value, value);
+  const auto comes_before = [](const Part& a, const Part& b) {
+    return is_before(*a.entry.definition, *b.entry.definition);
   };
-  std::ranges::stable_sort(parts_, is_before);
+  std::ranges::stable_sort(parts_, comes_before);
   const auto is_own = [](const Part& part) {
     return !part.entry.collectors.empty() &&
            part.entry.collectors.front()->subject() != RegisteredCollector::Subject::program;
@@ -329,7 +416,7 @@ void Scrape::join_parts() {
   std::vector<Part> joined;
   joined.reserve(parts_.size());
   for (Part& part : parts_) {
-    const bool repeats = !joined.empty() && !is_before(joined.back(), part);
+    const bool repeats = !joined.empty() && !comes_before(joined.back(), part);
     if (repeats && is_own(joined.back()) && is_own(part)) {
       join_own(joined.back(), part);
       continue;
@@ -347,37 +434,38 @@ void Scrape::join_own(Part& first, const Part& other) {
   if (collector.subject() == RegisteredCollector::Subject::process) return;
   const auto to = collected_.find(&collector);
   const auto from = collected_.find(other.entry.collectors.front().get());
-  if (from == collected_.end()) return;
-  if (to == collected_.end()) {
+  if (from == collected_.end() || from->second.families == nullptr) return;
+  if (to == collected_.end() || to->second.families == nullptr) {
     first.entry.collectors = other.entry.collectors;
     return;
   }
-  const auto of_family = [&first](auto& families) {
-    return std::ranges::find(families, first.entry.definition->name,
-                             [](const CollectedFamily& family) { return family.definition->name; });
+  const std::string& name = first.entry.definition->name;
+  const auto of_family = [&name](auto& families) {
+    return std::ranges::find(families, name, [](const CollectedFamily& family) { return family.definition->name; });
   };
-  auto joined = std::make_shared<std::vector<CollectedFamily>>(*to->second);
+  auto joined = std::make_shared<std::vector<CollectedFamily>>(*to->second.families);
   const auto family = of_family(*joined);
-  const auto added = of_family(*from->second);
-  if (added == from->second->end()) return;
-  const bool is_status = collector.role() == RegisteredCollector::Role::status;
+  const auto added = of_family(*from->second.families);
+  if (added == from->second.families->end()) return;
+  const bool is_up_family =
+      collector.role() == RegisteredCollector::Role::status && name == collector.families()[up_family].definition->name;
   for (const CollectedSeries& series : added->series) {
     const auto same = std::ranges::find(family->series, series.label_values, &CollectedSeries::label_values);
     if (same == family->series.end()) {
       family->series.push_back(series);
-    } else if (is_status) {
+    } else if (is_up_family) {
       same->value = std::min(same->value.whole(), series.value.whole());
     } else {
-      same->value = same->value.whole() + series.value.whole();
+      same->value = sum(same->value, series.value);
     }
   }
-  to->second = std::move(joined);
+  to->second.families = std::move(joined);
 }
 
 /// A series of the current part was shown before, for another registry.
 void Scrape::report_repetition(Labels labels) {
   const Part& part = parts_[next_part_ - 1];
-  part.source->registry->errors().clashing_series.fetch_add(1, std::memory_order_relaxed);
+  part.source->registry->page_clashes().series.fetch_add(1, std::memory_order_relaxed);
   std::string text;
   for (const Label& label : labels)
     text += fmt::format("{}{}=\"{}\"", text.empty() ? "" : ",", label.name, label.value);
@@ -400,7 +488,7 @@ void Scrape::begin(const Part& part) {
   if (part.entry.instruments != nullptr) {
     instruments_.emplace(*part.entry.instruments->core, shown_, part.source->start.last_tag, patience_);
   } else {
-    collection_.emplace(part.entry, collected_, shown_, part.source->registry->errors());
+    collection_.emplace(part.entry, collected_, shown_, part.source->registry->on_error());
   }
 }
 

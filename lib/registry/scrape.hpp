@@ -89,12 +89,13 @@ class CollectedWalk {
  public:
   /// Of a series that was collected twice, the first is shown.
   CollectedWalk(const RegistryCore::FamilyEntry& part, const Collected& collected, Shown& shown,
-                CollectorErrors& errors);
+                const OnCollectorError& on_error);
 
   bool show_some(Visitor& visitor);
 
  private:
   void put_values(const CollectedSeries& series) noexcept;
+  void show(const CollectedSeries& series, Visitor& visitor) const;
 
   const Definition& definition_;
   Shown& shown_;
@@ -127,8 +128,8 @@ class Scrape {
   };
 
   [[nodiscard]] Collected collect_from(const ScrapeRequest& request, Executor& threads);
-  void add_parts(const Source& source, std::vector<RegistryCore::FamilyEntry> entries);
-  void collect_status(const Source& source);
+  void add_parts(const Source& source, RegistryCore::PageFamilies page);
+  void collect_status(const Source& source, const RegistryCore::PageFamilies& page);
   void leave_out_clashes(std::span<const std::uint64_t> versions);
   void join_parts();
   void join_own(Part& first, const Part& other);

@@ -45,7 +45,7 @@ class RecordingCollector final : public Collector {
     dropped("source_threw", Dropped::source_threw);
     dropped("not_utf8", Dropped::not_utf8);
     dropped("too_long", Dropped::too_long);
-    samples.add("quipu_thread_cell_bytes", static_cast<std::uint64_t>(thread_cell_bytes()));
+    samples.add("quipu_thread_cell_bytes", thread_cell_bytes());
   }
 };
 
@@ -78,12 +78,14 @@ class SelfCollector final : public Collector {
          .labels = {"reason"}}};
   }
   void collect(Samples& samples) override {
-    const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
-      samples.add("quipu_collector_errors_total", {reason}, count.load(std::memory_order_relaxed));
-    };
-    errors("duplicate", registry_.errors().duplicates);
-    errors("exception", registry_.errors().exceptions);
-    errors("timeout", registry_.errors().timeouts);
+    const auto errors = samples.family("quipu_collector_errors_total");
+    for (const auto& [collector, named] : registry_.collector_errors()) {
+      for (std::size_t i = 0; i < collector_faults.size(); ++i) {
+        const std::uint64_t count = (*named.errors)[i].load(std::memory_order_relaxed);
+        // The library's own hardly ever fail.
+        if (named.has_usual || count > 0) errors.add({collector, collector_faults[i]}, count);
+      }
+    }
     for (const auto& [family, overflows, evictions, truncations] : registry_.losses()) {
       if (overflows > 0) samples.add("quipu_overflowed_lookups_total", {family}, overflows);
       if (evictions > 0) samples.add("quipu_evicted_series_total", {family}, evictions);
@@ -93,8 +95,8 @@ class SelfCollector final : public Collector {
       const std::uint64_t left_out = count.load(std::memory_order_relaxed);
       if (left_out > 0) samples.add("quipu_page_clashes_total", {reason}, left_out);
     };
-    clashes("family", registry_.errors().clashing_families);
-    clashes("series", registry_.errors().clashing_series);
+    clashes("family", registry_.page_clashes().families);
+    clashes("series", registry_.page_clashes().series);
   }
 
  private:
@@ -106,7 +108,11 @@ class StatusCollector final : public Collector {
   std::vector<FamilyDescription> describe() const override {
     return {{.name = "quipu_collector_up",
              .help = "Whether this page has what a collector or callback shows: 1 yes, 0 no, because it failed.",
-             .labels = {"collector"}}};
+             .labels = {"collector"}},
+            {.name = "quipu_collector_duration_seconds",
+             .help = "How long the call took from which this page has what a collector or callback shows.",
+             .labels = {"collector"},
+             .unit = "seconds"}};
   }
   void collect(Samples&) override {}
 };

@@ -283,7 +283,7 @@ class QUIPU_EXPORT SeriesTable {
   void free_retired() noexcept;
   void take_out(Series& series) noexcept;
   [[nodiscard]] Series* take_out_all() noexcept;
-  [[nodiscard]] bool look_at(Series& series, CellRef ref, std::chrono::steady_clock::time_point begin) const noexcept;
+  [[nodiscard]] bool is_lasting(const Series& series, std::uint32_t tag) const noexcept;
   [[nodiscard]] std::size_t without_idle(std::span<Walk::Item> batch) const noexcept;
   [[nodiscard]] Series* take_out_idle() noexcept;
   void recycle(Series* removed) noexcept;
