@@ -2,7 +2,7 @@
 
 /// The metrics, the registry, the pages, and the endpoint if the library was built with it. What only some programs
 /// need stands in headers apart: batch.hpp, environment.hpp, health.hpp, httplib.hpp, observers.hpp, recorder.hpp,
-/// requests.hpp, statsd.hpp and testing.hpp.
+/// registries.hpp, requests.hpp, statsd.hpp and testing.hpp.
 
 #include "quipu/buckets.hpp"
 #include "quipu/build_info.hpp"
