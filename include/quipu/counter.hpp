@@ -7,6 +7,7 @@
 #include "quipu/detail/cells/counter_cells.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/rejection.hpp"
+#include "quipu/detail/instruments/arguments.hpp"
 #include "quipu/exemplar.hpp"
 
 namespace quipu {
@@ -21,7 +22,7 @@ struct InstrumentTraits;
 /// A handle: two words, trivially copyable, cheap to pass and to keep. It never dangles. It records nothing if its
 /// series has been removed, its registry is gone, or it was default-constructed.
 /// Thread-safe. Recording never throws, allocates, locks or calls the system.
-class Counter {
+class Counter : detail::RefusedSteps {
  public:
   Counter() noexcept = default;
 
@@ -29,8 +30,8 @@ class Counter {
 
   /// Adds `step`. A negative step is not added; it counts as a rejected recording (`quipu_rejected_recordings_total`).
   /// For fractions of a unit there is FractionalCounter.
-  template <std::integral Step>
-  requires(!std::same_as<Step, bool>) void inc(Step step) const noexcept {
+  template <detail::WholeNumber Step>
+  void inc(Step step) const noexcept {
     if constexpr (std::signed_integral<Step>) {
       if (step < 0) [[unlikely]] {
         return detail::reject(detail::Rejection::negative_step);
@@ -40,14 +41,23 @@ class Counter {
   }
 
   /// The same, and keeps the exemplar, with the step as its value. Reads the clock; may allocate the first time.
-  template <std::integral Step>
-  requires(!std::same_as<Step, bool>) void inc(Step step, const Exemplar& exemplar) const noexcept {
+  void inc(const Exemplar& exemplar) const noexcept { inc_with(1, exemplar); }
+  template <detail::WholeNumber Step>
+  void inc(Step step, const Exemplar& exemplar) const noexcept {
     inc_with(step, exemplar);
   }
   /// The same with the exemplar that `make` returns, if one is due (see ExemplarMaker). If none is due, the check takes
   /// a few nanoseconds.
-  template <std::integral Step, ExemplarMaker Make>
-  requires(!std::same_as<Step, bool>) void inc(Step step, Make make) const { inc_with(step, make); }
+  template <ExemplarMaker Make>
+  void inc(Make make) const {
+    inc_with(1, make);
+  }
+  template <detail::WholeNumber Step, ExemplarMaker Make>
+  void inc(Step step, Make make) const {
+    inc_with(step, make);
+  }
+
+  using detail::RefusedSteps::inc;
 
   /// The count so far; 0 if the series is gone. Includes all recordings that happened before the call, and may include
   /// some that happen during it.

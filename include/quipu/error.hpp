@@ -7,7 +7,8 @@
 namespace quipu {
 
 /// The base of everything quipu throws, but for std::bad_alloc. Only setting up throws (registering, building buckets,
-/// starting an endpoint), and Samples::add() for a collector's mistake; recording never does.
+/// starting an endpoint), Samples::add() for a collector's mistake, and snapshots that do not belong together; recording
+/// never does.
 class QUIPU_EXPORT Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -23,6 +24,12 @@ class QUIPU_EXPORT RegistrationError : public Error {
 /// A collector shows a series of a family that it has not described, or with another number of label values than it has
 /// described. The message names the family.
 class QUIPU_EXPORT CollectorError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Two snapshots of histograms cannot be merged or compared: their bounds differ. The message has both.
+class QUIPU_EXPORT SnapshotError : public Error {
  public:
   using Error::Error;
 };

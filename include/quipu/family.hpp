@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -59,6 +60,8 @@ inline constexpr std::size_t closed_combinations = [] {
 
 template <class Instrument, class... LabelTypes>
 class BasicFamilyTimer;
+template <class... LabelTypes>
+class FamilyTracker;
 
 /// All series of one name, one for each combination of label values: `requests(Method::get, 200).inc()`.
 ///
@@ -148,6 +151,13 @@ class Family {
   }
   { return BasicFamilyTimer<Instrument, LabelTypes...>(*this); }
 
+  /// Adds `step` from when the label values are given until the end of the scope:
+  /// `auto in_flight = busy.track(); … in_flight.labels("/cart");`
+  [[nodiscard]] FamilyTracker<LabelTypes...> track(
+      double step = 1) const noexcept requires std::same_as<Instrument, Gauge> {
+    return FamilyTracker<LabelTypes...>(*this, step);
+  }
+
  private:
   static constexpr std::size_t closed_size_ = detail::closed_combinations<LabelTypes...>;
 
@@ -201,30 +211,32 @@ using HistogramFamily = Family<Histogram, LabelTypes...>;
 template <class... LabelTypes>
 using NativeHistogramFamily = Family<NativeHistogram, LabelTypes...>;
 
-/// A timer of a histogram family, for label values that are known only at the end (a status, say). It observes the time
-/// until the end of the scope, in the series that `labels()` named last. Without `labels()` it observes nothing.
-/// Movable. Thread-compatible.
+/// A timer of a family, for label values that are known only at the end (a status, say). It records the time until the
+/// end of the scope, in the series that `labels()` named last. Without `labels()` it records nothing. Movable.
+/// Thread-compatible.
 template <class Instrument, class... LabelTypes>
 class [[nodiscard]] BasicFamilyTimer {
  public:
   explicit BasicFamilyTimer(Family<Instrument, LabelTypes...> family) noexcept : family_(std::move(family)) {}
 
-  /// Chooses the series to observe in. The time goes on.
+  /// Chooses the series to record in. The time goes on.
   void labels(detail::LabelArgument<LabelTypes>... values) noexcept { timer_.into(family_(values...)); }
 
   /// As Timer::stop.
   Timer::Clock::duration stop() noexcept { return timer_.stop(); }
-  Timer::Clock::duration stop(const Exemplar& exemplar) noexcept { return timer_.stop(exemplar); }
+  Timer::Clock::duration stop(const Exemplar& exemplar) noexcept requires detail::TakesExemplars<Instrument> {
+    return timer_.stop(exemplar);
+  }
   template <ExemplarMaker Make>
-  Timer::Clock::duration stop(Make make) {
+  requires detail::TakesExemplars<Instrument> Timer::Clock::duration stop(Make make) {
     return timer_.stop(std::move(make));
   }
-  /// Observes with these label values, now and only now.
+  /// Records with these label values, now and only now.
   Timer::Clock::duration stop(detail::LabelArgument<LabelTypes>... values) noexcept {
     labels(values...);
     return timer_.stop();
   }
-  /// Observes nothing, now or at the end of the scope.
+  /// Records nothing, now or at the end of the scope.
   void discard() noexcept { timer_.discard(); }
 
   /// Time since the start.
@@ -239,5 +251,26 @@ template <class... LabelTypes>
 using FamilyTimer = BasicFamilyTimer<Histogram, LabelTypes...>;
 template <class... LabelTypes>
 using NativeFamilyTimer = BasicFamilyTimer<NativeHistogram, LabelTypes...>;
+template <class... LabelTypes>
+using GaugeFamilyTimer = BasicFamilyTimer<Gauge, LabelTypes...>;
+
+/// Tracks in a gauge family something whose label values are known only later, or change while it goes on (a stage,
+/// say). The step is in the series that `labels()` named last; before that, in none. Movable. Thread-compatible.
+template <class... LabelTypes>
+class [[nodiscard]] FamilyTracker {
+ public:
+  FamilyTracker(Family<Gauge, LabelTypes...> family, double step) noexcept
+      : family_(std::move(family)), tracker_(Gauge().track(step)) {}
+
+  /// Moves the step to the series with these label values; see GaugeTracker::into.
+  void labels(detail::LabelArgument<LabelTypes>... values) noexcept { tracker_.into(family_(values...)); }
+
+  /// Takes it away now instead of at the end of the scope. There is nothing to move then.
+  void end() noexcept { tracker_.end(); }
+
+ private:
+  Family<Gauge, LabelTypes...> family_;
+  GaugeTracker tracker_;
+};
 
 }  // namespace quipu

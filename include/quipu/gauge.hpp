@@ -3,7 +3,9 @@
 #include <chrono>
 #include <utility>
 
+#include "quipu/buckets.hpp"
 #include "quipu/detail/cells/gauge_cells.hpp"
+#include "quipu/timer.hpp"
 
 namespace quipu {
 
@@ -12,7 +14,9 @@ template <class Instrument>
 struct InstrumentTraits;
 }
 
+class Gauge;
 class GaugeTracker;
+using GaugeTimer = BasicTimer<Gauge>;
 
 /// A number that goes up and down: requests in flight, a temperature, the length of a queue. Any double.
 ///
@@ -24,6 +28,11 @@ class Gauge {
   Gauge() noexcept = default;
 
   void set(double value) const noexcept { detail::set_gauge(ref_, value); }
+  /// Sets seconds.
+  template <class Rep, class Period>
+  void set(std::chrono::duration<Rep, Period> duration) const noexcept {
+    set(Seconds(duration).count());
+  }
   void add(double step) const noexcept { detail::add_gauge(ref_, step); }
   void sub(double step) const noexcept { detail::add_gauge(ref_, -step); }
   void inc(double step = 1) const noexcept { add(step); }
@@ -36,6 +45,9 @@ class Gauge {
 
   /// Adds `step` now and takes it away at the end of the scope: `auto in_flight = busy.track();`
   [[nodiscard]] GaugeTracker track(double step = 1) const noexcept;
+
+  /// Starts a timer that sets the seconds until the end of the scope: `auto timer = last_run.time();`
+  [[nodiscard]] GaugeTimer time() const noexcept;
 
   /// A value that the gauge had during the call. It includes all recordings that happened before. 0 if the series is
   /// gone. Takes a lock if threads change the gauge without a pause.
@@ -64,6 +76,14 @@ class [[nodiscard]] GaugeTracker {
   }
   ~GaugeTracker() { end(); }
 
+  /// Changes the gauge: takes the step away from the old one and adds it to the new one, where it stays until the end.
+  /// A scrape in between shows it in neither.
+  void into(Gauge gauge) noexcept {
+    if (step_ != 0) gauge_.sub(step_);
+    gauge_ = gauge;
+    if (step_ != 0) gauge_.add(step_);
+  }
+
   /// Takes it away now instead of at the end of the scope.
   void end() noexcept {
     if (const double step = std::exchange(step_, 0); step != 0) gauge_.sub(step);
@@ -78,5 +98,7 @@ class [[nodiscard]] GaugeTracker {
 };
 
 inline GaugeTracker Gauge::track(double step) const noexcept { return {*this, step}; }
+
+inline GaugeTimer Gauge::time() const noexcept { return GaugeTimer(*this); }
 
 }  // namespace quipu

@@ -12,7 +12,10 @@
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/histogram_cells.hpp"
 #include "quipu/detail/cells/rejection.hpp"
+#include "quipu/detail/instruments/arguments.hpp"
 #include "quipu/exemplar.hpp"
+#include "quipu/snapshot.hpp"
+#include "quipu/timer.hpp"
 
 namespace quipu {
 
@@ -22,8 +25,6 @@ struct InstrumentTraits;
 }
 
 class Histogram;
-template <class Instrument>
-class BasicTimer;
 using Timer = BasicTimer<Histogram>;
 
 /// Counts observed values by bucket and adds them up: request durations, message sizes. A value equal to a bucket's
@@ -31,10 +32,9 @@ using Timer = BasicTimer<Histogram>;
 ///
 /// A handle like Counter, three words, with the same promises. Thread-safe. The cost does not depend on the number of
 /// buckets.
-class Histogram {
+class Histogram : detail::RefusedObservations {
  public:
-  /// `counts` (one for each bound, and one for +Inf; not cumulative), `sum` and `count()`, all of one moment.
-  using Snapshot = detail::HistogramSnapshot;
+  using Snapshot = HistogramSnapshot;
 
   Histogram() noexcept = default;
 
@@ -59,7 +59,21 @@ class Histogram {
     observe(Seconds(duration).count());
   }
 
-  /// The same, and keeps the exemplar for the bucket of the value. Reads the clock; may allocate the first time.
+  /// Observes the same value `count` times at once, in the time of one observation; for what was counted elsewhere. The
+  /// sum goes up by `value * count`. A negative count observes nothing; it counts as a rejected recording.
+  template <detail::WholeNumber Count>
+  void observe(double value, Count count) const noexcept {
+    detail::if_observable(value, count, [&](std::uint64_t times) {
+      detail::observe_many(ref_, *layout_, layout_->index(value), value, times);
+    });
+  }
+  template <class Rep, class Period, detail::WholeNumber Count>
+  void observe(std::chrono::duration<Rep, Period> duration, Count count) const noexcept {
+    observe(Seconds(duration).count(), count);
+  }
+
+  /// Observes a value or a time, and keeps the exemplar for the bucket of the value. Reads the clock; may allocate the
+  /// first time.
   void observe(double value, const Exemplar& exemplar) const noexcept { observe_with(value, exemplar); }
   template <class Rep, class Period>
   void observe(std::chrono::duration<Rep, Period> duration, const Exemplar& exemplar) const noexcept {
@@ -75,6 +89,8 @@ class Histogram {
   void observe(std::chrono::duration<Rep, Period> duration, Make make) const {
     observe_with(Seconds(duration).count(), make);
   }
+
+  using detail::RefusedObservations::observe;
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
   [[nodiscard]] Timer time() const noexcept;
@@ -106,72 +122,12 @@ class Histogram {
   const detail::BucketLayout* layout_ = &detail::no_bounds;
 };
 
-/// Measures time by the steady clock, from its construction until `stop()` or the end of the scope, and observes it in
-/// a histogram of either type. Movable. Thread-compatible.
-template <class Instrument>
-class [[nodiscard]] BasicTimer {
- public:
-  using Clock = std::chrono::steady_clock;
-
-  explicit BasicTimer(Instrument histogram) noexcept : histogram_(histogram), start_(Clock::now()), running_(true) {}
-  BasicTimer(BasicTimer&& other) noexcept
-      : histogram_(other.histogram_), start_(other.start_), running_(std::exchange(other.running_, false)) {}
-  BasicTimer& operator=(BasicTimer&& other) noexcept {
-    if (this != &other) {
-      stop();
-      histogram_ = other.histogram_;
-      start_ = other.start_;
-      running_ = std::exchange(other.running_, false);
-    }
-    return *this;
-  }
-  ~BasicTimer() { stop(); }
-
-  /// Time since the start.
-  [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
-
-  /// Observes the time since the start and returns it. The end of the scope then observes nothing. Returns zero, and
-  /// observes nothing, if the timer was stopped or discarded before.
-  Clock::duration stop() noexcept {
-    if (!std::exchange(running_, false)) return Clock::duration::zero();
-    const Clock::duration time = elapsed();
-    histogram_.observe(time);
-    return time;
-  }
-
-  /// The same with an exemplar, or with a function that makes one (see ExemplarMaker).
-  Clock::duration stop(const Exemplar& exemplar) noexcept { return stop_with(exemplar); }
-  template <ExemplarMaker Make>
-  Clock::duration stop(Make make) {
-    return stop_with(make);
-  }
-
-  /// Observes nothing, now or at the end of the scope.
-  void discard() noexcept { running_ = false; }
-
-  /// Changes the histogram in which the time is observed. The time goes on.
-  void into(Instrument histogram) noexcept { histogram_ = histogram; }
-
- private:
-  template <class Source>
-  Clock::duration stop_with(Source& exemplar) {
-    if (!std::exchange(running_, false)) return Clock::duration::zero();
-    const Clock::duration time = elapsed();
-    histogram_.observe(time, exemplar);
-    return time;
-  }
-
-  Instrument histogram_;
-  Clock::time_point start_;
-  bool running_;
-};
-
 inline Timer Histogram::time() const noexcept { return Timer(*this); }
 
 inline Histogram::Snapshot Histogram::snapshot() const {
-  Snapshot result;
-  detail::read_histogram(ref_, *layout_, result);
-  return result;
+  detail::HistogramReading read;
+  detail::read_histogram(ref_, *layout_, read);
+  return {{bounds().begin(), bounds().end()}, std::move(read.counts), read.sum};
 }
 
 }  // namespace quipu

@@ -105,12 +105,16 @@ void NativeCells::release() noexcept {
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
-void NativeCells::observe_slowly(double value) noexcept {
+void NativeCells::observe_slowly(double value) noexcept { observe_many(value, 1); }
+
+void NativeCells::observe_many(double value, std::uint64_t count) noexcept {
   for (;;) {
     NativeGeneration& seen = current();
     const NativeKey key = seen.key(value);
     const std::uint32_t counter = seen.find(key);
-    if (counter != NativeGeneration::none) return observe(seen.cells, *seen.counters, counter, value);
+    if (counter != NativeGeneration::none) {
+      return detail::observe_many(seen.cells, *seen.counters, counter, value, count);
+    }
     const std::lock_guard held(native_lock);
     if (!add(seen, key)) return;
   }
@@ -227,7 +231,7 @@ void NativeCells::Counts::make_coarser(const NativeResolution& to) noexcept {
 }
 
 void NativeCells::Counts::add(const NativeResolution& part, std::span<const NativeKey> keys,
-                              const HistogramSnapshot& counted) {
+                              const HistogramReading& counted) {
   by_key.reserve(by_key.size() + keys.size());
   make_coarser(part);
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -237,7 +241,7 @@ void NativeCells::Counts::add(const NativeResolution& part, std::span<const Nati
   merge();
 }
 
-void NativeCells::Counts::show(NativeSnapshot& into) const {
+void NativeCells::Counts::show(NativeHistogramSnapshot& into) const {
   into.schema = resolution.schema;
   into.zero_threshold = resolution.zero_threshold;
   into.zero_count = 0;
@@ -263,13 +267,13 @@ void NativeCells::Counts::show(NativeSnapshot& into) const {
 /// Adds a final generation to the base, if it is of the epoch that counts.
 void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch, std::chrono::nanoseconds& patience) {
   if (final_one.epoch != epoch) return;
-  HistogramSnapshot counted;
+  HistogramReading counted;
   read_histogram(final_one.cells, *final_one.counters, counted, patience);
   if (base_.epoch != epoch) base_ = {.epoch = epoch, .resolution = final_one.resolution};
   base_.add(final_one.resolution, final_one.keys, counted);
 }
 
-void NativeCells::read(NativeSnapshot& into, std::chrono::nanoseconds& patience) {
+void NativeCells::read(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience) {
   const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
   const std::lock_guard reading(reading_);
   // The epoch of `last` is shown. If a reset is due, this reading ends that epoch, and so shows all that was counted
@@ -295,7 +299,7 @@ void NativeCells::read(NativeSnapshot& into, std::chrono::nanoseconds& patience)
   Counts all;
   if (base_.epoch == epoch) all = base_;
   const NativeGeneration* newest = nullptr;
-  HistogramSnapshot counted;
+  HistogramReading counted;
   std::vector<NativeKey> keys;
   for (NativeGeneration* part = oldest_; part->epoch <= epoch; part = part->newer) {
     if (part->epoch == epoch) {
@@ -316,7 +320,9 @@ void NativeCells::read(NativeSnapshot& into, std::chrono::nanoseconds& patience)
     while (newest->newer != nullptr && newest->newer->epoch == epoch) newest = newest->newer;
   }
   if (newest != nullptr) all.make_coarser(newest->resolution);
-  into.counts.assign(classic_ == nullptr ? 1 : classic_->buckets(), 0);
+  into.bounds.clear();
+  if (classic_ != nullptr) into.bounds.assign(classic_->bounds, classic_->bounds + classic_->count);
+  into.counts.assign(into.bounds.size() + 1, 0);
   all.show(into);
 }
 
@@ -344,6 +350,13 @@ class SharedOwnership {
 
 }  // namespace
 
+void observe_native_many(CellRef to, double value, std::uint64_t count) noexcept {
+  const Guard guard;
+  if (!to.is_live()) return;
+  // Relaxed, as in observe_native().
+  std::bit_cast<NativeCells*>(to.cell->bits.load(std::memory_order_relaxed))->observe_many(value, count);
+}
+
 std::size_t native_place(CellRef series, double value) noexcept {
   const Guard guard;
   if (!series.is_live()) return bucket_place(0);
@@ -352,7 +365,7 @@ std::size_t native_place(CellRef series, double value) noexcept {
   return bucket_place(histogram->classic_bucket(value));
 }
 
-void read_native(CellRef from, NativeSnapshot& into, std::chrono::nanoseconds& patience) {
+void read_native(CellRef from, NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience) {
   const SharedOwnership histogram(from);
   if (histogram.get() != nullptr) return histogram.get()->read(into, patience);
   into = {};

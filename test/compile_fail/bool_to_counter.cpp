@@ -1,4 +1,4 @@
-// expect: no match
+// expect: quipu: a Counter goes up by a whole number
 #include <quipu/quipu.hpp>
 
 int main() {

@@ -17,6 +17,7 @@
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/histogram_cells.hpp"
 #include "quipu/detail/cells/native_layout.hpp"
+#include "quipu/snapshot.hpp"
 #include "quipu/sample.hpp"
 
 /// Recording and reading native histograms. Their buckets are made when a value needs them, and become coarser when
@@ -56,32 +57,6 @@ struct NativeSpec {
   std::chrono::nanoseconds min_reset_interval{0};
 
   friend bool operator==(const NativeSpec&, const NativeSpec&) = default;
-};
-
-/// A native histogram and its classic buckets, of one moment.
-struct NativeSnapshot {
-  using Bucket = NativeBuckets::Bucket;
-
-  std::int32_t schema = 0;
-  double zero_threshold = 0;
-  std::uint64_t zero_count = 0;
-  std::vector<Bucket> positive;       // by increasing index; none is empty
-  std::vector<Bucket> negative;       // likewise
-  std::vector<std::uint64_t> counts;  // classic: one for each bound, and one for +Inf; not cumulative
-  double sum = 0;
-  /// When the series was made, or last reset.
-  WallTime created{};
-
-  [[nodiscard]] std::uint64_t count() const noexcept {
-    std::uint64_t total = zero_count;
-    for (const Bucket& bucket : positive) total += bucket.count;
-    for (const Bucket& bucket : negative) total += bucket.count;
-    return total;
-  }
-  /// Refers to this snapshot.
-  [[nodiscard]] NativeBuckets buckets() const noexcept {
-    return {schema, zero_threshold, zero_count, positive, negative};
-  }
 };
 
 /// What observing may make grow is not in memory of operator new, which a program may replace, and observe in.
@@ -146,11 +121,14 @@ class QUIPU_EXPORT NativeCells {
   [[nodiscard]] std::size_t classic_bucket(double value) const noexcept {
     return classic_ == nullptr ? 0 : classic_->index(value);
   }
-  /// Observes a value whose bucket has no counter yet. To be called under a guard.
+  // To be called under a guard.
+
+  /// Observes a value whose bucket has no counter yet.
   void observe_slowly(double value) noexcept;
+  void observe_many(double value, std::uint64_t count) noexcept;
   /// Not to be called under a guard. Takes a lock, and waits for guards. `patience` as for read_histogram(). Throws
   /// std::bad_alloc.
-  void read(NativeSnapshot& into, std::chrono::nanoseconds& patience);
+  void read(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience);
 
   /// The constructor makes the first owner. Relaxed: the caller holds a guard or is an owner, so this object stays.
   void share() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }
@@ -167,10 +145,10 @@ class QUIPU_EXPORT NativeCells {
 
     void make_coarser(const NativeResolution& to) noexcept;
     /// `part` is this resolution or a coarser one, and becomes the resolution of the result. Throws std::bad_alloc.
-    void add(const NativeResolution& part, std::span<const NativeKey> keys, const HistogramSnapshot& counted);
+    void add(const NativeResolution& part, std::span<const NativeKey> keys, const HistogramReading& counted);
     void merge() noexcept;
     /// Needs `into.counts` to have all classic buckets, at 0. Throws std::bad_alloc.
-    void show(NativeSnapshot& into) const;
+    void show(NativeHistogramSnapshot& into) const;
   };
   using Clock = std::chrono::steady_clock;
 
@@ -216,13 +194,16 @@ inline void observe_native(CellRef to, double value) noexcept {
   observe(current.cells, *current.counters, counter, value);
 }
 
+/// The same `count` times.
+QUIPU_EXPORT void observe_native_many(CellRef to, double value, std::uint64_t count) noexcept;
+
 /// The place of a value's exemplar. There is one for each classic bucket, or only one if there are no classic bounds.
 QUIPU_EXPORT [[nodiscard]] std::size_t native_place(CellRef series, double value) noexcept;
 
 /// Nothing for a removed series. Not to be called under a guard. `patience` as for read_histogram(). Throws
 /// std::bad_alloc.
-QUIPU_EXPORT void read_native(CellRef from, NativeSnapshot& into, std::chrono::nanoseconds& patience);
-inline void read_native(CellRef from, NativeSnapshot& into) {
+QUIPU_EXPORT void read_native(CellRef from, NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience);
+inline void read_native(CellRef from, NativeHistogramSnapshot& into) {
   std::chrono::nanoseconds patience = reading_patience;
   read_native(from, into, patience);
 }

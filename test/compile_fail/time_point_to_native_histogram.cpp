@@ -1,0 +1,7 @@
+// expect: quipu: what is observed is a number, or a std::chrono duration
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  registry.native_histogram({.name = "age_seconds"}).observe(std::chrono::system_clock::now());
+}
