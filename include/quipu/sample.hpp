@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "quipu/detail/base/export.hpp"
 
@@ -23,8 +24,10 @@ struct Label {
 using Labels = std::span<const Label>;
 
 /// A series of an info family is always 1; its labels hold the information. A stateset family has a series for each
-/// state, which is 0 or 1. The last label of the series is the state, and has the name of the family.
-enum class MetricType : std::uint8_t { counter, gauge, histogram, info, stateset };
+/// state, which is 0 or 1. The last label of the series is the state, and has the name of the family. A summary has
+/// quantiles that something else computed. An unknown family is numbers of which nothing more is known; the text format
+/// and protobuf call it "untyped".
+enum class MetricType : std::uint8_t { counter, gauge, histogram, info, stateset, summary, unknown };
 
 [[nodiscard]] constexpr std::string_view to_string(MetricType type) noexcept {
   switch (type) {
@@ -38,15 +41,34 @@ enum class MetricType : std::uint8_t { counter, gauge, histogram, info, stateset
       return "info";
     case MetricType::stateset:
       return "stateset";
+    case MetricType::summary:
+      return "summary";
+    case MetricType::unknown:
+      return "unknown";
   }
-  return "untyped";
+  return "unknown";
 }
 
-/// The value of a counter or gauge: a whole number, exact to 2^64 - 1, or a double.
+/// The value of a counter or gauge: a whole number, exact to 2^64 - 1, or a double. It is made of any number but a bool
+/// or a character. A negative integer is kept as a double, which is exact to -2^53.
 class Number {
  public:
-  constexpr Number(std::uint64_t whole) noexcept : whole_(whole), is_whole_(true) {}
-  constexpr Number(double real) noexcept : real_(real), is_whole_(false) {}
+  template <class T>
+  requires std::is_arithmetic_v<T>
+  constexpr Number(T number) noexcept : whole_(0) {
+    if constexpr (std::is_integral_v<T>) is_whole_ = std::is_unsigned_v<T> || number >= T{0};
+    if (is_whole_) {
+      whole_ = static_cast<std::uint64_t>(number);
+    } else {
+      real_ = static_cast<double>(number);
+    }
+  }
+  Number(bool) = delete;
+  Number(char) = delete;
+  Number(wchar_t) = delete;
+  Number(char8_t) = delete;
+  Number(char16_t) = delete;
+  Number(char32_t) = delete;
 
   [[nodiscard]] constexpr bool is_whole() const noexcept { return is_whole_; }
   /// Only if is_whole().
@@ -59,7 +81,7 @@ class Number {
     std::uint64_t whole_;
     double real_;
   };
-  bool is_whole_;
+  bool is_whole_ = false;
 };
 
 /// When something happened, by the wall clock.
@@ -99,7 +121,7 @@ struct FamilyView {
   std::span<const std::string> label_names = {};  // the names of the labels that follow the const labels
 };
 
-/// One series of a counter or gauge.
+/// One series of a counter or gauge, an info, a state, or one of unknown type.
 struct Sample {
   Labels labels;  // const labels first, then those of the family in their order
   Number value;
@@ -110,6 +132,9 @@ struct Sample {
   std::optional<WallTime> created = {};
   /// Null if there is none. Only for counters.
   const ExemplarView* exemplar = nullptr;
+  /// When the value was measured, if its source says so: 1970 or later. Without it, the value is that of the scrape. A
+  /// server drops values that are too old for it.
+  std::optional<WallTime> timestamp = {};
 };
 
 /// One series of a histogram: its buckets and its sum, of the same moment. A histogram without classic buckets has no
@@ -123,6 +148,26 @@ struct HistogramSample {
   std::optional<WallTime> created = {};                 // as in Sample
   std::span<const ExemplarView* const> exemplars = {};  // by bucket, null for none; may be shorter than `counts`
   const NativeBuckets* native = nullptr;                // has the same total count; null for a classic histogram
+  std::optional<WallTime> timestamp = {};               // as in Sample
+};
+
+/// The value below which a part of the observations of a summary lies.
+struct Quantile {
+  double quantile;  // the part, from 0 to 1
+  double value;     // NaN if there were no observations lately
+
+  friend bool operator==(const Quantile&, const Quantile&) = default;
+};
+
+/// One series of a summary.
+struct SummarySample {
+  Labels labels;
+  std::span<const Quantile> quantiles;     // increasing; may be empty
+  std::uint64_t count;                     // of all observations
+  double sum;                              // of all observations
+  bool needs_no_escaping = false;          // as in Sample
+  std::optional<WallTime> created = {};    // as in Sample
+  std::optional<WallTime> timestamp = {};  // as in Sample
 };
 
 /// Receives the contents of a registry: `family`, then each series of that family, then the next family.
@@ -136,6 +181,7 @@ class QUIPU_EXPORT Visitor {
   virtual void family(const FamilyView& family) = 0;
   virtual void sample(const Sample& sample) = 0;
   virtual void histogram(const HistogramSample& sample) = 0;
+  virtual void summary(const SummarySample& sample) = 0;
 };
 
 }  // namespace quipu

@@ -60,12 +60,13 @@ void LineEncoder::begin_family(const FamilyView& family) {
   }
   fixed_size_ = end_of_labels_.size();
   for (const std::string& part : between_values_) fixed_size_ += part.size();
-  if (family.type == MetricType::histogram) {
-    set_start(bucket_start_, name_, "_bucket");
+  if (family.type == MetricType::histogram || family.type == MetricType::summary) {
+    set_start(part_start_, name_, family.type == MetricType::histogram ? "_bucket" : "");
     set_start(sum_start_, name_, "_sum");
     set_start(count_start_, name_, "_count");
   }
-  bucket_ends_.clear();
+  parts_.clear();
+  part_ends_.clear();
 }
 
 void LineEncoder::put_comment(std::string_view keyword, std::string_view name) {
@@ -86,19 +87,51 @@ void LineEncoder::set_start(std::string& start, std::string_view name, std::stri
   start.assign(is_quoted_ ? "{" : "").append(mark).append(name).append(suffix).append(mark).append(first_labels_);
 }
 
-void LineEncoder::prepare_buckets(std::span<const double> bounds) {
-  bounds_.assign(bounds.begin(), bounds.end());
-  bucket_ends_.clear();
+std::string_view LineEncoder::written_timestamp(const std::optional<WallTime>& timestamp) {
+  if (!timestamp) [[likely]]
+    return {};
+  timestamp_ = ' ';
+  append_time(timestamp_, *timestamp);
+  return timestamp_;
+}
+
+void LineEncoder::put_summary(const SummarySample& sample, bool has_sum, bool (*is_allowed)(double)) {
+  if (!std::ranges::equal(sample.quantiles, parts_, {}, &Quantile::quantile)) {
+    parts_.clear();
+    for (const Quantile& part : sample.quantiles) parts_.push_back(part.quantile);
+    prepare_parts("quantile");
+  }
+  const std::string_view timestamp = written_timestamp(sample.timestamp);
+  const auto put_line = [&](std::string_view start, std::string_view end, Number number) {
+    char* to =
+        page_.reserve(start.size() + size_of_labels(sample.labels) + end.size() + number_size + timestamp.size() + 1);
+    to = put_labels(detail::put(to, start), sample.labels, sample.needs_no_escaping);
+    to = put_number(detail::put(to, end), number);
+    to = put_if_any(to, timestamp);
+    *to++ = '\n';
+    page_.end_at(to);
+  };
+  for (std::size_t i = 0; i < sample.quantiles.size(); ++i) {
+    const double value = sample.quantiles[i].value;
+    if (is_allowed(value)) put_line(part_start_, part_ends_[i], value);
+  }
+  if (has_sum) put_line(sum_start_, end_of_labels_, sample.sum);
+  put_line(count_start_, end_of_labels_, sample.count);
+}
+
+/// Prepares the lines of `parts_`, which this label tells apart.
+void LineEncoder::prepare_parts(std::string_view label) {
+  part_ends_.clear();
   std::string_view between = "\",";
   if (first_labels_.empty()) between = is_quoted_ ? "," : "{";
-  const auto prepare = [&](double bound) {
+  const auto prepare = [&](double part) {
     char digits[2 * slack];
-    const char* end = put_real(digits, bound);
-    std::string& line_end = bucket_ends_.emplace_back(between);
-    line_end.append("le=\"").append(static_cast<const char*>(digits), end).append("\"} ");
+    const char* end = put_real(digits, part);
+    std::string& line_end = part_ends_.emplace_back(between);
+    line_end.append(label).append("=\"").append(static_cast<const char*>(digits), end).append("\"} ");
   };
-  std::ranges::for_each(bounds, prepare);
-  prepare(INFINITY);
+  std::ranges::for_each(parts_, prepare);
+  if (label == "le") prepare(INFINITY);
 }
 
 }  // namespace quipu::detail

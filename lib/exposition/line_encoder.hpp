@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -62,6 +63,12 @@ class LineEncoder : public Encoder {
   [[nodiscard]] char* put_real(char* to, double real) const noexcept;
   [[nodiscard]] char* put_number(char* to, Number number) const noexcept;
 
+  /// A blank and the time as the format writes it; empty if there is none. Valid until the next call.
+  [[nodiscard]] std::string_view written_timestamp(const std::optional<WallTime>& timestamp);
+  [[nodiscard]] static char* put_if_any(char* to, std::string_view text) noexcept {
+    return text.empty() ? to : detail::put(to, text);
+  }
+
   /// Puts a line of a series up to its number. There is room for `more` bytes after that.
   template <class Series>
   [[nodiscard]] char* begin_line(std::string_view start, const Series& series, std::size_t more);
@@ -71,8 +78,12 @@ class LineEncoder : public Encoder {
   template <class PutMore>
   void put_histogram(const HistogramSample& sample, bool has_sum, std::size_t more, PutMore put_more);
 
+  /// Puts the lines of a summary: quantiles whose value `is_allowed`, the sum if `has_sum`, and the count.
+  void put_summary(const SummarySample& sample, bool has_sum, bool (*is_allowed)(double));
+
  private:
-  void prepare_buckets(std::span<const double> bounds);
+  virtual void append_time(std::string& to, WallTime time) const = 0;
+  void prepare_parts(std::string_view label);
 
   PageBuffer& page_;
   const Escaping escaping_;
@@ -87,13 +98,14 @@ class LineEncoder : public Encoder {
   std::vector<std::string> between_values_;  // of the labels that are not constant: `",path="`
   std::string_view end_of_labels_;           // from the last value to the number
   std::size_t fixed_size_ = 0;               // of the two members above
-  std::string bucket_start_;                 // of a histogram's lines
+  std::string timestamp_;
+
+  // A part of a series is a bucket of a histogram or a quantile of a summary. Each has a line.
+  std::string part_start_;
   std::string sum_start_;
   std::string count_start_;
-  std::vector<double> bounds_;
-  /// From the last value to the number in the lines of a histogram's buckets: `",le="0.5"} `. One for each bound, and
-  /// one for +Inf.
-  std::vector<std::string> bucket_ends_;
+  std::vector<double> parts_;           // upper bounds, without +Inf, or quantiles
+  std::vector<std::string> part_ends_;  // from the last value to the number: `",le="0.5"} `, of +Inf too
 };
 
 inline std::size_t LineEncoder::size_of_labels(Labels labels) const noexcept {
@@ -131,15 +143,19 @@ inline char* LineEncoder::begin_line(std::string_view start, const Series& serie
 template <class PutMore>
 inline void LineEncoder::put_histogram(const HistogramSample& sample, bool has_sum, std::size_t more,
                                        PutMore put_more) {
-  if (bucket_ends_.empty() || !std::ranges::equal(sample.bounds, bounds_)) prepare_buckets(sample.bounds);
+  if (part_ends_.empty() || !std::ranges::equal(sample.bounds, parts_)) {
+    parts_.assign(sample.bounds.begin(), sample.bounds.end());
+    prepare_parts("le");
+  }
+  const std::string_view timestamp = written_timestamp(sample.timestamp);
   constexpr std::size_t bound_size = 10 + number_size;
-  const std::size_t line_size =
-      bucket_start_.size() + size_of_labels(sample.labels) + bound_size + number_size;  // the longest start
+  const std::size_t line_size = part_start_.size() + size_of_labels(sample.labels) + bound_size + number_size +
+                                timestamp.size();  // the longest start
   char* to = page_.reserve((sample.counts.size() + 2) * line_size + more);
 
   // The name and the labels are put together in the first line, and copied from there.
   const char* line = to;
-  to = detail::put(to, bucket_start_);
+  to = detail::put(to, part_start_);
   const char* values_begin = to;
   to = put_labels(to, sample.labels, sample.needs_no_escaping);
   const std::string_view values(values_begin, static_cast<std::size_t>(to - values_begin));
@@ -149,8 +165,9 @@ inline void LineEncoder::put_histogram(const HistogramSample& sample, bool has_s
   for (std::size_t i = 0; i < sample.counts.size(); ++i) {
     count += sample.counts[i];
     if (i > 0) to = detail::put(to, start);
-    to = detail::put(to, bucket_ends_[i]);
+    to = detail::put(to, part_ends_[i]);
     to = detail::put(to, count);
+    to = put_if_any(to, timestamp);
     to = put_more(to, i);
     *to++ = '\n';
   }
@@ -159,6 +176,7 @@ inline void LineEncoder::put_histogram(const HistogramSample& sample, bool has_s
     to = detail::put(to, values);
     to = detail::put(to, end_of_labels_);
     to = put_number(to, number);
+    to = put_if_any(to, timestamp);
     *to++ = '\n';
   };
   if (has_sum) {

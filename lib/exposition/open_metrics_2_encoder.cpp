@@ -73,7 +73,7 @@ void OpenMetrics2Encoder::family(const FamilyView& family) {
 
 void OpenMetrics2Encoder::sample(const Sample& sample) {
   if (!is_possible(sample.value)) return;
-  rest_.clear();
+  rest_ = written_timestamp(sample.timestamp);
   if (type() == Type::counter) {
     append_start(rest_, sample.created);
     if (sample.exemplar != nullptr) append_exemplar(rest_, *sample.exemplar, any_length);
@@ -93,10 +93,27 @@ void OpenMetrics2Encoder::histogram(const HistogramSample& sample) {
   if (sample.native != nullptr) append_native(rest_, *sample.native);
   if (sample.native == nullptr || !sample.bounds.empty()) append_classic(rest_, sample);
   rest_ += '}';
+  rest_ += written_timestamp(sample.timestamp);
   append_start(rest_, sample.created);
   for (const ExemplarView* exemplar : sample.exemplars) {
     if (exemplar != nullptr) append_exemplar(rest_, *exemplar, any_length);
   }
+  rest_ += '\n';
+  page().end_at(put(begin_line(start_, sample, rest_.size()), rest_));
+}
+
+void OpenMetrics2Encoder::summary(const SummarySample& sample) {
+  rest_.clear();
+  append(rest_, "{count:", sample.count);
+  append(rest_, ",sum:", sample.sum);
+  rest_ += ",quantile:[";
+  for (const auto& [quantile, value] : sample.quantiles) {
+    append(rest_, rest_.ends_with('[') ? "" : ",", quantile);
+    append(rest_, ":", value);
+  }
+  rest_ += "]}";
+  rest_ += written_timestamp(sample.timestamp);
+  append_start(rest_, sample.created);
   rest_ += '\n';
   page().end_at(put(begin_line(start_, sample, rest_.size()), rest_));
 }

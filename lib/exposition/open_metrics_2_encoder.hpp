@@ -16,6 +16,7 @@ class OpenMetrics2Encoder final : public OpenMetricsLines {
   void family(const FamilyView& family) override;
   void sample(const Sample& sample) override;
   void histogram(const HistogramSample& sample) override;
+  void summary(const SummarySample& sample) override;
 
  private:
   std::string start_;

@@ -31,6 +31,7 @@ template <class Series>
 void OpenMetricsEncoder::put_created(const Series& series) {
   std::string seconds;
   append_seconds(seconds, *series.created);
+  seconds += written_timestamp(series.timestamp);
   seconds += '\n';
   page().end_at(put(begin_line(created_start_, series, seconds.size()), seconds));
 }
@@ -40,8 +41,10 @@ void OpenMetricsEncoder::sample(const Sample& sample) {
   const bool is_counter = type() == Type::counter;
   exemplars_.clear();
   if (is_counter && sample.exemplar != nullptr) append_exemplar(exemplars_, *sample.exemplar, longest_exemplar);
-  char* to = begin_line(start_, sample, number_size + exemplars_.size() + 1);
+  const std::string_view timestamp = written_timestamp(sample.timestamp);
+  char* to = begin_line(start_, sample, number_size + timestamp.size() + exemplars_.size() + 1);
   to = put_number(to, sample.value);
+  to = put_if_any(to, timestamp);
   if (!exemplars_.empty()) to = put(to, exemplars_);
   *to++ = '\n';
   page().end_at(to);
@@ -60,6 +63,11 @@ void OpenMetricsEncoder::histogram(const HistogramSample& sample) {
   put_histogram(sample, has_sum(sample), exemplars_.size(), [this](char* to, std::size_t bucket) {
     return bucket < exemplar_ends_.size() ? put(to, exemplar_of(bucket)) : to;
   });
+  if (has_created_lines_ && sample.created) put_created(sample);
+}
+
+void OpenMetricsEncoder::summary(const SummarySample& sample) {
+  put_summary(sample, sample.sum >= 0, [](double value) { return !(value < 0); });
   if (has_created_lines_ && sample.created) put_created(sample);
 }
 

@@ -22,6 +22,7 @@ class OpenMetricsEncoder final : public OpenMetricsLines {
   void family(const FamilyView& family) override;
   void sample(const Sample& sample) override;
   void histogram(const HistogramSample& sample) override;
+  void summary(const SummarySample& sample) override;
 
  private:
   /// Puts the line that says when the series began to count.

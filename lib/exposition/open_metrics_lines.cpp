@@ -42,12 +42,16 @@ OpenMetricsLines::Type OpenMetricsLines::possible_type(const FamilyView& family)
           escape_label_name(family.name, escaping()) == escape_metric_name(family.name, escaping());
       return is_stateset ? Type::stateset : Type::gauge;
     }
+    case MetricType::summary:
+      return Type::summary;
+    case MetricType::unknown:
+      return Type::unknown;
   }
   return Type::unknown;
 }
 
 void OpenMetricsLines::put_metadata(const FamilyView& family, Type type, std::string_view name) {
-  constexpr std::string_view types[] = {"unknown", "counter", "gauge", "histogram", "info", "stateset"};
+  constexpr std::string_view types[] = {"unknown", "counter", "gauge", "histogram", "info", "stateset", "summary"};
   type_ = type;
   put_comment("TYPE", name);
   page().put(types[static_cast<std::size_t>(type)]);
@@ -82,6 +86,8 @@ void OpenMetricsLines::append_exemplar(std::string& to, const ExemplarView& exem
   to.append(" # {").append(labels).append("} ").append(static_cast<const char*>(digits), end).append(" ");
   append_seconds(to, exemplar.time);
 }
+
+void OpenMetricsLines::append_time(std::string& to, WallTime time) const { append_seconds(to, time); }
 
 void append_seconds(std::string& to, WallTime time) {
   const auto since_epoch = std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();

@@ -15,7 +15,7 @@ class OpenMetricsLines : public LineEncoder {
   void finish() final { page().put("# EOF\n"); }
 
  protected:
-  enum class Type : std::uint8_t { unknown, counter, gauge, histogram, info, stateset };
+  enum class Type : std::uint8_t { unknown, counter, gauge, histogram, info, stateset, summary };
 
   static constexpr std::string_view total = "_total";
   static constexpr std::string_view info = "_info";
@@ -43,6 +43,8 @@ class OpenMetricsLines : public LineEncoder {
   void append_exemplar(std::string& to, const ExemplarView& exemplar, std::size_t most) const;
 
  private:
+  void append_time(std::string& to, WallTime time) const final;
+
   Type type_ = Type::unknown;
 };
 

@@ -34,6 +34,8 @@ struct MetricFamily {
 struct WireType {
   static constexpr std::uint64_t counter = 0;
   static constexpr std::uint64_t gauge = 1;
+  static constexpr std::uint64_t summary = 2;
+  static constexpr std::uint64_t untyped = 3;
   static constexpr std::uint64_t histogram = 4;
 };
 
@@ -41,6 +43,9 @@ struct Metric {
   static constexpr char label = key(1, Wire::length);
   static constexpr char gauge = key(2, Wire::length);
   static constexpr char counter = key(3, Wire::length);
+  static constexpr char summary = key(4, Wire::length);
+  static constexpr char untyped = key(5, Wire::length);
+  static constexpr char timestamp_ms = key(6, Wire::varint);
   static constexpr char histogram = key(7, Wire::length);
 };
 
@@ -49,6 +54,7 @@ struct LabelPair {
   static constexpr char value = key(2, Wire::length);
 };
 
+/// Untyped has the same field.
 struct Gauge {
   static constexpr char value = key(1, Wire::fixed64);
 };
@@ -57,6 +63,18 @@ struct Counter {
   static constexpr char value = key(1, Wire::fixed64);
   static constexpr char exemplar = key(2, Wire::length);
   static constexpr char created_timestamp = key(3, Wire::length);
+};
+
+struct Summary {
+  static constexpr char sample_count = key(1, Wire::varint);
+  static constexpr char sample_sum = key(2, Wire::fixed64);
+  static constexpr char quantile = key(3, Wire::length);
+  static constexpr char created_timestamp = key(4, Wire::length);
+};
+
+struct QuantileValue {
+  static constexpr char quantile = key(1, Wire::fixed64);
+  static constexpr char value = key(2, Wire::fixed64);
 };
 
 struct Histogram {
@@ -168,6 +186,29 @@ void put_label(PageBuffer& buffer, char key, std::string_view name, std::string_
   buffer.end_at(put_text(to, LabelPair::value, value));
 }
 
+/// In milliseconds. One before 1970 is a number of ten bytes.
+std::uint64_t since_epoch(WallTime time) noexcept {
+  return static_cast<std::uint64_t>(std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count());
+}
+
+std::uint64_t wire_type(MetricType type) noexcept {
+  switch (type) {
+    case MetricType::counter:
+      return WireType::counter;
+    case MetricType::histogram:
+      return WireType::histogram;
+    case MetricType::summary:
+      return WireType::summary;
+    case MetricType::unknown:
+      return WireType::untyped;
+    case MetricType::gauge:
+    case MetricType::info:
+    case MetricType::stateset:
+      break;
+  }
+  return WireType::gauge;
+}
+
 }  // namespace
 
 void ProtobufEncoder::family(const FamilyView& family) {
@@ -175,13 +216,10 @@ void ProtobufEncoder::family(const FamilyView& family) {
   message_.clear();
   put_text(message_, MetricFamily::name, escape_metric_name(family.name, escaping_));
   if (!family.help.empty()) put_text(message_, MetricFamily::help, family.help);
-  std::uint64_t type = WireType::gauge;
-  if (family.type == MetricType::counter) type = WireType::counter;
-  if (family.type == MetricType::histogram) type = WireType::histogram;
-  message_.end_at(put_varint(message_.reserve(2), MetricFamily::type, type));
+  type_ = family.type;
+  message_.end_at(put_varint(message_.reserve(2), MetricFamily::type, wire_type(type_)));
   if (!family.unit.empty()) put_text(message_, MetricFamily::unit, family.unit);
   header_size_ = message_.size();
-  is_counter_ = family.type == MetricType::counter;
 
   const_labels_ = family.const_labels.size();
   const_pairs_.clear();
@@ -200,16 +238,18 @@ void ProtobufEncoder::family(const FamilyView& family) {
 
 void ProtobufEncoder::sample(const Sample& sample) {
   value_.clear();
+  const bool is_counter = type_ == MetricType::counter;
   value_.end_at(
-      put_double(value_.reserve(double_size), is_counter_ ? Counter::value : Gauge::value, sample.value.real()));
-  if (is_counter_) {
+      put_double(value_.reserve(double_size), is_counter ? Counter::value : Gauge::value, sample.value.real()));
+  if (is_counter) {
     if (sample.exemplar != nullptr) {
       prepare_exemplar(*sample.exemplar);
       put_text(value_, Counter::exemplar, exemplar_.view());
     }
     if (sample.created) put_timestamp(value_, Counter::created_timestamp, *sample.created);
   }
-  put_metric(sample.labels, is_counter_ ? Metric::counter : Metric::gauge);
+  const char other = type_ == MetricType::unknown ? Metric::untyped : Metric::gauge;
+  put_metric(sample.labels, is_counter ? Metric::counter : other, sample.timestamp);
 }
 
 void ProtobufEncoder::histogram(const HistogramSample& sample) {
@@ -233,23 +273,40 @@ void ProtobufEncoder::histogram(const HistogramSample& sample) {
   if (sample.native != nullptr) put_native(*sample.native);
   if (sample.created) put_timestamp(value_, Histogram::created_timestamp, *sample.created);
   if (sample.native != nullptr) value_.put(exemplars_.view());
-  put_metric(sample.labels, Metric::histogram);
+  put_metric(sample.labels, Metric::histogram, sample.timestamp);
+}
+
+void ProtobufEncoder::summary(const SummarySample& sample) {
+  value_.clear();
+  char* to = value_.reserve(1 + max_varint_size + double_size);
+  to = put_varint(to, Summary::sample_count, sample.count);
+  value_.end_at(put_double(to, Summary::sample_sum, sample.sum));
+  for (const auto& [quantile, value] : sample.quantiles) {
+    to = value_.reserve(size_with_length(2 * double_size));
+    to = put_varint(to, Summary::quantile, 2 * double_size);
+    to = put_double(to, QuantileValue::quantile, quantile);
+    value_.end_at(put_double(to, QuantileValue::value, value));
+  }
+  if (sample.created) put_timestamp(value_, Summary::created_timestamp, *sample.created);
+  put_metric(sample.labels, Metric::summary, sample.timestamp);
 }
 
 void ProtobufEncoder::finish() { end_message(); }
 
-/// Puts one series. Its Counter, Gauge or Histogram is in `value_`.
-void ProtobufEncoder::put_metric(Labels labels, char key) {
+/// Puts one series. Its Counter, Gauge, Histogram, Summary or Untyped is in `value_`.
+void ProtobufEncoder::put_metric(Labels labels, char key, const std::optional<WallTime>& timestamp) {
   const Labels own = labels.subspan(const_labels_);
+  const std::uint64_t milliseconds = timestamp ? since_epoch(*timestamp) : 0;
+  const std::size_t timestamp_size = timestamp ? 1 + varint_size(milliseconds) : 0;
   // The size of the content of a LabelPair.
   const auto pair_size = [](std::string_view before_value, std::string_view value) noexcept {
     return before_value.size() + varint_size(value.size()) + value.size();
   };
   // If the whole is below 128 bytes, so is every part, and each length takes one byte.
-  std::size_t size = size_around_values_ + size_with_length(value_.size());
+  std::size_t size = size_around_values_ + size_with_length(value_.size()) + timestamp_size;
   for (const Label& label : own) size += label.value.size();
   if (size >= 128) {
-    size = const_pairs_.size() + size_with_length(value_.size());
+    size = const_pairs_.size() + size_with_length(value_.size()) + timestamp_size;
     for (std::size_t i = 0; i < own.size(); ++i) size += size_with_length(pair_size(before_value_[i], own[i].value));
   }
 
@@ -261,7 +318,9 @@ void ProtobufEncoder::put_metric(Labels labels, char key) {
     to = detail::put(to, before_value_[i]);
     to = detail::put(put_varint(to, value.size()), value);
   }
-  message_.end_at(put_text(to, key, value_.view()));
+  to = put_text(to, key, value_.view());
+  if (timestamp) to = put_varint(to, Metric::timestamp_ms, milliseconds);
+  message_.end_at(to);
   if (message_.size() >= message_limit) end_message();
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,6 +28,7 @@ class ProtobufEncoder final : public Encoder {
   void family(const FamilyView& family) override;
   void sample(const Sample& sample) override;
   void histogram(const HistogramSample& sample) override;
+  void summary(const SummarySample& sample) override;
   void finish() override;
 
   /// The size of a family, in bytes, from which on it continues in another message with the same name, help, type and
@@ -41,7 +43,7 @@ class ProtobufEncoder final : public Encoder {
   static constexpr std::size_t message_limit = std::size_t{128} * 1024;
 
  private:
-  void put_metric(Labels labels, char key);
+  void put_metric(Labels labels, char key, const std::optional<WallTime>& timestamp);
   void prepare_exemplar(const ExemplarView& exemplar);
   void put_bucket(std::uint64_t cumulative_count, double upper_bound, const ExemplarView* exemplar);
   void put_native(const NativeBuckets& native);
@@ -55,14 +57,14 @@ class ProtobufEncoder final : public Encoder {
   // For the current family.
   PageBuffer message_{message_limit + message_limit / 8};  // the header, and the metrics not written yet
   std::size_t header_size_ = 0;                            // of all fields but the metrics
-  bool is_counter_ = false;
+  MetricType type_ = MetricType::gauge;
   std::size_t const_labels_ = 0;
   PageBuffer const_pairs_{0};              // these labels, as every metric has them
   std::vector<std::string> before_value_;  // of each other label: its name, and the key of its value
   std::size_t size_around_values_ = 0;     // the labels without these values, if each length takes one byte
 
   // A length stands before each part. A part whose length is not easily computed is put together here first.
-  PageBuffer value_{0};  // a Counter, Gauge or Histogram
+  PageBuffer value_{0};  // a Counter, Gauge, Histogram, Summary or Untyped
   PageBuffer exemplar_{0};
   PageBuffer exemplars_{0};  // of all buckets, as fields of a native histogram, which come after its buckets
   PageBuffer deltas_{0};

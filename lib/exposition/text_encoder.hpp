@@ -15,8 +15,11 @@ class TextEncoder final : public LineEncoder {
   void family(const FamilyView& family) override;
   void sample(const Sample& sample) override;
   void histogram(const HistogramSample& sample) override;
+  void summary(const SummarySample& sample) override;
 
  private:
+  void append_time(std::string& to, WallTime time) const override;
+
   std::string start_;
 };
 

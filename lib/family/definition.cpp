@@ -149,13 +149,32 @@ std::vector<std::string> sample_names(const Definition& definition, Escaping esc
     case MetricType::counter:
       if (base != name) return {name, base, base + "_created"};
       return {name};
+    case MetricType::summary:
+      return {name, name + "_sum", name + "_count", name + "_created"};
     case MetricType::info:
       return {name, base};
     case MetricType::gauge:
     case MetricType::stateset:
+    case MetricType::unknown:
       return {name};
   }
   return {};
+}
+
+std::string_view type_in_text(MetricType type) noexcept {
+  switch (type) {
+    case MetricType::info:
+    case MetricType::stateset:
+      return to_string(MetricType::gauge);
+    case MetricType::unknown:
+      return "untyped";
+    case MetricType::counter:
+    case MetricType::gauge:
+    case MetricType::histogram:
+    case MetricType::summary:
+      break;
+  }
+  return to_string(type);
 }
 
 void check(const Definition& definition, const OwnedLabels& const_labels, NameRules rules) {
@@ -185,6 +204,9 @@ void check(const Definition& definition, const OwnedLabels& const_labels, NameRu
   }
   if (definition.type == MetricType::histogram && std::ranges::find(labels, "le") != labels.end()) {
     refuse(definition, "label \"le\" is the bucket bound of a histogram; choose another name");
+  }
+  if (definition.type == MetricType::summary && std::ranges::find(labels, "quantile") != labels.end()) {
+    refuse(definition, "label \"quantile\" is the quantile of a summary; choose another name");
   }
   if (definition.type == MetricType::info &&
       (!definition.name.ends_with(info) || definition.name.size() == info.size())) {

@@ -26,6 +26,9 @@ using OwnedLabels = std::vector<std::pair<std::string, std::string>>;
 /// one.
 [[nodiscard]] std::vector<std::string> sample_names(const Definition& definition, Escaping escaping);
 
+/// The type in the text format, which does not know all of them. A server refuses a whole page for another one.
+[[nodiscard]] std::string_view type_in_text(MetricType type) noexcept;
+
 /// The rules for names in a registry.
 enum class NameRules : std::uint8_t { legacy, utf8 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/text.hpp"
+#include "family/definition.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -151,8 +152,7 @@ std::vector<std::string> lint(const LintedFamily& family) {
 }
 
 std::vector<std::string> lint(const FamilyView& family) {
-  const bool is_gauge_in_text = family.type == MetricType::info || family.type == MetricType::stateset;
-  LintedFamily linted{family.name, family.help, to_string(is_gauge_in_text ? MetricType::gauge : family.type), {}};
+  LintedFamily linted{family.name, family.help, type_in_text(family.type), {}};
   for (const Label& label : family.const_labels) linted.label_names.push_back(label.name);
   linted.label_names.insert(linted.label_names.end(), family.label_names.begin(), family.label_names.end());
   return lint(linted);

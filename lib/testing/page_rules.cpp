@@ -181,6 +181,8 @@ class Check {
           point->second = result.size();
           result.emplace_back();
         }
+      } else if (sample.time != family_.samples[result[point->second].front()].time) {
+        fail(i, "the lines of one series have different timestamps");
       }
       result[point->second].push_back(i);
       current = std::move(key);
@@ -255,8 +257,8 @@ class Check {
       }
       last = i;
     }
-    if (const auto sum = find(point, "_sum"); sum && is_open_metrics_ && family_.samples[*sum].value < 0) {
-      fail(*sum, "the sum of a summary is not negative");
+    if (const auto sum = find(point, "_sum"); sum && is_open_metrics_ && !(family_.samples[*sum].value >= 0)) {
+      fail(*sum, "the sum of a summary is neither negative nor NaN");
     }
   }
 

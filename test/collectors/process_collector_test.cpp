@@ -40,6 +40,7 @@ class Values : public quipu::Visitor {
     CHECK(values_.emplace(family_, sample.value).second);
   }
   void histogram(const quipu::HistogramSample&) override { FAIL("a histogram"); }
+  void summary(const quipu::SummarySample&) override { FAIL("a summary"); }
 
   [[nodiscard]] bool has(const std::string& family) const { return values_.count(family) == 1; }
   [[nodiscard]] std::size_t size() const { return values_.size(); }

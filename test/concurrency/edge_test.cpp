@@ -297,6 +297,7 @@ TEST_CASE("a scrape that is held up makes no thread wait that records, or makes 
   struct HeldUp : quipu::Visitor {
     void family(const quipu::FamilyView&) override {}
     void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
     void sample(const quipu::Sample&) override {
       is_inside = true;
       is_inside.notify_all();

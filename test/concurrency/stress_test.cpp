@@ -76,6 +76,7 @@ class Watcher : public quipu::Visitor {
     torn += static_cast<std::size_t>(sum != sample.sum || sample.counts.back() != 0);
     if (sample.native != nullptr) see_native(*sample.native, sample.counts);
   }
+  void summary(const quipu::SummarySample&) override {}
 
   [[nodiscard]] std::uint64_t value(const std::string& series) const {
     const auto found = last_.find(series);
@@ -708,6 +709,7 @@ TEST_CASE("a stateset is in one state at any moment, and in the first again when
       ++shown;
     }
     void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
 
     std::size_t shown = 0;
     std::size_t wrong = 0;
@@ -757,6 +759,7 @@ TEST_CASE("exemplars are whole, and of their own series and bucket") {
         wrong += static_cast<std::size_t>(!is_inside);
       }
     }
+    void summary(const quipu::SummarySample&) override {}
 
     std::size_t series_shown = 0;
     std::size_t shown = 0;
@@ -824,6 +827,7 @@ TEST_CASE("what a page shows as an exemplar is counted on that page") {
     void histogram(const quipu::HistogramSample& sample) override {
       if (!sample.exemplars.empty()) check(*sample.exemplars[0], static_cast<double>(sample.counts[0]));
     }
+    void summary(const quipu::SummarySample&) override {}
 
     std::size_t shown = 0;
     std::size_t uncounted = 0;

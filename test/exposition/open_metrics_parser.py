@@ -23,8 +23,8 @@ def series(families):
     for family in families:
         for sample in family.samples:
             labels = dict(sample.labels)
-            if 'le' in labels:
-                labels['le'] = float(labels['le'])
+            for name in labels.keys() & {'le', 'quantile'}:
+                labels[name] = float(labels[name])
             key = (sample.name, tuple(sorted(labels.items())))
             if key in values:
                 raise ValueError(f'{key} is there twice')

@@ -1,6 +1,7 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "family/escaping.hpp"
 #include "quipu/exposition.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/testing.hpp"
 #include "support/golden.hpp"
 #include "support/page.hpp"
 
@@ -20,6 +22,7 @@ using quipu::HistogramSample;
 using quipu::Label;
 using quipu::MetricType;
 using quipu::NativeBuckets;
+using quipu::Quantile;
 using quipu::Visitor;
 using quipu::WallTime;
 using quipu::detail::escape_label_name;
@@ -64,6 +67,13 @@ std::string page_of(const Format& format, const quipu::FamilyView& family, const
   return encoded(format, [&](Visitor& visitor) {
     visitor.family(family);
     visitor.histogram(sample);
+  });
+}
+
+std::string page_of(const Format& format, const quipu::FamilyView& family, const quipu::SummarySample& sample) {
+  return encoded(format, [&](Visitor& visitor) {
+    visitor.family(family);
+    visitor.summary(sample);
   });
 }
 
@@ -133,6 +143,40 @@ void show_everything(Visitor& visitor) {
   visitor.sample({.labels = on, .value = std::uint64_t{1}});
   visitor.sample({.labels = off, .value = std::uint64_t{0}});
 
+  visitor.family(
+      {.name = "rpc_seconds", .help = "Calls.", .unit = "seconds", .type = MetricType::summary, .label_names = method});
+  const std::vector<Quantile> quantiles = {{0.5, 0.125}, {0.99, 2}, {1, 3.5}};
+  const std::vector<Quantile> idle = {{0.5, golden::not_a_number}, {0.99, golden::not_a_number}};
+  visitor.summary({.labels = get,
+                   .quantiles = quantiles,
+                   .count = 1'000'000,
+                   .sum = 250'000,
+                   .created = at(1'789'999'999'000),
+                   .timestamp = at(1'790'000'000'500)});
+  visitor.summary({.labels = post, .quantiles = idle, .count = 0, .sum = 0});
+
+  visitor.family({.name = "calls", .help = "Calls, of one program.", .unit = "", .type = MetricType::summary});
+  visitor.summary({.labels = {}, .quantiles = {}, .count = 3, .sum = 0.5});
+
+  // What another program measured a while ago.
+  visitor.family({.name = "copied", .help = "Copied.", .unit = "", .type = MetricType::unknown, .label_names = method});
+  visitor.sample({.labels = get, .value = -3, .timestamp = at(1'790'000'000'000)});
+  visitor.sample({.labels = post, .value = 0.5});
+  visitor.family({.name = "sent_total", .help = "Copied.", .unit = "", .type = MetricType::counter});
+  visitor.sample({.labels = {},
+                  .value = 5,
+                  .created = at(1'789'999'999'000),
+                  .exemplar = &slow,
+                  .timestamp = at(1'790'000'000'007)});
+  visitor.family({.name = "copied_bytes", .help = "Copied.", .unit = "bytes", .type = MetricType::histogram});
+  visitor.histogram({.labels = {},
+                     .bounds = bounds,
+                     .counts = counts,
+                     .sum = 4,
+                     .created = at(1'789'999'999'000),
+                     .exemplars = exemplars,
+                     .timestamp = at(1'790'000'000'999)});
+
   visitor.family({.name = "visits", .help = "No total.", .unit = "", .type = MetricType::counter});
   visitor.sample({.labels = {}, .value = std::uint64_t{5}, .created = at(5), .exemplar = &slow});
 }
@@ -164,6 +208,9 @@ void show_names(Visitor& visitor) {
                   .const_labels = const_labels,
                   .label_names = {}});
   visitor.histogram({.labels = const_labels, .bounds = bounds, .counts = counts, .sum = 3});
+  const std::vector<Quantile> quantiles = {{0.5, 2}};
+  visitor.family({.name = "my.calls", .help = "", .unit = "", .type = MetricType::summary});
+  visitor.summary({.labels = {}, .quantiles = quantiles, .count = 1, .sum = 2});
 
   const std::vector<std::string> target = {"host.name"};
   const std::vector<Label> host = {{"host.name", "a"}};
@@ -500,4 +547,55 @@ TEST_CASE("a native histogram is one line of OpenMetrics 2, and one bucket elsew
   const HistogramSample both{.labels = {}, .bounds = bounds, .counts = both_counts, .sum = 0, .native = &empty};
   CHECK(page::lines(page_of(open_metrics_2, family, both))[1] ==
         "x {count:29,sum:0.0,schema:0,zero_threshold:0.0,zero_count:29,bucket:[1.0:9,+Inf:29]}");
+}
+
+TEST_CASE("OpenMetrics shows of a summary only what it allows") {
+  const std::vector<Quantile> below_zero = {{0.25, -1}, {0.5, 0}, {0.75, golden::not_a_number}};
+  const quipu::FamilyView family{.name = "s", .help = "", .unit = "", .type = MetricType::summary};
+  for (const double sum : {-2.0, golden::not_a_number}) {
+    const quipu::SummarySample sample{.labels = {}, .quantiles = below_zero, .count = 4, .sum = sum};
+    const std::string page = page_of(open_metrics, family, sample);
+    CHECK(page == "# TYPE s summary\ns{quantile=\"0.5\"} 0.0\ns{quantile=\"0.75\"} NaN\ns_count 4\n# EOF\n");
+    CHECK_NOTHROW(quipu::testing::read_page(page, "application/openmetrics-text; version=1.0.0"));
+  }
+  const quipu::SummarySample sample{.labels = {}, .quantiles = below_zero, .count = 4, .sum = -2};
+  CHECK(page_of(text, family, sample) ==
+        "# TYPE s summary\ns{quantile=\"0.25\"} -1\ns{quantile=\"0.5\"} 0\ns{quantile=\"0.75\"} NaN\n"
+        "s_sum -2\ns_count 4\n");
+}
+
+TEST_CASE("timestamps are milliseconds in the text format, and seconds in OpenMetrics") {
+  const quipu::FamilyView family{.name = "x", .help = "", .unit = "", .type = MetricType::gauge};
+  const auto line = [&](const Format& format, WallTime time) {
+    return page::samples(page_of(format, family, quipu::Sample{.labels = {}, .value = 1, .timestamp = time})).at(0);
+  };
+  CHECK(line(text, at(0)) == "x 1 0");
+  CHECK(line(text, at(1'790'000'000'123)) == "x 1 1790000000123");
+  CHECK(line(text, at(1'790'000'000'123) + std::chrono::microseconds(999)) == "x 1 1790000000123");
+  CHECK(line(open_metrics, at(0)) == "x 1 0.000");
+  CHECK(line(open_metrics, at(1'790'000'000'023)) == "x 1 1790000000.023");
+  CHECK(line(open_metrics_2, at(1'790'000'000'023)) == "x 1 1790000000.023");
+  // No server reads a sign there.
+  CHECK(line(text, at(-5)) == "x 1 0");
+}
+
+TEST_CASE("the pages with summaries, unknown types and timestamps can be read back") {
+  const auto read_back = [](const std::string& page, std::string_view content_type) {
+    const auto read = quipu::testing::read_page(page, content_type);
+    CHECK(quipu::testing::value_of(read, "rpc_seconds", {{"method", "get"}, {"quantile", "0.99"}}) == 2);
+    CHECK(quipu::testing::value_of(read, "rpc_seconds_count", {{"method", "get"}}) == 1e6);
+    CHECK(quipu::testing::value_of(read, "copied", {{"method", "get"}}) == -3);
+    const auto* const summary = read.family("rpc_seconds");
+    REQUIRE(summary != nullptr);
+    CHECK(summary->type == quipu::testing::FamilyType::summary);
+    for (const auto& sample : summary->samples) {
+      const bool has_time = sample.labels.front().value == "get";
+      CHECK(sample.time == (has_time ? std::optional(1'790'000'000.5) : std::nullopt));
+    }
+    REQUIRE(read.family("copied") != nullptr);
+    CHECK(read.family("copied")->type == quipu::testing::FamilyType::untyped);
+  };
+  read_back(encoded(text, show_everything), "text/plain; version=0.0.4");
+  read_back(encoded(open_metrics, show_everything), "application/openmetrics-text; version=1.0.0");
+  read_back(encoded(with_created, show_everything), "application/openmetrics-text; version=1.0.0");
 }

@@ -148,6 +148,13 @@ int main() {
     visitor.sample({.labels = labels, .value = static_cast<double>(text.size())});
   }
 
+  const auto before = now - std::chrono::seconds(20);
+  family(visitor, MetricType::summary, "rpc_seconds", "Of another program.");
+  const quipu::Quantile quantiles[] = {{0.5, 0.125}, {0.99, 2.5}};
+  visitor.summary({.labels = {}, .quantiles = quantiles, .count = 7, .sum = 3.5, .created = now, .timestamp = before});
+  family(visitor, MetricType::unknown, "something", "Of another program.");
+  visitor.sample({.labels = {}, .value = -3, .timestamp = before});
+
   family(visitor, MetricType::counter, "visits_total", "With an exemplar.");
   visitor.sample({.labels = {}, .value = (std::uint64_t{1} << 53) - 1, .created = now, .exemplar = &first});
 

@@ -200,6 +200,19 @@ class Scraped(unittest.TestCase):
         self.assertEqual(self.prometheus.get('metadata', metric='texts')['texts'][0]['help'],
                          'Line feeds\nand "quotes" and \\.')
 
+    def test_summaries_untyped_and_timestamps_arrive(self):
+        """A summary and an untyped series arrive, with the time at which their source measured them"""
+        self.assertEqual({labels['quantile']: value for labels, value in self.values('rpc_seconds')},
+                         {'0.5': 0.125, '0.99': 2.5})
+        self.assertEqual(self.values('rpc_seconds_sum'), [({}, 3.5)])
+        self.assertEqual(self.values('rpc_seconds_count'), [({}, 7)])
+        self.assertEqual(self.values('something'), [({}, -3)])
+        types = [self.prometheus.get('metadata', metric=name)[name][0]['type'] for name in ('rpc_seconds', 'something')]
+        self.assertEqual(types, ['summary', 'unknown'])
+        for name in ('rpc_seconds', 'rpc_seconds_sum', 'something'):
+            for _, measured in self.values(f'timestamp({name})'):
+                self.assertLess(measured, self.started - 5)
+
     def test_not_a_number_does_not_end_a_series(self):
         """A gauge that is not a number stays a series, whatever the bits of the NaN"""
         found = self.values('not_a_number')

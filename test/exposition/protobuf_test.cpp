@@ -37,7 +37,9 @@ using quipu::Labels;
 using quipu::MetricType;
 using quipu::NativeBuckets;
 using quipu::Number;
+using quipu::Quantile;
 using quipu::Sample;
+using quipu::SummarySample;
 using quipu::WallTime;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -72,6 +74,8 @@ protobuf::Metric metric_of(MetricType type, const AnySample& sample) {
     visitor.family({.name = "x", .help = "", .unit = "", .type = type});
     if constexpr (std::is_same_v<AnySample, Sample>) {
       visitor.sample(sample);
+    } else if constexpr (std::is_same_v<AnySample, SummarySample>) {
+      visitor.summary(sample);
     } else {
       visitor.histogram(sample);
     }
@@ -590,8 +594,9 @@ class Recorder : public quipu::Visitor {
   void sample(const Sample& sample) override {
     auto& kept = families.back().metrics.emplace_back();
     kept.labels = pairs(sample.labels);
+    kept.timestamp_ms = milliseconds(sample.timestamp);
     if (kind_ != MetricType::counter) {
-      kept.gauge = protobuf::Gauge{sample.value.real()};
+      (kind_ == MetricType::unknown ? kept.untyped : kept.gauge) = protobuf::Gauge{sample.value.real()};
       return;
     }
     auto& counter = kept.counter.emplace();
@@ -602,6 +607,7 @@ class Recorder : public quipu::Visitor {
   void histogram(const HistogramSample& sample) override {
     auto& kept = families.back().metrics.emplace_back();
     kept.labels = pairs(sample.labels);
+    kept.timestamp_ms = milliseconds(sample.timestamp);
     auto& histogram = kept.histogram.emplace();
     histogram.count = std::accumulate(sample.counts.begin(), sample.counts.end(), std::uint64_t{0});
     histogram.sum = sample.sum;
@@ -625,12 +631,27 @@ class Recorder : public quipu::Visitor {
     positive.push_back(populated(sample.native->positive));
     negative.push_back(populated(sample.native->negative));
   }
+  void summary(const SummarySample& sample) override {
+    auto& kept = families.back().metrics.emplace_back();
+    kept.labels = pairs(sample.labels);
+    kept.timestamp_ms = milliseconds(sample.timestamp);
+    auto& summary = kept.summary.emplace();
+    summary.count = sample.count;
+    summary.sum = sample.sum;
+    for (const auto& [quantile, value] : sample.quantiles) summary.quantiles.push_back({quantile, value});
+    if (sample.created) summary.created = read_back({{}, 0, *sample.created}).timestamp;
+  }
 
   std::vector<protobuf::Family> families;
   std::vector<std::map<std::int64_t, std::uint64_t>> positive;  // of each native histogram
   std::vector<std::map<std::int64_t, std::uint64_t>> negative;
 
  private:
+  static std::optional<std::int64_t> milliseconds(const std::optional<WallTime>& time) {
+    if (!time) return std::nullopt;
+    return std::chrono::floor<std::chrono::milliseconds>(time->time_since_epoch()).count();
+  }
+
   MetricType kind_ = MetricType::gauge;
 };
 
@@ -639,6 +660,16 @@ void check_equal(const protobuf::Metric& found, const protobuf::Metric& shown) {
   REQUIRE(found.gauge.has_value() == shown.gauge.has_value());
   REQUIRE(found.counter.has_value() == shown.counter.has_value());
   REQUIRE(found.histogram.has_value() == shown.histogram.has_value());
+  REQUIRE(found.summary.has_value() == shown.summary.has_value());
+  REQUIRE(found.untyped.has_value() == shown.untyped.has_value());
+  REQUIRE(found.timestamp_ms == shown.timestamp_ms);
+  if (found.untyped) REQUIRE(found.untyped->value == shown.untyped->value);
+  if (found.summary) {
+    REQUIRE(found.summary->count == shown.summary->count);
+    REQUIRE(found.summary->sum == shown.summary->sum);
+    REQUIRE(found.summary->quantiles == shown.summary->quantiles);
+    REQUIRE(found.summary->created == shown.summary->created);
+  }
   if (found.gauge) REQUIRE(found.gauge->value == shown.gauge->value);
   if (found.counter) {
     REQUIRE(found.counter->value == shown.counter->value);
@@ -720,7 +751,7 @@ void show_at_random(quipu::Visitor& visitor, std::uint64_t seed) {
     std::vector<Label> labels{{"env", const_value}, {"zone", ""}};
     labels.resize(const_labels);
     for (const std::string& label : names) labels.push_back({label, {}});
-    const MetricType type = static_cast<MetricType>(below(5));
+    const MetricType type = static_cast<MetricType>(below(7));
     visitor.family({.name = name,
                     .help = help,
                     .unit = below(2) == 0 ? "" : "seconds",
@@ -745,10 +776,23 @@ void show_at_random(quipu::Visitor& visitor, std::uint64_t seed) {
       for (std::size_t i = 0; i <= bounds.size(); ++i) {
         exemplars.push_back({Labels(trace_labels).first(below(3)), number(), time()});
       }
+      const std::optional<WallTime> timestamp = below(8) == 0 ? std::optional(time()) : std::nullopt;
+      if (type == MetricType::summary) {
+        std::vector<Quantile> quantiles(below(6));
+        for (std::size_t i = 0; i < quantiles.size(); ++i) quantiles[i] = {static_cast<double>(i) / 8, number()};
+        visitor.summary({.labels = labels,
+                         .quantiles = quantiles,
+                         .count = random() >> below(64),
+                         .sum = number(),
+                         .created = created,
+                         .timestamp = timestamp});
+        continue;
+      }
       if (type != MetricType::histogram) {
         const Number value = below(2) == 0 ? Number(random() >> below(64)) : Number(number());
         const ExemplarView* exemplar = type == MetricType::counter && below(2) == 0 ? exemplars.data() : nullptr;
-        visitor.sample({.labels = labels, .value = value, .created = created, .exemplar = exemplar});
+        visitor.sample(
+            {.labels = labels, .value = value, .created = created, .exemplar = exemplar, .timestamp = timestamp});
         continue;
       }
       std::vector<std::uint64_t> counts(bounds.size() + 1);
@@ -774,12 +818,49 @@ void show_at_random(quipu::Visitor& visitor, std::uint64_t seed) {
                          .sum = number(),
                          .created = created,
                          .exemplars = shown,
-                         .native = is_native ? &native : nullptr});
+                         .native = is_native ? &native : nullptr,
+                         .timestamp = timestamp});
     }
   }
 }
 
 }  // namespace
+
+TEST_CASE("a summary in protobuf has its quantiles, and what is of unknown type is untyped") {
+  const std::vector<Quantile> quantiles = {{0.5, 0.125}, {0.99, std::nan("")}};
+  const SummarySample sample{.labels = {},
+                             .quantiles = quantiles,
+                             .count = std::uint64_t{1} << 60,
+                             .sum = -2.5,
+                             .created = at(1'790'000'000, 5),
+                             .timestamp = at(1'790'000'001, 999'999)};
+  const auto metric = metric_of(MetricType::summary, sample);
+  CHECK(metric.timestamp_ms == 1'790'000'001'000);
+  CHECK(!metric.gauge);
+  REQUIRE(metric.summary);
+  CHECK(metric.summary->count == std::uint64_t{1} << 60);
+  CHECK(metric.summary->sum == -2.5);
+  CHECK(metric.summary->created == protobuf::Timestamp{1'790'000'000, 5});
+  REQUIRE(metric.summary->quantiles.size() == 2);
+  CHECK(metric.summary->quantiles[0] == protobuf::Quantile{0.5, 0.125});
+  CHECK(bits(metric.summary->quantiles[1].value.value()) == not_a_number);
+
+  const auto unknown = metric_of(MetricType::unknown, Sample{.labels = {}, .value = -7, .timestamp = at(-1)});
+  CHECK(!unknown.gauge);
+  REQUIRE(unknown.untyped);
+  CHECK(unknown.untyped->value == -7.0);
+  CHECK(unknown.timestamp_ms == -1000);
+
+  const auto types = read(page_of([](quipu::Visitor& visitor) {
+    visitor.family({.name = "a", .help = "", .unit = "", .type = MetricType::summary});
+    visitor.summary({.labels = {}, .quantiles = {}, .count = 0, .sum = 0});
+    visitor.family({.name = "b", .help = "", .unit = "", .type = MetricType::unknown});
+    visitor.sample({.labels = {}, .value = 1});
+  }));
+  REQUIRE(types.size() == 2);
+  CHECK(types[0].type == protobuf::summary);
+  CHECK(types[1].type == protobuf::untyped);
+}
 
 TEST_CASE("whatever is shown comes back from protobuf, in the same order") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
@@ -830,7 +911,7 @@ TEST_CASE("the tests' reader refuses what is not protobuf, and counts what it do
   CHECK(refusal({4, 0x22, 2, 0x12, 0}) == "(nothing was refused)");
 
   protobuf::Reader reader;
-  const auto families = reader.page(bytes({15, 0x30, 5, 0x3D, 1, 2, 3, 4, 0x22, 4, 0x32, 2, 1, 2, 0x18, 3}));
+  const auto families = reader.page(bytes({15, 0x30, 5, 0x3D, 1, 2, 3, 4, 0x22, 4, 0x42, 2, 1, 2, 0x18, 3}));
   REQUIRE(families.size() == 1);
   CHECK(families[0].type == protobuf::untyped);
   CHECK(families[0].metrics.size() == 1);

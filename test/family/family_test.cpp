@@ -857,6 +857,7 @@ TEST_CASE("a series that is removed and made again during a scrape is shown once
     explicit Mover(const quipu::CounterFamily<int>& moved) : family_(moved) {}
     void family(const quipu::FamilyView&) override {}
     void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
     void sample(const quipu::Sample& sample) override {
       ++times_shown[std::string(sample.labels[0].value)];
       if (sample.labels[0].value != "0" || times_shown["0"] > 1) return;

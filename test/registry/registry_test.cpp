@@ -211,8 +211,11 @@ TEST_CASE("another definition of a name is refused, with both definitions") {
         {"cannot register counter x_total{kind text} \"Others.\""});
   check([](auto& r) { return r.counter({.name = "x_total", .help = "Things."}, {"sort"}); },
         {"cannot register counter x_total{sort text}"});
-  check([](auto& r) { return r.counter({.name = "x_total", .help = "Things."}, {"kind", "sort"}); },
-        {"cannot register counter x_total{kind text, sort text}"});
+  check(
+      [](auto& r) {
+        return r.counter({.name = "x_total", .help = "Things."}, {"kind", "sort"});
+      },
+      {"cannot register counter x_total{kind text, sort text}"});
   check([](auto& r) { return r.counter({.name = "x_total", .help = "Things."}); },
         {"cannot register counter x_total \"Things.\""});
   check([](auto& r) { return r.template counter<int>({.name = "x_total", .help = "Things."}, {"kind"}); },
@@ -237,11 +240,21 @@ TEST_CASE("another definition of a name is refused, with both definitions") {
   CHECK(missing(clash([](auto& r) { return r.gauge({.name = "x_bytes"}); },
                       [](auto& r) { return r.gauge({.name = "x_bytes", .unit = "bytes"}); }),
                 {"cannot register gauge x_bytes in bytes", "taken by gauge x_bytes \"\""}) == "");
-  CHECK(missing(clash([](auto& r) { return r.counter({.name = "x_total"}, {"a", "b"}); },
-                      [](auto& r) { return r.counter({.name = "x_total"}, {"b", "a"}); }),
+  CHECK(missing(clash(
+                    [](auto& r) {
+                      return r.counter({.name = "x_total"}, {"a", "b"});
+                    },
+                    [](auto& r) {
+                      return r.counter({.name = "x_total"}, {"b", "a"});
+                    }),
                 {"x_total{b text, a text}", "x_total{a text, b text}"}) == "");
-  CHECK(missing(clash([](auto& r) { return r.template counter<Text, Method>({.name = "x_total"}, {"a", "b"}); },
-                      [](auto& r) { return r.template counter<Text, Verb>({.name = "x_total"}, {"a", "b"}); }),
+  CHECK(missing(clash(
+                    [](auto& r) {
+                      return r.template counter<Text, Method>({.name = "x_total"}, {"a", "b"});
+                    },
+                    [](auto& r) {
+                      return r.template counter<Text, Verb>({.name = "x_total"}, {"a", "b"});
+                    }),
                 {"cannot register counter x_total{a text, b enum}", "is taken by"}) == "");
   // Two enums with the same names are the same on the page.
   CHECK(clash([](auto& r) { return r.template counter<Method>({.name = "x_total"}, {"a"}); },
@@ -298,9 +311,12 @@ TEST_CASE("a name that was refused can be used otherwise") {
 
 TEST_CASE("bad labels are refused with the definition") {
   const auto registry = page::empty_registry({.const_labels = {{"env", "test"}}});
-  CHECK(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, {"a", "b", "a"})); }) ==
-        "cannot register gauge x{a text, b text, a text} \"\": label \"a\" is given twice");
-  CHECK(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, {"a", "env"})); }) ==
+  CHECK(refusal([&] {
+          static_cast<void>(registry.gauge({.name = "x"}, {"a", "b", "a"}));
+        }) == "cannot register gauge x{a text, b text, a text} \"\": label \"a\" is given twice");
+  CHECK(refusal([&] {
+          static_cast<void>(registry.gauge({.name = "x"}, {"a", "env"}));
+        }) ==
         "cannot register gauge x{a text, env text} \"\": label \"env\" is a const label of the registry, env=\"test\"; "
         "choose another name for one of them");
   CHECK(missing(refusal([&] { static_cast<void>(registry.histogram({.name = "x"}, {"le"})); }),
@@ -328,6 +344,7 @@ TEST_CASE("a name ends in its unit") {
     void family(const quipu::FamilyView& family) override { units.emplace_back(family.unit); }
     void sample(const quipu::Sample&) override {}
     void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
     Lines units;
   } shown;
   registry.collect(shown);
@@ -358,6 +375,7 @@ TEST_CASE("a visitor is shown names, labels, kinds and exact values") {
             std::vector<std::uint64_t>{0, 1, 0});
       CHECK(sample.sum == 1.5);
     }
+    void summary(const quipu::SummarySample&) override {}
     Lines notes;
   } shown;
   registry.collect(shown);
@@ -373,6 +391,7 @@ TEST_CASE("what a visitor throws ends the scrape, and the next one is whole") {
     void family(const quipu::FamilyView&) override {}
     void sample(const quipu::Sample&) override {}
     void histogram(const quipu::HistogramSample&) override { throw 5; }
+    void summary(const quipu::SummarySample&) override {}
   } thrower;
   CHECK_THROWS_AS(registry.collect(thrower), int);
   CHECK(page::value(registry, "b_count") == "1");
@@ -390,6 +409,7 @@ TEST_CASE("a visitor may use the registry") {
     }
     void sample(const quipu::Sample&) override {}
     void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
     const quipu::Registry& registry;
     std::string body;
   } user(registry);

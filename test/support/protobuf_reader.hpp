@@ -144,6 +144,20 @@ struct Counter {
   std::optional<Timestamp> created;
 };
 
+struct Quantile {
+  std::optional<double> quantile;
+  std::optional<double> value;
+
+  friend bool operator==(const Quantile&, const Quantile&) = default;
+};
+
+struct Summary {
+  std::optional<std::uint64_t> count;
+  std::optional<double> sum;
+  std::vector<Quantile> quantiles;
+  std::optional<Timestamp> created;
+};
+
 struct Histogram {
   std::optional<std::uint64_t> count;
   std::optional<double> sum;
@@ -164,6 +178,9 @@ struct Metric {
   std::optional<Gauge> gauge;
   std::optional<Counter> counter;
   std::optional<Histogram> histogram;
+  std::optional<Summary> summary;
+  std::optional<Gauge> untyped;
+  std::optional<std::int64_t> timestamp_ms;
 };
 
 enum Type : std::uint64_t { counter = 0, gauge = 1, summary = 2, untyped = 3, histogram = 4, gauge_histogram = 5 };
@@ -225,10 +242,14 @@ class Reader {
 
   Metric metric(std::string_view message) {
     Metric result;
-    read(message, {{1, [&](const Fields& field) { result.labels.push_back(label(field.bytes())); }},
-                   {2, [&](const Fields& field) { once(result.gauge, gauge(field.bytes())); }},
-                   {3, [&](const Fields& field) { once(result.counter, counter(field.bytes())); }},
-                   {7, [&](const Fields& field) { once(result.histogram, histogram(field.bytes())); }}});
+    read(message,
+         {{1, [&](const Fields& field) { result.labels.push_back(label(field.bytes())); }},
+          {2, [&](const Fields& field) { once(result.gauge, gauge(field.bytes())); }},
+          {3, [&](const Fields& field) { once(result.counter, counter(field.bytes())); }},
+          {4, [&](const Fields& field) { once(result.summary, summary(field.bytes())); }},
+          {5, [&](const Fields& field) { once(result.untyped, gauge(field.bytes())); }},
+          {6, [&](const Fields& field) { once(result.timestamp_ms, static_cast<std::int64_t>(field.varint())); }},
+          {7, [&](const Fields& field) { once(result.histogram, histogram(field.bytes())); }}});
     return result;
   }
 
@@ -252,6 +273,22 @@ class Reader {
     read(message, {{1, [&](const Fields& field) { once(result.value, field.real()); }},
                    {2, [&](const Fields& field) { once(result.exemplar, exemplar(field.bytes())); }},
                    {3, [&](const Fields& field) { once(result.created, timestamp(field.bytes())); }}});
+    return result;
+  }
+
+  Summary summary(std::string_view message) {
+    Summary result;
+    read(message, {{1, [&](const Fields& field) { once(result.count, field.varint()); }},
+                   {2, [&](const Fields& field) { once(result.sum, field.real()); }},
+                   {3, [&](const Fields& field) { result.quantiles.push_back(quantile(field.bytes())); }},
+                   {4, [&](const Fields& field) { once(result.created, timestamp(field.bytes())); }}});
+    return result;
+  }
+
+  Quantile quantile(std::string_view message) {
+    Quantile result;
+    read(message, {{1, [&](const Fields& field) { once(result.quantile, field.real()); }},
+                   {2, [&](const Fields& field) { once(result.value, field.real()); }}});
     return result;
   }
 

@@ -51,6 +51,12 @@ struct Series {
   std::vector<std::uint64_t> counts{};
   std::vector<std::optional<Exemplar>> exemplars{};  // none, or one for each count
   std::optional<Native> native{};
+
+  // Of a summary, whose value is its sum.
+  std::vector<quipu::Quantile> quantiles{};
+  std::uint64_t count = 0;
+
+  std::optional<quipu::WallTime> timestamp{};
 };
 
 struct Family {
@@ -72,6 +78,7 @@ class Everything : public quipu::Visitor {
   void sample(const quipu::Sample& sample) override {
     Series series{copy(sample.labels), sample.value.real(), sample.needs_no_escaping, sample.created};
     if (sample.exemplar != nullptr) series.exemplar = copy_of(*sample.exemplar);
+    series.timestamp = sample.timestamp;
     last_->series.push_back(std::move(series));
   }
   void histogram(const quipu::HistogramSample& sample) override {
@@ -82,6 +89,14 @@ class Everything : public quipu::Visitor {
       series.exemplars.emplace_back(exemplar == nullptr ? std::nullopt : std::optional(copy_of(*exemplar)));
     }
     if (sample.native != nullptr) series.native = copy_of(*sample.native);
+    series.timestamp = sample.timestamp;
+    last_->series.push_back(std::move(series));
+  }
+  void summary(const quipu::SummarySample& sample) override {
+    Series series{copy(sample.labels), sample.sum, sample.needs_no_escaping, sample.created};
+    series.quantiles.assign(sample.quantiles.begin(), sample.quantiles.end());
+    series.count = sample.count;
+    series.timestamp = sample.timestamp;
     last_->series.push_back(std::move(series));
   }
 

@@ -325,6 +325,8 @@ TEST_CASE("the text format: histograms and summaries") {
        {"# TYPE s summary\ns 1\n", "a label quantile, which is a number"},
        {"# TYPE s summary\ns{quantile=\"50\"} 1\n", "between 0 and 1"},
        {"# TYPE s summary\ns{quantile=\"0.9\"} 1\ns{quantile=\"0.5\"} 1\n", "the quantiles do not rise"},
+       {"# TYPE s summary\ns{quantile=\"0.9\"} 1 5\ns_sum 1 5\ns_count 1 5\n", ""},
+       {"# TYPE s summary\ns{quantile=\"0.9\"} 1 5\ns_sum 1 5\ns_count 1\n", "different timestamps"},
        {"# TYPE s summary\ns_count 1.5\n", "a whole number"},
        {"# TYPE s summary\ns_count{quantile=\"1\"} 1\n", "s_count has no label quantile"}},
       text_type);
@@ -637,8 +639,9 @@ TEST_CASE("OpenMetrics: what each type demands") {
         "do not stand together"},
        {"# TYPE s summary\ns{quantile=\"0.5\"} NaN\ns_sum 1\ns_count 1\ns_created 1\n", ""},
        {"# TYPE s summary\ns{quantile=\"0.5\"} -1\n", "not negative"},
+       {"# TYPE s summary\ns_sum NaN\ns_count 1\n", "neither negative nor NaN"},
        {"# TYPE s summary\ns{quantile=\"1.5\"} 1\n", "between 0 and 1"},
-       {"# TYPE s summary\ns_sum -1\n", "not negative"},
+       {"# TYPE s summary\ns_sum -1\n", "neither negative nor NaN"},
        {"# TYPE x unknown\nx -1\n", ""}},
       open_metrics_type, "# EOF\n");
 }
@@ -691,7 +694,8 @@ TEST_CASE("what a registry holds is what is read of its page, whatever the label
   Random random(20240229);
   for (int round = 0; round < 200; ++round) {
     const auto registry = page::empty_registry();
-    const auto counters = registry.counter<std::string_view, int>({.name = "x_total", .help = "X."}, {"text", "number"});
+    const auto counters =
+        registry.counter<std::string_view, int>({.name = "x_total", .help = "X."}, {"text", "number"});
     const auto gauges = registry.gauge({.name = "g", .help = odd_text(random)}, {"a", "b"});
     const auto histograms = registry.histogram({.name = "h", .buckets = {-1.5, 0, 0.001, 1e6}}, {"a"});
     std::map<std::pair<std::string, std::string>, std::uint64_t> counted;
@@ -766,7 +770,8 @@ quipu::Registry shop() {
   orders("tea", 500).inc();
   orders("cake", 200).inc();
   registry.gauge({.name = "queue_length", .help = "Jobs."}).set(2.5);
-  const auto latency = registry.histogram({.name = "latency_seconds", .help = "Time.", .buckets = {0.5, 1.0}}, {"route"});
+  const auto latency =
+      registry.histogram({.name = "latency_seconds", .help = "Time.", .buckets = {0.5, 1.0}}, {"route"});
   latency("/").observe(0.25);
   latency("/").observe(0.75);
   return registry;
