@@ -20,6 +20,7 @@
 #include "quipu/native_histogram.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/stateset.hpp"
+#include "quipu/summary.hpp"
 
 namespace quipu {
 
@@ -210,6 +211,8 @@ template <class... LabelTypes>
 using HistogramFamily = Family<Histogram, LabelTypes...>;
 template <class... LabelTypes>
 using NativeHistogramFamily = Family<NativeHistogram, LabelTypes...>;
+template <class... LabelTypes>
+using SummaryFamily = Family<Summary, LabelTypes...>;
 
 /// A timer of a family, for label values that are known only at the end (a status, say). It records the time until the
 /// end of the scope, in the series that `labels()` named last. Without `labels()` it records nothing. Movable.
@@ -253,6 +256,8 @@ template <class... LabelTypes>
 using NativeFamilyTimer = BasicFamilyTimer<NativeHistogram, LabelTypes...>;
 template <class... LabelTypes>
 using GaugeFamilyTimer = BasicFamilyTimer<Gauge, LabelTypes...>;
+template <class... LabelTypes>
+using SummaryFamilyTimer = BasicFamilyTimer<Summary, LabelTypes...>;
 
 /// Tracks in a gauge family something whose label values are known only later, or change while it goes on (a stage,
 /// say). The step is in the series that `labels()` named last; before that, in none. Movable. Thread-compatible.

@@ -61,9 +61,9 @@ struct FamilyOf<Instrument, Count> : decltype(family_of_texts<Instrument>(std::m
 /// Where metrics are registered: a registry, or a part of one with a longer prefix.
 ///
 /// Registering the same definition again returns the same family, whose `max_series` stays as it is. RegistrationError
-/// is thrown for a clash with another definition, a bad run-time name, a label used twice, `le` on a histogram, or a
-/// name that the samples of another family have (`x_count` beside a histogram `x`). Thread-safe. A scope is a handle:
-/// it keeps the registry's memory alive.
+/// is thrown for a clash with another definition, a bad run-time name, a label used twice, `le` on a histogram,
+/// `quantile` on a summary, or a name that the samples of another family have (`x_count` beside a histogram `x`).
+/// Thread-safe. A scope is a handle: it keeps the registry's memory alive.
 ///
 /// Without label names a registration returns the instrument itself. Its series is on the page at once, at 0. With
 /// label names it returns the family. Label values are text unless types are given:
@@ -79,6 +79,7 @@ class QUIPU_EXPORT Scope {
   [[nodiscard]] NativeHistogram native_histogram(const NativeHistogramOptions& options) const {
     return single<NativeHistogram>(options);
   }
+  [[nodiscard]] Summary summary(const SummaryOptions& options) const { return single<Summary>(options); }
 
   template <class... LabelTypes, std::size_t Count>
   [[nodiscard]] auto counter(const MetricOptions& options, const LabelName (&labels)[Count]) const {
@@ -100,6 +101,10 @@ class QUIPU_EXPORT Scope {
   [[nodiscard]] auto native_histogram(const NativeHistogramOptions& options, const LabelName (&labels)[Count]) const {
     return family<NativeHistogram, LabelTypes...>(options, labels);
   }
+  template <class... LabelTypes, std::size_t Count>
+  [[nodiscard]] auto summary(const SummaryOptions& options, const LabelName (&labels)[Count]) const {
+    return family<Summary, LabelTypes...>(options, labels);
+  }
 
   // Without the braces.
   template <class... LabelTypes, class... Names>
@@ -120,6 +125,10 @@ class QUIPU_EXPORT Scope {
   }
   template <class... LabelTypes, class... Names>
   requires(sizeof...(Names) > 0) void native_histogram(const NativeHistogramOptions&, const Names&...) const {
+    detail::label_names_are_one_list_in_braces<Names...>();
+  }
+  template <class... LabelTypes, class... Names>
+  requires(sizeof...(Names) > 0) void summary(const SummaryOptions&, const Names&...) const {
     detail::label_names_are_one_list_in_braces<Names...>();
   }
 

@@ -6,8 +6,8 @@
 #include "quipu/detail/base/export.hpp"
 #include "quipu/sample.hpp"
 
-/// What a histogram has counted, as a plain value: to be asked for quantiles, added to others, or compared with an
-/// earlier one of the same histogram.
+/// What a histogram or summary has counted, as a plain value: to be asked for quantiles, added to others, or compared
+/// with an earlier one of the same histogram.
 ///
 /// The default-constructed value is of no histogram. To merge it changes nothing, so sums can begin with it.
 /// Thread-compatible.
@@ -86,6 +86,22 @@ struct QUIPU_EXPORT NativeHistogramSnapshot {
   }
 
   friend bool operator==(const NativeHistogramSnapshot&, const NativeHistogramSnapshot&) = default;
+};
+
+/// What a Summary shows, all of one moment.
+struct QUIPU_EXPORT SummarySnapshot {
+  std::vector<Quantile> quantiles{};  // those of the options, of the window
+  NativeHistogramSnapshot window{};   // what was observed in the window
+  std::uint64_t count = 0;            // of all observations since the beginning
+  double sum = 0;                     // likewise
+  WallTime created{};                 // when the series was made
+
+  /// The value that a fraction `q` of the observations in the window does not exceed, as exact as Summary says: the
+  /// middle of the bucket of the observation with that rank. NaN if the window has no observations, or if `q` is NaN;
+  /// -Inf for a `q` below 0, and +Inf above 1.
+  [[nodiscard]] double quantile(double q) const noexcept;
+
+  friend bool operator==(const SummarySnapshot&, const SummarySnapshot&) = default;
 };
 
 }  // namespace quipu

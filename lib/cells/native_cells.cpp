@@ -8,6 +8,7 @@
 #include "cells/fork_exclusion.hpp"
 #include "cells/guards.hpp"
 #include "cells/locks.hpp"
+#include "cells/summary_window.hpp"
 
 namespace quipu::detail {
 
@@ -94,6 +95,7 @@ NativeCells::NativeCells(const NativeSpec& spec, const BucketLayout* classic)
   if (oldest_ == nullptr) throw std::bad_alloc();
   base_.resolution = spec.initial;
   current_.store(oldest_, std::memory_order_relaxed);
+  if (spec.summary != nullptr) window_ = std::make_unique<SummaryWindow>(spec.summary, last_reset_);
 }
 
 NativeCells::~NativeCells() {
@@ -276,6 +278,23 @@ void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch, std::ch
 void NativeCells::read(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience) {
   const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
   const std::lock_guard reading(reading_);
+  read_all(into, patience);
+}
+
+void NativeCells::read_summary(SummarySnapshot& into, std::chrono::nanoseconds& patience, Clock::time_point now) {
+  const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
+  const std::lock_guard reading(reading_);
+  NativeHistogramSnapshot all;
+  read_all(all, patience);
+  into.count = all.count();
+  into.sum = all.sum;
+  into.created = all.created;
+  into.window = window_->advance(all, now);
+  into.quantiles.clear();
+  for (const double q : spec_.summary->quantiles) into.quantiles.push_back({q, into.quantile(q)});
+}
+
+void NativeCells::read_all(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience) {
   // The epoch of `last` is shown. If a reset is due, this reading ends that epoch, and so shows all that was counted
   // before the reset.
   NativeGeneration* last = nullptr;
@@ -370,6 +389,13 @@ void read_native(CellRef from, NativeHistogramSnapshot& into, std::chrono::nanos
   if (histogram.get() != nullptr) return histogram.get()->read(into, patience);
   into = {};
   into.counts.assign(1, 0);
+}
+
+void read_summary(CellRef from, SummarySnapshot& into, std::chrono::nanoseconds& patience,
+                  std::chrono::steady_clock::time_point now) {
+  const SharedOwnership summary(from);
+  if (summary.get() != nullptr) return summary.get()->read_summary(into, patience, now);
+  into = {};
 }
 
 void begin_native(Cell& cell, NativeCells& histogram) noexcept {

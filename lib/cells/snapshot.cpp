@@ -169,6 +169,15 @@ double interpolate(const Range& range, double fraction) noexcept {
   return std::clamp(range.lower > 0 ? size : -size, range.lower, range.upper);  // against rounding
 }
 
+/// The value that is off by the same factor from both ends.
+double middle(const Range& range) noexcept {
+  if (!std::isfinite(range.upper)) return range.upper;
+  if (!std::isfinite(range.lower)) return range.lower;
+  if (range.lower <= 0 && range.upper >= 0) return range.lower + (range.upper - range.lower) / 2;
+  const double size = std::sqrt(std::fabs(range.lower)) * std::sqrt(std::fabs(range.upper));
+  return range.lower > 0 ? size : -size;
+}
+
 }  // namespace
 
 std::uint64_t HistogramSnapshot::count() const noexcept {
@@ -279,6 +288,23 @@ NativeHistogramSnapshot NativeHistogramSnapshot::since(const NativeHistogramSnap
   result.zero_count -= before.zero_count;
   result.sum -= before.sum;
   return result;
+}
+
+double SummarySnapshot::quantile(double q) const noexcept {
+  if (q < 0) return -infinity;
+  if (q > 1) return infinity;
+  const std::uint64_t total = window.count();
+  if (total == 0 || std::isnan(q)) return not_a_number;
+  // Rounded up, but for what the multiplication has added.
+  const double rank = std::ceil(q * static_cast<double>(total) * (1 - 4 * std::numeric_limits<double>::epsilon()));
+  const Ranges ranges(window);
+  double passed = 0;
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    const Range range = ranges[i];
+    passed += static_cast<double>(range.count);
+    if (range.count > 0 && passed >= rank) return middle(range);
+  }
+  return not_a_number;
 }
 
 }  // namespace quipu

@@ -174,7 +174,7 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   if (live_ + 1 > (in_use_->mask + 1) / 2) grow();
   const auto release = [](NativeCells* unused) { unused->release(); };
   std::unique_ptr<NativeCells, decltype(release)> native;
-  if (native_) native.reset(new NativeCells(*native_, layout_->count == 0 ? nullptr : layout_));
+  if (native_) native.reset(new NativeCells(*native_, layout_ == nullptr || layout_->count == 0 ? nullptr : layout_));
 
   auto* series = static_cast<Series*>(&acquire_cell(bytes_of_series(key.size())));
   series->hash = hash(key);

@@ -55,6 +55,7 @@ class InstrumentWalk {
   std::vector<const ExemplarView*> exemplars_;
   std::deque<ExemplarCopy> exemplar_copies_;  // what they point to, and some unused
   NativeHistogramSnapshot native_;
+  SummarySnapshot summary_;
 };
 
 /// Shows the series of one family of collectors.

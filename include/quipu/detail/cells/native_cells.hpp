@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <utility>
@@ -17,8 +18,8 @@
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/histogram_cells.hpp"
 #include "quipu/detail/cells/native_layout.hpp"
-#include "quipu/snapshot.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/snapshot.hpp"
 
 /// Recording and reading native histograms. Their buckets are made when a value needs them, and become coarser when
 /// there would be too many.
@@ -49,14 +50,29 @@
 ///     resolution. There are at most `max_buckets`, unless nothing is left that could make them fewer.
 namespace quipu::detail {
 
-/// The checked options of a native histogram; see NativeHistogramOptions.
+/// The checked options of a summary; see SummaryOptions.
+struct SummarySpec {
+  std::vector<double> quantiles;  // increasing
+  std::chrono::nanoseconds max_age;
+  std::uint32_t age_buckets;
+
+  friend bool operator==(const SummarySpec&, const SummarySpec&) = default;
+};
+
+/// The checked options of a native histogram, or of the one that a summary counts in; see NativeHistogramOptions.
 struct NativeSpec {
   NativeResolution initial{};
   double max_zero_threshold = 0;
   std::uint32_t max_buckets = 160;
   std::chrono::nanoseconds min_reset_interval{0};
+  std::shared_ptr<const SummarySpec> summary{};  // null for a histogram; a summary is not reset
 
-  friend bool operator==(const NativeSpec&, const NativeSpec&) = default;
+  friend bool operator==(const NativeSpec& a, const NativeSpec& b) noexcept {
+    const bool is_one_summary =
+        a.summary == nullptr || b.summary == nullptr ? a.summary == b.summary : *a.summary == *b.summary;
+    return a.initial == b.initial && a.max_zero_threshold == b.max_zero_threshold && a.max_buckets == b.max_buckets &&
+           a.min_reset_interval == b.min_reset_interval && is_one_summary;
+  }
 };
 
 /// What observing may make grow is not in memory of operator new, which a program may replace, and observe in.
@@ -106,6 +122,8 @@ struct alignas(64) NativeGeneration {
   }
 };
 
+class SummaryWindow;
+
 /// A native histogram. The `bits` of its series' cell point to it from the beginning of the series until the series is
 /// recycled. Readers share its ownership, as they cannot hold a guard while they wait for the guards of other threads.
 class QUIPU_EXPORT NativeCells {
@@ -129,6 +147,9 @@ class QUIPU_EXPORT NativeCells {
   /// Not to be called under a guard. Takes a lock, and waits for guards. `patience` as for read_histogram(). Throws
   /// std::bad_alloc.
   void read(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience);
+  /// The same for a summary; see SummaryWindow.
+  void read_summary(SummarySnapshot& into, std::chrono::nanoseconds& patience,
+                    std::chrono::steady_clock::time_point now);
 
   /// The constructor makes the first owner. Relaxed: the caller holds a guard or is an owner, so this object stays.
   void share() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }
@@ -161,6 +182,8 @@ class QUIPU_EXPORT NativeCells {
   [[nodiscard]] bool publish(const NativeResolution& resolution, std::uint32_t counters, std::uint64_t epoch) noexcept;
   [[nodiscard]] bool can_reset() const noexcept;
 
+  // To be called with `reading_` held.
+  void read_all(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience);
   void fold(NativeGeneration& final_one, std::uint64_t epoch, std::chrono::nanoseconds& patience);
 
   const NativeSpec spec_;
@@ -177,6 +200,7 @@ class QUIPU_EXPORT NativeCells {
   std::mutex reading_;  // guards the members below; held while quiesce() is called, so never taken under a guard
   NativeGeneration* oldest_;
   Counts base_;
+  std::unique_ptr<SummaryWindow> window_;  // null for a histogram
 };
 
 inline void observe_native(CellRef to, double value) noexcept {
@@ -206,6 +230,14 @@ QUIPU_EXPORT void read_native(CellRef from, NativeHistogramSnapshot& into, std::
 inline void read_native(CellRef from, NativeHistogramSnapshot& into) {
   std::chrono::nanoseconds patience = reading_patience;
   read_native(from, into, patience);
+}
+
+/// The same for a summary. `now` is when it is read. Nothing, and no quantiles, for a removed series.
+QUIPU_EXPORT void read_summary(CellRef from, SummarySnapshot& into, std::chrono::nanoseconds& patience,
+                               std::chrono::steady_clock::time_point now);
+inline void read_summary(CellRef from, SummarySnapshot& into) {
+  std::chrono::nanoseconds patience = reading_patience;
+  read_summary(from, into, patience, std::chrono::steady_clock::now());
 }
 
 /// Makes a series native. The series has just begun, and cannot be found yet.

@@ -16,6 +16,7 @@
 #include "quipu/native_histogram.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/stateset.hpp"
+#include "quipu/summary.hpp"
 
 namespace quipu::detail {
 
@@ -108,6 +109,16 @@ struct InstrumentTraits<NativeHistogram> {
   [[nodiscard]] static NativeHistogram make(CellRef series, const SeriesTable&) noexcept {
     return NativeHistogram(series);
   }
+};
+
+template <>
+struct InstrumentTraits<Summary> {
+  [[nodiscard]] static Definition definition(const SummaryOptions& options) {
+    Definition made = common_definition(MetricType::summary, CellKind::summary, options);
+    made.native = summary_spec(options);
+    return made;
+  }
+  [[nodiscard]] static Summary make(CellRef series, const SeriesTable&) noexcept { return Summary(series); }
 };
 
 }  // namespace quipu::detail

@@ -67,7 +67,7 @@ struct RefusedObservations {
   template <Observed Value, class Other>
   requires(!WholeNumber<Other> && !ExemplarSource<Other>) void observe(const Value&, const Other&) const {
     static_assert(never<Other>,
-                  "quipu: after the value comes how often it was observed, a whole number; or, but for a summary, an "
+                  "quipu: after the value comes how often it was observed, a whole number; or an "
                   "Exemplar or a function that returns one");
   }
   friend bool operator==(const RefusedObservations&, const RefusedObservations&) = default;
