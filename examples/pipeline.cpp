@@ -1,14 +1,17 @@
 // A pipeline: a graph of steps with a cache and retries. The graph tells its observers what happens, and knows none of
-// them: one keeps numbers for Prometheus, one writes log lines in JSON, one is a line of this program's own.
+// them: one keeps numbers for Prometheus, one writes log lines in JSON if the command line wants them, one is a line of
+// this program's own.
 //
 // The work is made up, and so is the time that it takes; the same execution is the same each time.
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <ctime>
 #include <exception>
+#include <functional>
 #include <iostream>
 #include <quipu/batch.hpp>
 #include <quipu/observers.hpp>
@@ -44,6 +47,7 @@ struct GraphEnded {
 struct StepStarted {
   std::string_view execution;
   const Step& step;
+  int attempt;  // from 1; told for each
 };
 struct CacheChecked {
   std::string_view execution;
@@ -82,8 +86,8 @@ struct Metrics {
       {.name = "graph_duration_seconds", .help = "Time of executions."}, {"output_type", "status"});
   quipu::HistogramFamily<std::string_view, std::string_view, Status> step_duration =
       scope.histogram<std::string_view, std::string_view, Status>(
-          {.name = "step_duration_seconds", .help = "Time of steps, with all attempts."}, {"step_name", "step_type",
-          "status"});
+          {.name = "step_duration_seconds", .help = "Time of steps, with all attempts."},
+          {"step_name", "step_type", "status"});
   quipu::CounterFamily<std::string_view, std::string_view> cache_hits = scope.counter(
       {.name = "cache_hits_total", .help = "Steps whose output was in the cache."}, {"step_name", "step_type"});
   quipu::CounterFamily<std::string_view, std::string_view> cache_misses = scope.counter(
@@ -122,6 +126,12 @@ struct Metrics {
     });
   }
 };
+
+enum class Level { debug, info, warn, error, off };
+
+constexpr std::array<std::string_view, 5> level_names = {"debug", "info", "warn", "error", "off"};
+
+std::string_view name_of(Level level) { return level_names[static_cast<std::size_t>(level)]; }
 
 // A line of JSON, member by member.
 class JsonLine {
@@ -174,38 +184,52 @@ class JsonLine {
   std::string line_;
 };
 
-// Each line is written in one piece.
-struct JsonLog {
+// Each line is written in one piece. Those below the level are not made.
+class JsonLog {
+ public:
+  JsonLog(std::ostream& stream, Level level) : out(stream), least(level) {}
+
+  void on(const GraphStarted& event) const {
+    write(Level::info, "graph started", event, [](JsonLine&) {});
+  }
+  void on(const GraphEnded& event) const {
+    write(event.status == Status::success ? Level::info : Level::error, "graph ended", event,
+          [&](JsonLine& line) { line.seconds("duration", event.time); });
+  }
+  void on(const StepStarted& event) const {
+    write(Level::info, "step started", event, [&](JsonLine& line) { line.number("attempt", event.attempt); });
+  }
+  void on(const CacheChecked& event) const {
+    write(Level::debug, "cache checked", event,
+          [&](JsonLine& line) { line.boolean("cached", event.is_hit).seconds("duration", event.time); });
+  }
+  void on(const StepRetried& event) const {
+    write(Level::warn, "step retried", event,
+          [&](JsonLine& line) { line.number("attempt", event.attempt).text("error", event.error); });
+  }
+  void on(const StepFailed& event) const {
+    write(Level::error, "step failed", event,
+          [&](JsonLine& line) { line.number("attempt", event.attempt).text("error", event.error); });
+  }
+  void on(const StepEnded& event) const {
+    write(Level::info, "step ended", event, [&](JsonLine& line) {
+      line.number("attempt", event.attempts).seconds("duration", event.time).boolean("cached", event.attempts == 0);
+    });
+  }
+
+ private:
+  template <class Event, class Add>
+  void write(Level level, std::string_view message, const Event& event, Add add) const {
+    if (level < least) return;
+    JsonLine line(name_of(level), message);
+    line.text("execution_id", event.execution);
+    if constexpr (requires { event.step; }) line.text("step_name", event.step.name).text("step_type", event.step.type);
+    add(line);
+    out << line.end();
+  }
+
   std::ostream& out;
-
-  void on(const GraphStarted& event) {
-    out << JsonLine("info", "graph started").text("execution_id", event.execution).end();
-  }
-  void on(const GraphEnded& event) {
-    out << JsonLine(event.status == Status::success ? "info" : "error", "graph ended")
-               .text("execution_id", event.execution)
-               .seconds("duration", event.time)
-               .end();
-  }
-  void on(const StepStarted& event) { out << line("info", "step started", event).end(); }
-  void on(const StepRetried& event) {
-    out << line("warn", "step retried", event).number("attempt", event.attempt).text("error", event.error).end();
-  }
-  void on(const StepFailed& event) {
-    out << line("error", "step failed", event).number("attempt", event.attempt).text("error", event.error).end();
-  }
-  void on(const StepEnded& event) {
-    out << line("info", "step ended", event)
-               .number("attempt", event.attempts)
-               .seconds("duration", event.time)
-               .boolean("cached", event.attempts == 0)
-               .end();
-  }
-
-  template <class Event>
-  static JsonLine line(std::string_view level, std::string_view message, const Event& event) {
-    return JsonLine(level, message).text("execution_id", event.execution).text("step_name", event.step.name);
-  }
+  const Level least;
 };
 
 // The graph.
@@ -251,7 +275,7 @@ class Graph {
  private:
   Status execute(std::string_view execution, int number, int index, milliseconds& graph_time) {
     const Step& step = steps[static_cast<std::size_t>(index)];
-    observers_.notify(StepStarted{execution, step});
+    observers_.notify(StepStarted{execution, step, 1});
     milliseconds time = check_time(number, index);
     const bool is_hit = is_cached(number, index);
     observers_.notify(CacheChecked{execution, step, is_hit, time});
@@ -270,6 +294,7 @@ class Graph {
           observers_.notify(StepFailed{execution, step, attempt, error.what()});
         } else {
           observers_.notify(StepRetried{execution, step, attempt, error.what()});
+          observers_.notify(StepStarted{execution, step, attempt + 1});
         }
       } catch (...) {
         is_done = true;
@@ -288,7 +313,14 @@ class Graph {
 // The program.
 
 int main(int argc, char** argv) {
-  return example::program("pipeline", argc, argv, [](const auto& arguments, const auto& signals) {
+  Level level = Level::info;
+  const example::Option log_option{"--log", "LEVEL", "of the log lines: debug, info, warn, error or off (info)",
+                                   [&level](std::string_view text) {
+                                     const auto found = std::find(level_names.begin(), level_names.end(), text);
+                                     level = static_cast<Level>(found - level_names.begin());
+                                     return found != level_names.end();
+                                   }};
+  const auto body = [&level](const auto& arguments, const auto& signals) {
     quipu::Observers<> nobody;
     Graph(nobody).execute(0);  // a rehearsal, which nobody hears of
 
@@ -296,19 +328,24 @@ int main(int argc, char** argv) {
     const auto metrics = quipu::batch<Metrics>(registry, "docket");
     for (const Step& step : steps) metrics.create(step);
 
-    // The log is on standard error. Of what fails, the program says something on its standard output.
-    quipu::Observers observers(metrics, JsonLog{std::cerr}, [](const StepFailed& event) {
+    // Whether there is a log, on standard error, is known at run time only.
+    quipu::ObserverList<GraphStarted, GraphEnded, StepStarted, CacheChecked, StepRetried, StepFailed, StepEnded> chosen;
+    if (level != Level::off) chosen.add(JsonLog(std::cerr, level));
+
+    // Of what fails, the program says something on its standard output.
+    quipu::Observers observers(metrics, std::ref(chosen), [](const StepFailed& event) {
       std::cout << event.execution << ": " << event.step.name << " failed" << std::endl;
     });
     // How often a listener has thrown is worth a number too.
     const auto failures =
         registry.counter_callback({.name = "observer_failures_total", .help = "Listeners that threw."},
-                                  [&] { return static_cast<double>(observers.failures()); });
+                                  [&] { return static_cast<double>(observers.failures() + chosen.failures()); });
 
     const quipu::Exposer endpoint(registry, {.listen = arguments.listen});
     std::cout << "metrics: " << endpoint.url() << std::endl;
 
     Graph graph(observers);
     example::run(arguments, signals, 20ms, [&](int round) { graph.execute(round); });
-  });
+  };
+  return example::program("pipeline", argc, argv, body, {log_option});
 }

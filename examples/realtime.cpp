@@ -1,18 +1,16 @@
 // A server for comments and chat, whose parts record what they do through a facade. They do not know where the numbers
-// go: main() sends them to a page for Prometheus, and also to a StatsD server if there is one:
+// go: main() sends them to a page for Prometheus, and also to a StatsD server if the environment names one:
 //
-//     STATSD_ADDRESS=127.0.0.1:8125 realtime
+//     QUIPU_RECORDER=registry,dogstatsd://127.0.0.1:8125 realtime
 //
 // Here the clients are made up, and so is how long things take: the same in each run.
 
 #include <array>
 #include <chrono>
-#include <cstdlib>
 #include <iostream>
-#include <memory>
+#include <quipu/environment.hpp>
 #include <quipu/quipu.hpp>
 #include <quipu/recorder.hpp>
-#include <quipu/statsd.hpp>
 #include <string>
 #include <string_view>
 
@@ -109,7 +107,8 @@ class Channels {
 
 int main(int argc, char** argv) {
   return example::program("realtime", argc, argv, [](const auto& arguments, const auto& signals) {
-    const quipu::Registry registry;
+    const quipu::Environment environment;
+    const quipu::Registry registry(environment.registry());
     quipu::RegistryRecorderOptions options;
     options.metrics = {
         {.name = "phoenix.request.count", .help = "Requests served."},
@@ -118,16 +117,7 @@ int main(int argc, char** argv) {
         {.name = "response.size.bytes", .help = "Bytes per answer.", .buckets = quipu::Buckets{500, 1000, 2000}},
     };
     options.on_error = [](std::string_view, std::string_view why) { std::cerr << "realtime: " << why << '\n'; };
-    quipu::Recorder::Backends backends = {std::make_shared<quipu::RegistryRecorder>(registry, options)};
-
-    quipu::Registration about_statsd;
-    if (const char* address = std::getenv("STATSD_ADDRESS")) {
-      const auto statsd = std::make_shared<quipu::StatsdRecorder>(
-          quipu::StatsdOptions{.address = address, .dialect = quipu::StatsdDialect::dogstatsd});
-      about_statsd = statsd->expose(registry);
-      backends.push_back(statsd);
-    }
-    const quipu::Recorder recorder(backends);
+    const quipu::Recorder recorder = environment.recorder(registry, {.registry = options});
 
     const quipu::Exposer endpoint{registry, {.listen = arguments.listen}};
     std::cout << "metrics: " << endpoint.url() << "\n\ntry:     curl " << endpoint.url() << '\n' << std::flush;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace quipu {
@@ -27,11 +28,11 @@ constexpr std::string_view compiler = "unknown";
 /// show from which build their numbers come: `* on (instance) group_left (version) shop_build_info`. Any text.
 struct BuildInfo {
   /// The version of the program. If it is empty, there is no build_info on the page.
-  std::string_view version = {};
+  std::string version = {};
   /// The revision of the source, as the version control system names it.
-  std::string_view revision = {};
+  std::string revision = {};
   /// The compiler, by default that of the file in which the BuildInfo is made.
-  std::string_view compiler = detail::compiler;
+  std::string compiler = std::string(detail::compiler);
 };
 
 }  // namespace quipu

@@ -11,7 +11,9 @@
 #include "quipu/config.hpp"
 #include "quipu/detail/base/export.hpp"
 #include "quipu/error.hpp"
+#include "quipu/recorder.hpp"
 #include "quipu/registry.hpp"
+#include "quipu/statsd.hpp"
 #if QUIPU_HAS_HTTP
 #include "quipu/exposer.hpp"
 #endif
@@ -25,11 +27,19 @@ class QUIPU_EXPORT EnvironmentError : public Error {
   using Error::Error;
 };
 
+/// Options of the backends that Environment::recorder() makes.
+struct EnvironmentRecorderOptions {
+  RegistryRecorderOptions registry = {};
+  StatsdOptions statsd = {};  // the address and the dialect are those of QUIPU_RECORDER
+  JsonRecorderOptions json = {};
+};
+
 /// Options from the environment, for people who run a program without building it:
 ///
 ///     const quipu::Environment environment;
 ///     quipu::Registry registry(environment.registry({.prefix = "shop"}));
 ///     quipu::Exposer endpoint(registry, environment.exposer());
+///     quipu::Recorder recorder = environment.recorder(registry);
 ///
 /// A variable overrides the program's option. A variable that is not set, or empty, changes nothing. Nothing else in
 /// quipu reads the environment.
@@ -45,8 +55,12 @@ class QUIPU_EXPORT EnvironmentError : public Error {
 ///   number from 1,048,576 on), QUIPU_MAX_SCRAPE_TIME (seconds, such as 60 or 2.5), QUIPU_GZIP (true or false, as
 ///   above), QUIPU_ALLOWED_HOSTS (names with commas between them, which are added to the program's): the ExposerOptions
 ///   of those names.
+/// - QUIPU_RECORDER: the backends of a recorder, with commas between them. They are `registry`, `json` (lines on
+/// standard
+///   error) and one StatsD server, `statsd://ADDRESS` or `dogstatsd://ADDRESS`, whose address is that of
+///   StatsdOptions::address: `registry,dogstatsd://127.0.0.1:8125`, `dogstatsd://unix:/run/dogstatsd.sock`. `none`
+///   alone is no backend.
 ///
-/// The options refer to texts of the Environment. It must live until the registry or the endpoint is made.
 /// Thread-compatible.
 class QUIPU_EXPORT Environment {
  public:
@@ -61,8 +75,15 @@ class QUIPU_EXPORT Environment {
   [[nodiscard]] ExposerOptions exposer(ExposerOptions options = {}) const;
 #endif
 
+  /// A recorder with the backends of QUIPU_RECORDER; with the registry alone if the variable is not set. If there is a
+  /// StatsD server, its numbers are on the page (StatsdRecorder::expose) while the recorder lives: make one for a
+  /// scope, and copy it. Throws what the backends throw when they are made: StatsdError if the host does not resolve,
+  /// and RegistrationError.
+  [[nodiscard]] Recorder recorder(const Scope& scope, EnvironmentRecorderOptions options = {}) const;
+
   /// Names of variables that begin with QUIPU_ but are not listed above, and may be misspelled. Sorted.
-  [[nodiscard]] const std::vector<std::string>& unknown() const noexcept { return unknown_; }
+  [[nodiscard]] const std::vector<std::string>& unknown() const& noexcept { return unknown_; }
+  [[nodiscard]] std::vector<std::string> unknown() && noexcept { return std::move(unknown_); }
 
  private:
   std::optional<std::string> prefix_;
@@ -80,6 +101,7 @@ class QUIPU_EXPORT Environment {
   std::optional<std::chrono::milliseconds> max_scrape_time_;
   std::optional<bool> gzip_;
   std::vector<std::string> allowed_hosts_;
+  std::optional<std::vector<std::string>> recorder_;  // checked
   std::vector<std::string> unknown_;
 };
 

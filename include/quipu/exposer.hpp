@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
@@ -20,10 +19,10 @@ struct ExposerOptions {
   /// HOST:PORT to listen on, e.g. "127.0.0.1:9464", "localhost:0", "[::1]:9464" or ":9464" (every address, IPv4 and
   /// IPv6 alike). The default is reachable from this machine only. Port 0 lets the system choose; `port()` says what it
   /// chose. A name that has several addresses stands for one of them, an IPv4 address if there is one.
-  std::string_view listen = "127.0.0.1:9464";
+  std::string listen = "127.0.0.1:9464";
   /// The path of the page. It begins with '/', and is not "/" itself, because that path shows a landing page with a
   /// link to it. It may have every character that URL paths allow, except '%'.
-  std::string_view path = "/metrics";
+  std::string path = "/metrics";
   /// How many requests for long pages may be in progress at once, from their complete head to the end of their
   /// response. A page of up to 256 KiB, or 64 KiB compressed, is short, and does not have to wait for long ones: up to
   /// 128 short ones may be in progress besides. A request that cannot be served at once waits up to one second, and
@@ -96,7 +95,8 @@ class [[nodiscard]] QUIPU_EXPORT Exposer {
   [[nodiscard]] std::uint16_t port() const noexcept;
   /// Where the page is, e.g. "http://127.0.0.1:9464/metrics". When listening on every address, this is how the machine
   /// itself reaches it.
-  [[nodiscard]] const std::string& url() const noexcept;
+  [[nodiscard]] const std::string& url() const& noexcept;
+  [[nodiscard]] std::string url() && { return url(); }
 
   /// Closes the listening socket and ends the threads. Returns in less than a second, whatever clients, collectors and
   /// routes do. Responses that are just being made have a moment to be finished and taken. A page source or a route

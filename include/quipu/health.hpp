@@ -59,17 +59,60 @@ struct HealthResult {
   std::vector<HealthDetail> details = {};
 };
 
+namespace detail {
+
+/// What a check may return. Only bool itself counts as one: a number or a pointer that would convert to it does not.
+template <class Result>
+concept CheckResult =
+    std::same_as<Result, bool> || std::same_as<Result, HealthStatus> || std::convertible_to<Result, HealthResult>;
+
+template <class Function>
+concept CheckOfNothing = std::invocable<Function&> && CheckResult<std::remove_cvref_t<std::invoke_result_t<Function&>>>;
+
+template <class Function>
+concept CheckOfStopToken = std::invocable<Function&, std::stop_token> &&
+    CheckResult<std::remove_cvref_t<std::invoke_result_t<Function&, std::stop_token>>>;
+
+template <class Result>
+[[nodiscard]] HealthResult to_health_result(Result&& result) {
+  using Plain = std::remove_cvref_t<Result>;
+  if constexpr (std::same_as<Plain, bool>) {
+    return result ? HealthResult{} : HealthResult{HealthStatus::unhealthy, "the check returned false"};
+  } else if constexpr (std::same_as<Plain, HealthStatus>) {
+    return HealthResult{result};
+  } else {
+    return std::forward<Result>(result);
+  }
+}
+
+}  // namespace detail
+
 /// A check: a function of nothing, or of a std::stop_token, which asks it to end when it has timed out, is removed, or
-/// its Health ends. A std::stop_callback of it must not take long.
+/// its Health ends. A std::stop_callback of it must not take long. It returns one of
+///
+/// - bool: true is healthy, false is unhealthy;
+/// - a HealthStatus;
+/// - a HealthResult, which has a message and details as well.
 class HealthFunction {
  public:
-  template <std::invocable Function>
-  requires std::convertible_to<std::invoke_result_t<Function&>, HealthResult> HealthFunction(Function function)
-      : function_([function = std::move(function)](const std::stop_token&) mutable { return function(); }) {}
-  template <std::invocable<std::stop_token> Function>
-  requires std::convertible_to<std::invoke_result_t<Function&, std::stop_token>, HealthResult> &&
-      (!std::invocable<Function>)HealthFunction(Function function)
-      : function_(std::move(function)) {}
+  template <class Function>
+  requires(!std::same_as<Function, HealthFunction>) HealthFunction(Function function) {
+    static_assert(
+        std::copy_constructible<Function> && (detail::CheckOfNothing<Function> || detail::CheckOfStopToken<Function>),
+        "quipu: a health check is a function of nothing, or of a std::stop_token, that can be copied and "
+        "returns bool, HealthStatus or HealthResult");
+    if constexpr (!std::copy_constructible<Function>) {
+      return;
+    } else if constexpr (detail::CheckOfNothing<Function>) {
+      function_ = [function = std::move(function)](const std::stop_token&) mutable {
+        return detail::to_health_result(function());
+      };
+    } else if constexpr (detail::CheckOfStopToken<Function>) {
+      function_ = [function = std::move(function)](std::stop_token stop) mutable {
+        return detail::to_health_result(function(std::move(stop)));
+      };
+    }
+  }
 
   [[nodiscard]] HealthResult operator()(std::stop_token stop) const { return function_(std::move(stop)); }
 
@@ -128,6 +171,13 @@ struct HealthOptions {
   /// Whether the metrics have it as well, as the label `version`.
   bool version_label = false;
   HealthDetails show_details = HealthDetails::to_loopback;
+  /// Called when the status of a component has changed, also from unknown at its first result, and when a call of its
+  /// check has timed out: `component` is what is known of it now, `before` the status that was told last. It is called
+  /// on a thread of the Health's, without a lock, never by two threads at once, and not after the Health has ended.
+  /// Changes of one component that come while it runs are told afterwards as one, or not at all if the status is again
+  /// what it was. It may call the Health's own functions, but must not end it. Checks do not wait for it. What it
+  /// throws is ignored.
+  std::function<void(const ComponentHealth& component, HealthStatus before)> on_change = {};
 };
 
 /// Whether a program works, as its own checks find, for probes and for Prometheus.
@@ -144,6 +194,12 @@ struct HealthOptions {
 /// The program is unhealthy if a critical component is, or else unknown if a critical one is, or else degraded if any
 /// component is not healthy, or else healthy.
 ///
+/// HealthOptions::on_change is told of each change, for a log line or an alarm:
+///
+///     quipu::Health health({.on_change = [](const quipu::ComponentHealth& component, quipu::HealthStatus) {
+///       std::cerr << component.name << ": " << to_string(component.status) << ' ' << component.message << std::endl;
+///     }});
+///
 /// Thread-safe, but for destruction. Its threads, two and one for each check that takes long, get no signal of the
 /// program.
 /// In a forked child there are no checks: reports are of a program whose status is unknown, without components.
@@ -152,8 +208,8 @@ class [[nodiscard]] QUIPU_EXPORT Health {
   explicit Health(HealthOptions options = {});
   Health(const Health&) = delete;
   Health& operator=(const Health&) = delete;
-  /// Asks running checks to stop and waits for them, so that what they use may be destroyed afterwards. No check may
-  /// cause it.
+  /// Asks running checks to stop and waits for them, and for `on_change`, so that what they use may be destroyed
+  /// afterwards. None of these may cause it.
   ~Health();
 
   /// Checks it from now on, first at once. Throws RegistrationError for a name that is empty or taken, for an interval
@@ -166,6 +222,14 @@ class [[nodiscard]] QUIPU_EXPORT Health {
 
   /// What is known now. Waits for nothing that takes time.
   [[nodiscard]] HealthReport report() const;
+  /// Has all checks called now, however long ago that was done, and waits until each of them has a result of a call
+  /// that began after this, or has timed out, but not longer than `limit`; returns what is known then. A check whose
+  /// call is under way is called again after it, never at the same time. Calls go on after the limit, and their results
+  /// count.
+  ///
+  /// Inside a check, this does not wait for that check, nor for one that itself waits in check_now() or remove(), and
+  /// it ends early if that check is asked to stop. In a forked child it returns report().
+  HealthReport check_now(std::chrono::milliseconds limit = std::chrono::milliseconds::max());
 
   /// For an endpoint, in JSON:
   /// - GET /health: the report; 200 if the program is healthy or degraded, otherwise 503. For

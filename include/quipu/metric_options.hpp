@@ -1,10 +1,13 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "quipu/buckets.hpp"
@@ -17,9 +20,9 @@ struct MetricOptions {
   /// Without the prefix. A counter's name ends in "_total".
   MetricName name;
   /// What it counts or measures, for people: any text. Prometheus' linter wants one.
-  std::string_view help = {};
+  std::string help = {};
   /// The unit, if the page should also give it apart from the name: "seconds", "bytes". The name ends in it.
-  std::string_view unit = {};
+  std::string unit = {};
   /// The maximum number of series, at least 1. Further label values are counted together in one overflow series.
   std::size_t max_series = 100'000;
 };
@@ -27,8 +30,8 @@ struct MetricOptions {
 struct HistogramOptions {
   /// Without the prefix, with the unit: "http_request_duration_seconds".
   MetricName name;
-  std::string_view help = {};
-  std::string_view unit = {};
+  std::string help = {};
+  std::string unit = {};
   /// Upper bounds: `quipu::buckets::exponential(1ms, 2, 12)`, or a list of numbers or durations.
   Buckets buckets = quipu::buckets::defaults();
   std::size_t max_series = 100'000;
@@ -37,7 +40,7 @@ struct HistogramOptions {
 struct InfoOptions {
   /// Without the prefix. Ends in "_info".
   MetricName name;
-  std::string_view help = {};
+  std::string help = {};
   std::size_t max_series = 100'000;
 };
 
@@ -45,7 +48,7 @@ template <class State>
 struct StateSetOptions {
   /// Without the prefix. The name with the prefix is also the name of the label that holds the state.
   MetricName name;
-  std::string_view help = {};
+  std::string help = {};
   /// The state in which a series begins; none by default.
   std::optional<State> first = {};
   std::size_t max_series = 100'000;
@@ -54,8 +57,8 @@ struct StateSetOptions {
 struct NativeHistogramOptions {
   /// Without the prefix, with the unit: "http_request_duration_seconds".
   MetricName name;
-  std::string_view help = {};
-  std::string_view unit = {};
+  std::string help = {};
+  std::string unit = {};
   /// The maximum ratio of the width of a bucket to that of the one before. The possible ratios are 2^(2^-n) for n from
   /// -4 to 8, and the next lower one is used: 1.1 gives 1.09 (n is 3).
   double growth_factor = 1.1;
@@ -80,8 +83,8 @@ struct NativeHistogramOptions {
 struct SummaryOptions {
   /// Without the prefix, with the unit: "http_request_duration_seconds".
   MetricName name;
-  std::string_view help = {};
-  std::string_view unit = {};
+  std::string help = {};
+  std::string unit = {};
   /// Which quantiles a page shows: different numbers from 0 to 1, at most 100. None is allowed, too.
   std::vector<double> quantiles = {0.5, 0.9, 0.99};
   /// How old the observations are that quantiles take into account. The window slides in steps: with n `age_buckets`,
@@ -96,7 +99,14 @@ struct SummaryOptions {
 /// A label and its value, the same on every series of a registry.
 struct ConstLabel {
   LabelName name;
-  std::string_view value;
+  std::string value;
+
+  ConstLabel(LabelName label_name, std::string_view label_value) : name(std::move(label_name)), value(label_value) {}
+  // Without the braces.
+  template <std::convertible_to<std::string_view> Text>
+  ConstLabel(const Text&) : name(runtime("")) {
+    static_assert(!std::same_as<Text, Text>, "quipu: each label is in braces of its own: {{\"env\", \"prod\"}}");
+  }
 };
 
 /// A label value of one callback.

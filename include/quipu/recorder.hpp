@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -16,6 +17,7 @@
 
 #include "quipu/buckets.hpp"
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/cells/rejection.hpp"
 #include "quipu/sample.hpp"
 
 /// Recording for code that must not know where its numbers go. Such code sees a Recorder. `main()` chooses the
@@ -50,7 +52,8 @@ class RecordedLabels : public Labels {
 class QUIPU_EXPORT RecorderBackend {
  public:
   virtual ~RecorderBackend() = default;
-  virtual void increment(std::string_view name, std::uint64_t step, Labels labels) = 0;
+  /// A real step is not negative and finite.
+  virtual void increment(std::string_view name, Number step, Labels labels) = 0;
   virtual void gauge(std::string_view name, double value, Labels labels) = 0;
   virtual void histogram(std::string_view name, double value, Labels labels) = 0;
   virtual void time(std::string_view name, std::chrono::nanoseconds time, Labels labels) = 0;
@@ -71,8 +74,18 @@ class QUIPU_EXPORT Recorder {
   explicit Recorder(Backends backends);
   explicit Recorder(std::shared_ptr<RecorderBackend> backend) : Recorder(Backends{std::move(backend)}) {}
 
-  /// Adds `step` to a counter. A negative step goes to no backend, and is counted as a rejected recording.
-  void increment(std::string_view name, std::int64_t step = 1, RecordedLabels labels = {}) const noexcept;
+  /// Adds `step` to a counter: a whole number of events, or a fraction of something that is measured, such as euros. A
+  /// step that is negative, NaN or infinite goes to no backend, and is counted as a rejected recording.
+  void increment(std::string_view name) const noexcept { add(name, std::uint64_t{1}, {}); }
+  template <std::integral Step>
+  requires(!std::same_as<Step, bool>) void increment(std::string_view name, Step step,
+                                                     RecordedLabels labels = {}) const noexcept {
+    if constexpr (std::signed_integral<Step>) {
+      if (step < 0) return detail::reject(detail::Rejection::negative_step);
+    }
+    add(name, static_cast<std::uint64_t>(step), labels);
+  }
+  void increment(std::string_view name, double step, RecordedLabels labels = {}) const noexcept;
   /// Sets a gauge to its present value.
   void gauge(std::string_view name, double value, RecordedLabels labels = {}) const noexcept;
   /// Adds one value to a distribution.
@@ -91,6 +104,7 @@ class QUIPU_EXPORT Recorder {
 
  private:
   struct Core;
+  void add(std::string_view name, Number step, RecordedLabels labels) const noexcept;
   template <class Record>
   void each(Record record) const noexcept;
 
@@ -139,6 +153,10 @@ struct RecordedMetric {
   std::string help = {};
   /// The bounds of a histogram, or of times in seconds.
   std::optional<Buckets> buckets = {};
+  /// Whether a counter is a sum of fractions, whatever its first step is.
+  bool is_fractional = false;
+  /// Whether a counter gets the suffix "_total", if RegistryRecorderOptions::total_suffix says so, too.
+  bool total_suffix = true;
 };
 
 struct RegistryRecorderOptions {
@@ -147,28 +165,34 @@ struct RegistryRecorderOptions {
   /// Upper bounds of the values of histograms. The default suits sizes and numbers of things: 1, 4, 16, … 4,194,304.
   Buckets value_buckets = buckets::exponential(1, 4, 12);
   std::vector<RecordedMetric> metrics = {};
+  /// Whether counters get the suffix "_total". Without it they are of the type "unknown" on an OpenMetrics page, which
+  /// knows no such counters.
+  bool total_suffix = true;
   /// The maximum number of names that are registered, from 1 to 1,000,000. Each takes 16 to 32 bytes from the start.
   std::size_t max_names = 1'000;
   /// The maximum number of series of each name, at least 1. Further ones are counted in one overflow series.
   std::size_t max_series = 100'000;
-  /// Called with the reason why a name is not on the page: once for each such name, and once for all names beyond
-  /// `max_names`. The recording thread calls it, and holds no lock.
+  /// Called with the reason why a name, or its fractions, are not on the page: once for each such name, and once for
+  /// all names beyond `max_names`. The recording thread calls it, and holds no lock.
   std::function<void(std::string_view name, std::string_view why)> on_error = {};
 };
 
 /// Records to a registry, or to a part of one. The first recording of a name registers it:
 ///
 /// - Characters other than letters and digits become '_', and a digit at the beginning gets a '_' before it. Counters
-///   get the suffix "_total". Times are histograms of seconds, and get the suffix "_seconds". A suffix that is there
-///   already is not added.
+///   get the suffix "_total" unless an option says otherwise. Times are histograms of seconds, and get the suffix
+///   "_seconds". A suffix that is there already is not added.
+/// - The type of the first step of a counter decides what it is: a total of whole numbers, which is exact, or a sum of
+///   fractions (FractionalCounter), which takes whole numbers as well. RecordedMetric::is_fractional decides it before.
+///   A total of whole numbers takes a real step that has no fraction; any other is counted as dropped, and told.
 /// - The first recording decides the label names and their order. They are made legal in the same way; of several '_'
 ///   at the beginning one stays. Later recordings may give the labels in any order. A label that is missing is "". A
 ///   label that the name does not have is left out and counted.
 /// - The registry may refuse a name, for instance because a metric of another type has it. Recordings of such a name
 ///   are counted as dropped.
 ///
-/// `quipu_recorder_dropped_total{reason}` on the page counts what was dropped: "label" (the label only), "refused",
-/// "too_many_names". Several recorders of one registry share it.
+/// `quipu_recorder_dropped_total{reason}` on the page counts what was dropped: "fraction", "label" (the label
+/// only), "refused", "too_many_names". Several recorders of one registry share it.
 ///
 /// Thread-safe. A recording of a known name with known label values takes no lock and does not allocate. If its labels
 /// come in the order of the first recording, it takes less than twice as long as a family's look-up of texts. The first
@@ -183,7 +207,7 @@ class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
   RegistryRecorder& operator=(const RegistryRecorder&) = delete;
   ~RegistryRecorder() override;
 
-  void increment(std::string_view name, std::uint64_t step, Labels labels) override;
+  void increment(std::string_view name, Number step, Labels labels) override;
   void gauge(std::string_view name, double value, Labels labels) override;
   void histogram(std::string_view name, double value, Labels labels) override;
   void time(std::string_view name, std::chrono::nanoseconds time, Labels labels) override;
@@ -195,6 +219,11 @@ class QUIPU_EXPORT RegistryRecorder final : public RecorderBackend {
   // Hidden, as it would otherwise be exported like this class, and be called by way of the dynamic linker's table.
   class [[gnu::visibility("hidden")]] NameTable;
   std::unique_ptr<NameTable> names_;
+};
+
+struct JsonRecorderOptions {
+  /// Names and values of texts that every line has, after its time: {"service", "shop"}.
+  std::vector<std::pair<std::string, std::string>> fields = {};
 };
 
 /// Writes each recording as a line of JSON:
@@ -217,14 +246,15 @@ class QUIPU_EXPORT JsonRecorder final : public RecorderBackend {
  public:
   /// Writes to `stream`, which must outlive the recorder. Nothing else may write to it meanwhile, and it must not
   /// record to this recorder itself, which would wait for its own lock. The stream is flushed after every 4 KiB or so.
-  explicit JsonRecorder(std::ostream& stream);
-  /// Calls `write` with each line and its line feed, from several threads at once.
-  explicit JsonRecorder(std::function<void(std::string_view line)> write);
+  /// Throws RegistrationError if two fields have one name, or a field has that of a member that lines have anyway.
+  explicit JsonRecorder(std::ostream& stream, JsonRecorderOptions options = {});
+  /// Calls `write` with each line and its line feed, from several threads at once. Throws as the other one.
+  explicit JsonRecorder(std::function<void(std::string_view line)> write, JsonRecorderOptions options = {});
   JsonRecorder(const JsonRecorder&) = delete;
   JsonRecorder& operator=(const JsonRecorder&) = delete;
   ~JsonRecorder() override;
 
-  void increment(std::string_view name, std::uint64_t step, Labels labels) override;
+  void increment(std::string_view name, Number step, Labels labels) override;
   void gauge(std::string_view name, double value, Labels labels) override;
   void histogram(std::string_view name, double value, Labels labels) override;
   void time(std::string_view name, std::chrono::nanoseconds time, Labels labels) override;
@@ -239,6 +269,7 @@ class QUIPU_EXPORT JsonRecorder final : public RecorderBackend {
   class Stream;
   void put(const std::string& line);
 
+  const std::string fields_;        // as in the lines, with their commas
   std::unique_ptr<Stream> stream_;  // null if lines go to the function
   std::function<void(std::string_view)> write_;
   std::atomic<std::uint64_t> dropped_{0};

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,15 +31,21 @@ enum class StatsdDialect : std::uint8_t {
   dogstatsd,
 };
 
+/// Any texts.
+struct StatsdLabel {
+  std::string name;
+  std::string value;
+};
+
 struct StatsdOptions {
   /// HOST:PORT for UDP ("127.0.0.1:8125", "[::1]:8125", "localhost:8125"), or unix:/PATH for a Unix datagram socket.
   /// The host is resolved once, at construction.
-  std::string_view address = "127.0.0.1:8125";
+  std::string address = "127.0.0.1:8125";
   /// Precedes every name, joined by a dot.
-  std::string_view prefix = {};
+  std::string prefix = {};
   StatsdDialect dialect = StatsdDialect::statsd;
   /// Labels of every line. A label of the same name in a recording is left out.
-  std::vector<Label> labels = {};
+  std::vector<StatsdLabel> labels = {};
   /// The maximum size of a datagram in bytes, up to 65,507. 0 stands for 1,432 with UDP, which fits into an Ethernet
   /// frame, and for 8,192 with a Unix socket.
   std::size_t max_datagram = 0;
@@ -60,7 +67,8 @@ struct StatsdStats {
 /// Sends recordings to a StatsD server, over UDP or a Unix datagram socket. A thread of the recorder sends once in each
 /// interval; it takes no signals of the program. The destructor sends the rest. Nothing here waits for the server.
 ///
-/// - A counter is sent as the sum of its steps since the last sending (`|c`), a gauge as its last value (`|g`). The
+/// - A counter is sent as the sum of its steps since the last sending (`|c`), with a fraction if a step has one, a
+/// gauge as its last value (`|g`). The
 ///   statsd dialect would take a negative gauge for a step down, so there it is set to 0 first, in the same datagram.
 ///   Counters and gauges that the socket does not take are sent again the next time.
 /// - Every value of a histogram is sent: as `|h` in dogstatsd, and as `|ms` in statsd, which has no other distributions
@@ -88,7 +96,7 @@ class QUIPU_EXPORT StatsdRecorder final : public RecorderBackend {
   StatsdRecorder& operator=(const StatsdRecorder&) = delete;
   ~StatsdRecorder() override;
 
-  void increment(std::string_view name, std::uint64_t step, Labels labels) override;
+  void increment(std::string_view name, Number step, Labels labels) override;
   void gauge(std::string_view name, double value, Labels labels) override;
   void histogram(std::string_view name, double value, Labels labels) override;
   void time(std::string_view name, std::chrono::nanoseconds time, Labels labels) override;

@@ -246,7 +246,7 @@ Exposer::~Exposer() = default;
 
 std::uint16_t Exposer::port() const noexcept { return server_ ? server_->port() : std::uint16_t{0}; }
 
-const std::string& Exposer::url() const noexcept {
+const std::string& Exposer::url() const& noexcept {
   static const std::string none;
   return server_ ? server_->url() : none;
 }

@@ -1,3 +1,6 @@
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <mutex>
 #include <ostream>
@@ -7,19 +10,40 @@
 
 #include "base/json.hpp"
 #include "base/utf8.hpp"
+#include "quipu/error.hpp"
 #include "quipu/label.hpp"
 #include "quipu/recorder.hpp"
 
 namespace quipu {
 namespace {
 
+/// The fields as in a line. A name that a line has anyway would make it ambiguous.
+std::string fields_of(const JsonRecorderOptions& options) {
+  std::vector<std::string> names = {"time", "kind", "name", "step", "value", "seconds", "labels", "lines"};
+  std::string out;
+  for (const auto& [name, value] : options.fields) {
+    std::string clean = detail::to_utf8(name);
+    if (std::ranges::find(names, clean) != names.end()) {
+      throw RegistrationError(fmt::format(
+          "JsonRecorderOptions::fields: a line has \"{}\" already; choose another name for the field", clean));
+    }
+    names.push_back(std::move(clean));
+    out += ',';
+    detail::append_json_text(out, name);
+    out += ':';
+    detail::append_json_text(out, value);
+  }
+  return out;
+}
+
 template <class Value>
-std::string line(std::string_view kind, std::string_view name, std::string_view value_name, Value value,
-                 Labels labels) {
+std::string line(std::string_view fields, std::string_view kind, std::string_view name, std::string_view value_name,
+                 Value value, Labels labels) {
   std::string out;
   {
     detail::JsonObject object(out);
     object.add("time", std::chrono::system_clock::now());
+    out += fields;
     object.add("kind", kind);
     object.add("name", name);
     object.add(value_name, value);
@@ -44,7 +68,7 @@ std::string line(std::string_view kind, std::string_view name, std::string_view 
 /// succeeds is preceded by a line that tells how many were lost.
 class JsonRecorder::Stream {
  public:
-  explicit Stream(std::ostream& stream) : stream_(stream) {}
+  Stream(std::ostream& stream, const std::string& fields) : stream_(stream), fields_(fields) {}
 
   // Both return how many lines are lost now. Neither throws, even if the stream is set to throw.
 
@@ -80,6 +104,7 @@ class JsonRecorder::Stream {
       {
         detail::JsonObject object(text);
         object.add("time", std::chrono::system_clock::now());
+        text += fields_;
         object.add("kind", "dropped");
         object.add("lines", untold_);
       }
@@ -118,14 +143,17 @@ class JsonRecorder::Stream {
 
   std::mutex mutex_;  // guards all of this
   std::ostream& stream_;
+  const std::string& fields_;     // of the recorder
   std::uint64_t held_lines_ = 0;  // since the last flush
   std::size_t held_bytes_ = 0;
   std::uint64_t untold_ = 0;    // lost lines that no line tells of
   bool is_broken_off_ = false;  // the stream took a part of a line
 };
 
-JsonRecorder::JsonRecorder(std::ostream& stream) : stream_(std::make_unique<Stream>(stream)) {}
-JsonRecorder::JsonRecorder(std::function<void(std::string_view)> write) : write_(std::move(write)) {}
+JsonRecorder::JsonRecorder(std::ostream& stream, JsonRecorderOptions options)
+    : fields_(fields_of(options)), stream_(std::make_unique<Stream>(stream, fields_)) {}
+JsonRecorder::JsonRecorder(std::function<void(std::string_view)> write, JsonRecorderOptions options)
+    : fields_(fields_of(options)), write_(std::move(write)) {}
 JsonRecorder::~JsonRecorder() = default;
 
 void JsonRecorder::put(const std::string& line) {
@@ -133,20 +161,21 @@ void JsonRecorder::put(const std::string& line) {
   dropped_.fetch_add(stream_->write(line), std::memory_order_relaxed);
 }
 
-void JsonRecorder::increment(std::string_view name, std::uint64_t step, Labels labels) {
-  put(line("increment", name, "step", step, labels));
+void JsonRecorder::increment(std::string_view name, Number step, Labels labels) {
+  put(step.is_whole() ? line(fields_, "increment", name, "step", step.whole(), labels)
+                      : line(fields_, "increment", name, "step", step.real(), labels));
 }
 
 void JsonRecorder::gauge(std::string_view name, double value, Labels labels) {
-  put(line("gauge", name, "value", value, labels));
+  put(line(fields_, "gauge", name, "value", value, labels));
 }
 
 void JsonRecorder::histogram(std::string_view name, double value, Labels labels) {
-  put(line("histogram", name, "value", value, labels));
+  put(line(fields_, "histogram", name, "value", value, labels));
 }
 
 void JsonRecorder::time(std::string_view name, std::chrono::nanoseconds time, Labels labels) {
-  put(line("time", name, "seconds", Seconds(time).count(), labels));
+  put(line(fields_, "time", name, "seconds", Seconds(time).count(), labels));
 }
 
 void JsonRecorder::flush() {

@@ -1,9 +1,9 @@
 #include "quipu/recorder.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
-#include "quipu/detail/cells/rejection.hpp"
 #include "quipu/label.hpp"
 
 namespace quipu {
@@ -32,9 +32,14 @@ void Recorder::each(Record record) const noexcept {
   }
 }
 
-void Recorder::increment(std::string_view name, std::int64_t step, RecordedLabels labels) const noexcept {
+void Recorder::increment(std::string_view name, double step, RecordedLabels labels) const noexcept {
   if (step < 0) return detail::reject(detail::Rejection::negative_step);
-  each([&](RecorderBackend& backend) { backend.increment(name, static_cast<std::uint64_t>(step), labels); });
+  if (!std::isfinite(step)) return detail::reject(detail::Rejection::not_a_number);
+  add(name, step, labels);
+}
+
+void Recorder::add(std::string_view name, Number step, RecordedLabels labels) const noexcept {
+  each([&](RecorderBackend& backend) { backend.increment(name, step, labels); });
 }
 
 void Recorder::gauge(std::string_view name, double value, RecordedLabels labels) const noexcept {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <span>
@@ -57,7 +59,8 @@ std::string_view value_of(Labels labels, std::string_view name) noexcept {
 class KnownName {
  public:
   /// `labels` are the labels of its first recording, each name once.
-  KnownName(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) : hash_(hash), kind_(kind) {
+  KnownName(std::uint32_t hash, Recording kind, std::string_view name, Labels labels, bool is_fractional)
+      : hash_(hash), kind_(kind), is_fractional_(is_fractional) {
     detail::LabelKey key;
     key.put(name);
     std::size_t count = 0;
@@ -76,6 +79,8 @@ class KnownName {
 
   [[nodiscard]] std::uint32_t hash() const noexcept { return hash_; }
   [[nodiscard]] Recording kind() const noexcept { return kind_; }
+  /// Whether it is a counter whose steps may be fractions.
+  [[nodiscard]] bool is_fractional() const noexcept { return is_fractional_; }
   [[nodiscard]] std::string_view text() const noexcept { return text_; }
   [[nodiscard]] std::span<const std::string_view> label_names() const noexcept { return label_names_; }
 
@@ -97,10 +102,12 @@ class KnownName {
   std::shared_ptr<FamilyCore> family{};  // null if the registry refused it
   CellRef only{};                        // of a name without labels
   bool is_published = false;             // guarded by the lock of the names
+  mutable std::atomic<bool> has_told_of_fraction{false};
 
  private:
   const std::uint32_t hash_;
   const Recording kind_;
+  const bool is_fractional_;
   std::vector<std::uint64_t> key_;  // as a LabelKey: the name, then those of the labels; where the views below point
   std::string_view text_;
   std::vector<std::string_view> label_names_;
@@ -142,30 +149,63 @@ class RegistryRecorder::NameTable {
          .label_names = {"reason"},
          .columns = {{detail::LabelType::text}}},
         100));
+    dropped_fractions_ = dropped("fraction");
     dropped_labels_ = dropped("label");
     refused_ = dropped("refused");
     too_many_names_ = dropped("too_many_names");
   }
 
+  /// Calls record(instrument) with the series that was recorded.
   template <class Instrument, class Record>
   void record(Recording kind, std::string_view name, Labels labels, Record record) {
+    with_series(kind, name, labels, false, [&record](const KnownName& known, CellRef cell) {
+      record(detail::InstrumentTraits<Instrument>::make(cell, known.family->series));
+    });
+  }
+
+  void increment(std::string_view name, Number step, Labels labels) {
+    with_series(Recording::increment, name, labels, !step.is_whole(), [&](const KnownName& known, CellRef cell) {
+      if (known.is_fractional()) {
+        detail::InstrumentTraits<FractionalCounter>::make(cell, known.family->series).inc(step.real());
+      } else if (step.is_whole()) [[likely]] {
+        detail::InstrumentTraits<Counter>::make(cell, known.family->series).inc(step.whole());
+      } else {
+        add_real_to_whole(known, cell, step.real());
+      }
+    });
+  }
+
+  [[nodiscard]] std::uint64_t dropped() const noexcept {
+    return dropped_fractions_.value() + dropped_labels_.value() + refused_.value() + too_many_names_.value();
+  }
+
+ private:
+  /// Calls use(name, cell) unless the recording is dropped. `is_fractional` is for a name that is new.
+  template <class Use>
+  void with_series(Recording kind, std::string_view name, Labels labels, bool is_fractional, Use use) {
     const auto hash = detail::folded(detail::hash_value(seed_.start + static_cast<std::uint64_t>(kind), seed_, name));
     const KnownName* known = find(hash, kind, name);
     if (known == nullptr) [[unlikely]] {
-      known = learn(hash, kind, name, labels);
+      known = learn(hash, kind, name, labels, is_fractional);
       if (known == nullptr) return too_many_names_.inc();
     }
     if (known->family == nullptr) [[unlikely]] {
       return refused_.inc();
     }
-    record(detail::InstrumentTraits<Instrument>::make(series(*known, labels), known->family->series));
+    use(*known, series(*known, labels));
   }
 
-  [[nodiscard]] std::uint64_t dropped() const noexcept {
-    return dropped_labels_.value() + refused_.value() + too_many_names_.value();
+  [[gnu::noinline]] void add_real_to_whole(const KnownName& known, CellRef cell, double step) {
+    if (step >= 0 && step < 0x1p64 && step == std::floor(step)) {
+      return detail::InstrumentTraits<Counter>::make(cell, known.family->series).inc(static_cast<std::uint64_t>(step));
+    }
+    dropped_fractions_.inc();
+    if (known.has_told_of_fraction.exchange(true, std::memory_order_relaxed)) return;
+    tell(known.text(), fmt::format("cannot add {} to \"{}\", a total of whole numbers because its first step was one; "
+                                   "name it in RegistryRecorderOptions::metrics, with is_fractional",
+                                   step, known.text()));
   }
 
- private:
   [[nodiscard]] std::size_t checked_max_names() const {
     if (options_.max_names >= 1 && options_.max_names <= most_names) return options_.max_names;
     throw RegistrationError(fmt::format("RegistryRecorderOptions::max_names is {}, and must be from 1 to {}",
@@ -226,13 +266,14 @@ class RegistryRecorder::NameTable {
   }
 
   /// Returns null if there are too many names already.
-  [[gnu::noinline]] const KnownName* learn(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) {
+  [[gnu::noinline]] const KnownName* learn(std::uint32_t hash, Recording kind, std::string_view name, Labels labels,
+                                           bool is_fractional) {
     if (is_full_.load(std::memory_order_acquire)) {  // pairs with the release in publish()
       const KnownName* known = find(hash, kind, name);
       if (known == nullptr) tell_that_it_is_full(name);
       return known;
     }
-    KnownName* claimed = claim(hash, kind, name, labels);
+    KnownName* claimed = claim(hash, kind, name, labels, is_fractional);
     if (claimed == nullptr) {
       tell_that_it_is_full(name);
       return nullptr;
@@ -252,13 +293,15 @@ class RegistryRecorder::NameTable {
     return claimed;
   }
 
-  [[nodiscard]] KnownName* claim(std::uint32_t hash, Recording kind, std::string_view name, Labels labels) {
+  [[nodiscard]] KnownName* claim(std::uint32_t hash, Recording kind, std::string_view name, Labels labels,
+                                 bool is_fractional) {
+    if (const RecordedMetric* metric = described(name)) is_fractional = is_fractional || metric->is_fractional;
     const std::lock_guard lock(mutex_);
     std::pair<Recording, std::string> key(kind, name);
     const auto known = names_.find(key);
     if (known != names_.end()) return &known->second;
     if (names_.size() == options_.max_names) return nullptr;
-    return &names_.try_emplace(std::move(key), hash, kind, name, labels).first->second;
+    return &names_.try_emplace(std::move(key), hash, kind, name, labels, is_fractional).first->second;
   }
 
   /// Returns whether it was not published before.
@@ -275,11 +318,16 @@ class RegistryRecorder::NameTable {
     return true;
   }
 
+  /// Null if the options do not describe that name.
+  [[nodiscard]] const RecordedMetric* described(std::string_view name) const {
+    const auto found = described_.find(name);
+    return found == described_.end() ? nullptr : &found->second;
+  }
+
   [[nodiscard]] detail::Definition definition(const KnownName& known) const {
     const std::string recorded(known.text());
     detail::Definition made{.name = legal(recorded), .help = fmt::format("Recorded as \"{}\".", recorded)};
-    const auto described = described_.find(recorded);
-    const RecordedMetric* metric = described == described_.end() ? nullptr : &described->second;
+    const RecordedMetric* metric = described(recorded);
     if (metric != nullptr && !metric->help.empty()) made.help = metric->help;
     for (const std::string_view label : known.label_names()) made.label_names.push_back(legal_label(label));
     made.columns.resize(made.label_names.size(), {detail::LabelType::text});
@@ -291,7 +339,10 @@ class RegistryRecorder::NameTable {
     };
     switch (known.kind()) {
       case Recording::increment:
-        made.name = with_suffix(std::move(made.name), "_total");
+        if (known.is_fractional()) made.cells = detail::CellKind::real;
+        if (options_.total_suffix && (metric == nullptr || metric->total_suffix)) {
+          made.name = with_suffix(std::move(made.name), "_total");
+        }
         break;
       case Recording::gauge:
         made.type = MetricType::gauge;
@@ -324,7 +375,8 @@ class RegistryRecorder::NameTable {
   const detail::HashSeed seed_ = detail::random_seed();
   const std::size_t mask_;
   std::unique_ptr<std::atomic<const KnownName*>[]> slots_;
-  std::map<std::string, RecordedMetric> described_;
+  std::map<std::string, RecordedMetric, std::less<>> described_;
+  Counter dropped_fractions_;
   Counter dropped_labels_;
   Counter refused_;
   Counter too_many_names_;
@@ -340,8 +392,8 @@ RegistryRecorder::RegistryRecorder(const Scope& scope, RegistryRecorderOptions o
     : names_(std::make_unique<NameTable>(scope, std::move(options))) {}
 RegistryRecorder::~RegistryRecorder() = default;
 
-void RegistryRecorder::increment(std::string_view name, std::uint64_t step, Labels labels) {
-  names_->record<Counter>(Recording::increment, name, labels, [step](Counter counter) { counter.inc(step); });
+void RegistryRecorder::increment(std::string_view name, Number step, Labels labels) {
+  names_->increment(name, step, labels);
 }
 
 void RegistryRecorder::gauge(std::string_view name, double value, Labels labels) {

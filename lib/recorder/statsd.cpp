@@ -31,7 +31,24 @@ constexpr std::size_t udp_datagram = 1432;
 constexpr std::size_t unix_datagram = 8192;
 constexpr std::size_t max_udp_datagram = 65'507;  // over IPv4
 
-using Counts = std::map<std::string, std::uint64_t, std::less<>>;
+/// A sum of steps: the whole ones exactly, and the others beside them. Neither grows beyond its largest number.
+struct Sum {
+  std::uint64_t whole = 0;
+  double real = 0;
+
+  void add(const Sum& more) noexcept {
+    whole += std::min(more.whole, std::numeric_limits<std::uint64_t>::max() - whole);
+    real = std::min(real + more.real, std::numeric_limits<double>::max());
+  }
+  [[nodiscard]] Number number() const noexcept {
+    if (real == 0) return whole;
+    return std::min(static_cast<double>(whole) + real, std::numeric_limits<double>::max());
+  }
+};
+
+Sum sum_of(Number step) noexcept { return step.is_whole() ? Sum{.whole = step.whole()} : Sum{.real = step.real()}; }
+
+using Counts = std::map<std::string, Sum, std::less<>>;
 using Gauges = std::map<std::string, double, std::less<>>;
 
 /// Recordings that wait to be sent.
@@ -43,12 +60,6 @@ struct Pending {
 
   [[nodiscard]] std::size_t series() const noexcept { return counts.size() + gauges.size(); }
 };
-
-/// Adds up to the largest number, and no further.
-void add(std::uint64_t& sum, std::uint64_t step) noexcept {
-  const std::uint64_t room = std::numeric_limits<std::uint64_t>::max() - sum;
-  sum += std::min(step, room);
-}
 
 }  // namespace
 
@@ -87,12 +98,13 @@ class StatsdRecorder::Sender {
   [[nodiscard]] bool is_forked() const noexcept { return !process_.is_current(); }
   void close_in_child() noexcept { socket_.close(); }
 
-  void increment(std::string_view name, std::uint64_t step, Labels labels) {
+  void increment(std::string_view name, Number step, Labels labels) {
     if (is_forked()) return stats_->count(Drop::forked);
+    if (!std::isfinite(step.real())) return stats_->count(Drop::not_finite);
     const std::lock_guard lock(mutex_);
     const auto series = names_.of(name, labels);
     if (!series) return stats_->count(Drop::too_long);
-    if (std::uint64_t* sum = find_or_add(pending_.counts, *series)) add(*sum, step);
+    if (Sum* sum = find_or_add(pending_.counts, *series)) sum->add(sum_of(step));
   }
 
   void gauge(std::string_view name, double value, Labels labels) {
@@ -156,7 +168,7 @@ class StatsdRecorder::Sender {
   [[nodiscard]] typename Map::mapped_type* find_or_add(Map& map, std::string_view key) {
     const auto known = map.find(key);
     if (known != map.end()) return &known->second;
-    if (pending_.series() < limits_.max_pending) return &map.emplace(key, 0).first->second;
+    if (pending_.series() < limits_.max_pending) return &map.try_emplace(std::string(key)).first->second;
     stats_->count(Drop::too_many);
     return nullptr;
   }
@@ -206,7 +218,7 @@ class StatsdRecorder::Sender {
     stats_->count(Drop::unsent, datagram.values);
     const std::lock_guard lock(mutex_);
     for (const auto* count : datagram.counts) {
-      if (std::uint64_t* sum = find_or_add(pending_.counts, count->first)) add(*sum, count->second);
+      if (Sum* sum = find_or_add(pending_.counts, count->first)) sum->add(count->second);
     }
     for (const auto* gauge : datagram.gauges) {
       if (pending_.gauges.contains(gauge->first)) continue;  // set again meanwhile
@@ -225,7 +237,7 @@ class StatsdRecorder::Sender {
     std::string lines;
     for (const auto& count : news.counts) {
       lines.clear();
-      statsd::append_count(lines, count.first, count.second);
+      statsd::append_count(lines, count.first, count.second.number());
       if (put(datagram, lines)) datagram.counts.push_back(&count);
     }
     for (const auto& gauge : news.gauges) {
@@ -282,7 +294,7 @@ StatsdRecorder::~StatsdRecorder() {
   static_cast<void>(sender_.release());
 }
 
-void StatsdRecorder::increment(std::string_view name, std::uint64_t step, Labels labels) {
+void StatsdRecorder::increment(std::string_view name, Number step, Labels labels) {
   sender_->increment(name, step, labels);
 }
 

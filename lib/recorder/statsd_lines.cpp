@@ -58,7 +58,7 @@ SeriesNames::SeriesNames(const StatsdOptions& options, std::size_t max_size)
     : dialect_(options.dialect), max_size_(max_size) {
   append_clean(prefix_, options.prefix, options.prefix.npos);
   if (!prefix_.empty() && !prefix_.ends_with('.')) prefix_ += '.';
-  for (const Label& label : options.labels) constants_.emplace_back(label.name, label.value);
+  for (const StatsdLabel& label : options.labels) constants_.emplace_back(label.name, label.value);
 }
 
 std::optional<std::string_view> SeriesNames::of(std::string_view name, Labels labels) {
@@ -96,7 +96,13 @@ Labels SeriesNames::sorted(Labels labels) {
   return sorted_;
 }
 
-void append_count(std::string& out, std::string_view series, std::uint64_t sum) { append_line(out, series, sum, "c"); }
+void append_count(std::string& out, std::string_view series, Number sum) {
+  if (sum.is_whole()) {
+    append_line(out, series, sum.whole(), "c");
+  } else {
+    append_line(out, series, sum.real(), "c");
+  }
+}
 
 void append_gauge(std::string& out, std::string_view series, double value, StatsdDialect dialect) {
   if (value < 0 && dialect == StatsdDialect::statsd) {

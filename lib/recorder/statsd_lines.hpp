@@ -41,7 +41,7 @@ class SeriesNames {
 
 // Each appends a line without a line feed.
 
-void append_count(std::string& out, std::string_view series, std::uint64_t sum);
+void append_count(std::string& out, std::string_view series, Number sum);
 /// In the statsd dialect, a line that sets the gauge to 0 precedes a negative value, which would be a step down without
 /// it.
 void append_gauge(std::string& out, std::string_view series, double value, StatsdDialect dialect);

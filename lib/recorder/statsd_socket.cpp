@@ -23,12 +23,37 @@ bool is_full(int error) noexcept {
   return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS || error == ENOMEM;
 }
 
+std::string_view path_of(std::string_view address) {
+  const std::string_view path = address.substr(unix_scheme.size());
+  if (!path.starts_with('/') || path.find('\0') != path.npos) throw std::runtime_error("expected unix:/PATH");
+  if (path.size() >= sizeof sockaddr_un::sun_path) {
+    throw std::runtime_error(
+        fmt::format("the path is longer than the system allows, {} bytes", sizeof sockaddr_un::sun_path - 1));
+  }
+  return path;
+}
+
+detail::Address udp_address(std::string_view text) {
+  detail::Address address = detail::parse_address(text);
+  if (address.host.empty()) throw std::runtime_error("expected HOST:PORT or unix:/PATH");
+  if (address.port == 0) throw std::runtime_error("the port is a number from 1 to 65535");
+  return address;
+}
+
 }  // namespace
+
+void check_address(std::string_view address) {
+  if (address.starts_with(unix_scheme)) {
+    static_cast<void>(path_of(address));
+  } else {
+    static_cast<void>(udp_address(address));
+  }
+}
 
 Socket::Socket(std::string_view address) {
   try {
     if (address.starts_with(unix_scheme)) {
-      set_path(address.substr(unix_scheme.size()));
+      set_path(path_of(address));
     } else {
       connect_udp(address);
     }
@@ -49,19 +74,12 @@ std::optional<Failure> Socket::send(std::string_view datagram) noexcept {
 }
 
 void Socket::set_path(std::string_view path) {
-  if (!path.starts_with('/') || path.find('\0') != path.npos) throw std::runtime_error("expected unix:/PATH");
-  if (path.size() >= sizeof path_.sun_path) {
-    throw std::runtime_error(
-        fmt::format("the path is longer than the system allows, {} bytes", sizeof path_.sun_path - 1));
-  }
   path_.sun_family = AF_UNIX;
   path.copy(path_.sun_path, path.size());
 }
 
 void Socket::connect_udp(std::string_view text) {
-  const detail::Address address = detail::parse_address(text);
-  if (address.host.empty()) throw std::runtime_error("expected HOST:PORT or unix:/PATH");
-  if (address.port == 0) throw std::runtime_error("the port is a number from 1 to 65535");
+  const detail::Address address = udp_address(text);
   int error = EADDRNOTAVAIL;
   const bool is_connected = detail::Resolved(address, SOCK_DGRAM).any([&](const addrinfo& entry) {
     error = connect(entry.ai_family, entry.ai_addr, entry.ai_addrlen);

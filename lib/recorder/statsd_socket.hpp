@@ -11,6 +11,9 @@
 
 namespace quipu::statsd {
 
+/// Throws std::runtime_error for an address that no socket takes. It need not be there, and a name need not exist.
+void check_address(std::string_view address);
+
 /// Why a datagram was not sent.
 enum class Failure : std::uint8_t { full, refused, other };
 

@@ -24,7 +24,7 @@ std::shared_ptr<detail::FamilyCore> Scope::add_family(detail::Definition definit
 
 void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) const {
   detail::Definition definition{
-      .type = MetricType::info, .name = std::string(options.name.text()), .help = std::string(options.help)};
+      .type = MetricType::info, .name = std::string(options.name.text()), .help = options.help};
   std::list<detail::Info> info(1);
   for (const auto& [name, value] : labels) {
     definition.label_names.emplace_back(name.text());
@@ -37,10 +37,8 @@ void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) 
 
 Registration Scope::callback(MetricType type, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
                              std::function<double()> read) const {
-  FamilyDescription family{.name = std::string(options.name.text()),
-                           .help = std::string(options.help),
-                           .type = type,
-                           .unit = std::string(options.unit)};
+  FamilyDescription family{
+      .name = std::string(options.name.text()), .help = options.help, .type = type, .unit = options.unit};
   std::vector<std::string> values;
   for (auto& [name, value] : detail::owned(std::span(labels.begin(), labels.size()))) {
     family.labels.push_back(std::move(name));

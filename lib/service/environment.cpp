@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <memory>
 #include <stdexcept>
 #include <string_view>
 
@@ -15,6 +17,7 @@
 #include "http/allowed_hosts.hpp"
 #include "http/exposer.hpp"
 #include "quipu/detail/exposition/scrape_time.hpp"
+#include "recorder/statsd_socket.hpp"
 
 namespace quipu {
 namespace {
@@ -122,6 +125,61 @@ std::vector<std::string> to_hosts(std::string_view text) {
   }
   return hosts;
 }
+
+struct StatsdServer {
+  StatsdDialect dialect;
+  std::string_view address;
+};
+
+/// Nothing if the backend is none of these.
+std::optional<StatsdServer> to_statsd(std::string_view backend) {
+  constexpr std::string_view separator = "://";
+  const auto end = backend.find(separator);
+  if (end == backend.npos) return std::nullopt;
+  const std::string_view scheme = backend.substr(0, end);
+  const std::string_view address = backend.substr(end + separator.size());
+  if (scheme == "statsd") return StatsdServer{StatsdDialect::statsd, address};
+  if (scheme == "dogstatsd") return StatsdServer{StatsdDialect::dogstatsd, address};
+  return std::nullopt;
+}
+
+/// The backends of a recorder. All of them exist, and each is there once.
+std::vector<std::string> to_backends(std::string_view text) {
+  std::vector<std::string> backends;
+  bool has_statsd = false;
+  for (std::string_view rest = text;;) {
+    const std::string_view backend = detail::trimmed(detail::take_until(rest, ','));
+    const auto fail = [&backend](std::string_view why) {
+      throw EnvironmentError(fmt::format("\"{}\": {}", backend, why));
+    };
+    if (const auto server = to_statsd(backend)) {
+      if (std::exchange(has_statsd, true)) fail("there is a StatsD server already, and may be one only");
+      try {
+        statsd::check_address(server->address);
+      } catch (const std::runtime_error& error) {
+        fail(error.what());
+      }
+    } else if (backend == "none") {
+      if (detail::trimmed(text) != "none") fail("expected no other backend beside none");
+      return {};
+    } else if (backend != "registry" && backend != "json") {
+      fail(
+          "expected registry, json, statsd://HOST:PORT, dogstatsd://HOST:PORT or none; a Unix socket is unix:/PATH in "
+          "place of HOST:PORT");
+    }
+    if (std::ranges::find(backends, backend) != backends.end()) fail("it is there twice");
+    backends.emplace_back(backend);
+    if (rest.empty()) return backends;
+  }
+}
+
+/// A StatsD backend whose numbers are on a page as long as it lives.
+struct ShownStatsd {
+  ShownStatsd(const Scope& scope, const StatsdOptions& options) : backend(options), shown(backend.expose(scope)) {}
+
+  StatsdRecorder backend;
+  Registration shown;
+};
 
 /// Reads `name=value, name="value"`.
 class LabelParser {
@@ -232,6 +290,7 @@ Environment::Environment(const std::map<std::string, std::string>& given) {
   variables.read("QUIPU_MAX_SCRAPE_TIME", [&](std::string_view value) { max_scrape_time_ = to_time(value); });
   read_bool("QUIPU_GZIP", gzip_);
   variables.read("QUIPU_ALLOWED_HOSTS", [&](std::string_view value) { allowed_hosts_ = to_hosts(value); });
+  variables.read("QUIPU_RECORDER", [&](std::string_view value) { recorder_ = to_backends(value); });
   variables.check();
   unknown_ = variables.unknown();
 }
@@ -255,6 +314,26 @@ RegistryOptions Environment::registry(RegistryOptions options) const {
   replace(options.self_metrics, self_metrics_);
   replace(options.runtime_metrics, runtime_metrics_);
   return options;
+}
+
+Recorder Environment::recorder(const Scope& scope, EnvironmentRecorderOptions options) const {
+  if (!recorder_) return Recorder(std::make_shared<RegistryRecorder>(scope, std::move(options.registry)));
+  Recorder::Backends backends;
+  for (const std::string& backend : *recorder_) {
+    if (const auto server = to_statsd(backend)) {
+      options.statsd.address = server->address;
+      options.statsd.dialect = server->dialect;
+      const auto made = std::make_shared<ShownStatsd>(scope, options.statsd);
+      backends.emplace_back(made, &made->backend);
+    } else if (backend == "json") {
+      // In one piece, so that lines do not mix with what else is written to standard error.
+      const auto write = [](std::string_view line) { std::fwrite(line.data(), 1, line.size(), stderr); };
+      backends.push_back(std::make_shared<JsonRecorder>(write, options.json));
+    } else {
+      backends.push_back(std::make_shared<RegistryRecorder>(scope, options.registry));
+    }
+  }
+  return Recorder(std::move(backends));
 }
 
 #if QUIPU_HAS_HTTP

@@ -40,6 +40,7 @@ Health::~Health() {
 void Health::add(HealthCheck check) { monitor_->add(std::move(check)); }
 bool Health::remove(std::string_view name) { return monitor_->remove(detail::to_utf8(name)); }
 HealthReport Health::report() const { return monitor_->report(); }
+HealthReport Health::check_now(std::chrono::milliseconds limit) { return monitor_->check_now(limit); }
 
 std::vector<Route> Health::routes() const {
   const auto whole = [monitor = monitor_](const RouteRequest& request) {

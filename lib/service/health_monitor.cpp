@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <variant>
 
@@ -81,9 +82,16 @@ HealthResult unhealthy(std::string_view message) noexcept try {
   return {.status = HealthStatus::unhealthy};
 }
 
+/// Of the check that this thread is inside of; otherwise nobody can stop it.
+thread_local std::stop_token stop_of_this_check;
+
 HealthResult result_of(const HealthFunction& check, const std::stop_token& stop) noexcept {
+  const detail::CallingThread::Call under_way;
+  stop_of_this_check = stop;
+  const struct Leave {
+    ~Leave() { stop_of_this_check = {}; }
+  } leave;
   try {
-    const detail::CallingThread::Call under_way;
     return cleaned(check(stop));
   } catch (const std::exception& error) {
     return unhealthy(error.what());
@@ -106,7 +114,8 @@ HealthStatus status_of(const std::vector<ComponentHealth>& components) noexcept 
 }  // namespace
 
 /// A component waits until `due`; then it is a task (`is_task`) until its call begins, and `call` until that ends. So
-/// there is never more than one call.
+/// there is never more than one call. Calls are numbered from 1 as they begin. If the one that ends has a lower number
+/// than `wanted`, the next one is due at once.
 ///
 /// A call that is over its deadline has timed out, even if it never comes back. While it is under way, a report derives
 /// that from `call`; when it comes back, it becomes `last`.
@@ -116,7 +125,18 @@ struct Health::Monitor::Component {
   bool is_task = false;
   std::optional<Call> call{};
   std::optional<Outcome> last{};
+  std::uint64_t begun = 0;                    // calls, and attempts for which there was no memory
+  std::uint64_t wanted = 0;                   // the number of a call that somebody waits for
+  HealthStatus told = HealthStatus::unknown;  // to on_change
+  std::uint64_t change = 0;                   // the number of its first change that is not told; 0 for none
 
+  [[nodiscard]] std::uint64_t ended() const noexcept { return begun - static_cast<std::uint64_t>(call.has_value()); }
+
+  [[nodiscard]] HealthStatus status(Clock::time_point now) const noexcept {
+    if (call && call->deadline() <= now) return HealthStatus::unhealthy;
+    if (!last) return HealthStatus::unknown;
+    return last->has_timed_out ? HealthStatus::unhealthy : last->result.status;
+  }
   [[nodiscard]] ComponentHealth known(Clock::time_point now) const {
     ComponentHealth known{.name = check.name, .is_critical = check.is_critical};
     const auto outcome = call && call->deadline() <= now ? std::optional(call->timed_out()) : last;
@@ -178,6 +198,7 @@ bool Health::Monitor::remove(const std::string& name) {
   if (found == components_.end()) return false;
   const ComponentPtr component = *found;
   components_.erase(found);
+  changed_.notify_all();
   if (component->call) {
     stop(lock, component->call->stop());
     const detail::CallingThread::Wait wait;
@@ -223,6 +244,51 @@ HealthReport Health::Monitor::report() const {
   return report;
 }
 
+HealthReport Health::Monitor::check_now(std::chrono::milliseconds limit) {
+  if (!is_of_this_process()) return report();
+  const std::stop_token own_stop = stop_of_this_check;
+  const std::stop_callback wake_up(own_stop, [this] {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  });
+  std::unique_lock lock(mutex_);  // released before `wake_up` goes, which waits for its call
+  const auto began = Clock::now();
+  const auto give_up = began + std::clamp(limit, 0ms, longest_time);
+  struct Wanted {
+    ComponentPtr component;
+    std::uint64_t number;  // of the call
+  };
+  std::vector<Wanted> calls;
+  for (const ComponentPtr& component : components_) {
+    calls.push_back({component, component->begun + 1});
+    component->wanted = component->begun + 1;
+    component->due = began;
+  }
+  changed_.notify_all();
+  // The scheduler calls checks itself where there is no other thread, and cannot wait for those it has yet to call.
+  if (scheduler_.get_id() != std::this_thread::get_id()) {
+    const detail::CallingThread::Wait wait;
+    const auto is_settled = [&](const Wanted& one, Clock::time_point now) {
+      const Component& component = *one.component;
+      if (component.ended() >= one.number || !has(one.component)) return true;
+      return component.call && (component.call->deadline() <= now || !wait.is_for(component.call->thread()));
+    };
+    while (!is_ending_ && !own_stop.stop_requested()) {
+      const auto now = Clock::now();
+      std::erase_if(calls, [&](const Wanted& one) { return is_settled(one, now); });
+      if (calls.empty() || now >= give_up) break;
+      auto wake = give_up;
+      for (const Wanted& one : calls) {
+        const auto& call = one.component->call;
+        wake = std::min(wake, call ? call->deadline() : now + one.component->check.timeout);
+      }
+      changed_.wait_until(lock, wake);
+    }
+  }
+  lock.unlock();
+  return report();
+}
+
 void Health::Monitor::schedule() noexcept {
   std::unique_lock lock(mutex_);
   while (!is_ending_) {
@@ -233,12 +299,12 @@ void Health::Monitor::schedule() noexcept {
 
     const auto now = Clock::now();
     auto wake = std::min(now + 1h, hand_on_again);
-    std::optional<std::stop_source> late;
+    ComponentPtr late;
     ComponentPtr next;
     for (const ComponentPtr& component : components_) {
       if (const auto& call = component->call) {
         if (call->stop().stop_requested()) continue;
-        if (call->deadline() <= now) late = call->stop();
+        if (call->deadline() <= now) late = component;
         wake = std::min(wake, call->deadline());
       } else if (component->is_task) {
         wake = std::min(wake, now + component->check.timeout);  // it may begin now, and is then late
@@ -246,8 +312,12 @@ void Health::Monitor::schedule() noexcept {
         next = component;
       }
     }
-    if (late) {
-      stop(lock, *late);
+    if (late != nullptr) {
+      note_change(*late);
+      if (late->change != 0) add_task_of_telling();
+      const std::stop_source source = late->call->stop();
+      late.reset();  // it may be removed meanwhile, and then goes without the lock
+      stop(lock, source);
     } else if (next != nullptr && next->due <= now) {
       add_task(next);
     } else {
@@ -263,8 +333,59 @@ void Health::Monitor::add_task(const ComponentPtr& component) noexcept {
     tasks_.add([this, component] { call(component); });
     component->is_task = true;
   } catch (const std::exception&) {
+    ++component->begun;
     component->due = Clock::now() + component->check.interval;
   }
+}
+
+void Health::Monitor::add_task_of_telling() noexcept try {
+  tasks_.add([this] {
+    std::unique_lock lock(mutex_);
+    tell_changes(lock);
+  });
+} catch (const std::exception&) {
+  // The next change is told together with this one.
+}
+
+/// Notes the status of a component for on_change, if it is not the one that was told.
+void Health::Monitor::note_change(Component& component) noexcept {
+  if (!options_.on_change || component.change != 0 || component.status(Clock::now()) == component.told) return;
+  component.change = ++changes_;
+}
+
+/// Tells the changes that are noted, the oldest one first, unless another thread is doing that.
+void Health::Monitor::tell_changes(std::unique_lock<std::mutex>& lock) noexcept {
+  if (is_telling_) return;
+  is_telling_ = true;
+  while (!is_ending_) {
+    ComponentPtr next;
+    for (const ComponentPtr& component : components_) {
+      if (component->change != 0 && (next == nullptr || component->change < next->change)) next = component;
+    }
+    if (next == nullptr) break;
+    next->change = 0;
+    try {
+      const ComponentHealth known = next->known(Clock::now());
+      const HealthStatus before = std::exchange(next->told, known.status);
+      if (known.status == before) continue;
+      lock.unlock();
+      next.reset();  // it may have been removed meanwhile, and goes without the lock
+      try {
+        const detail::CallingThread::Call under_way;
+        options_.on_change(known, before);
+      } catch (...) {
+        // Nobody is there to be told.
+      }
+      lock.lock();
+    } catch (const std::exception&) {
+      // There was no memory for what is known.
+    }
+  }
+  is_telling_ = false;
+}
+
+bool Health::Monitor::has(const ComponentPtr& component) const noexcept {
+  return std::find(components_.begin(), components_.end(), component) != components_.end();
 }
 
 /// Calls a check, unless it was removed meanwhile, and writes down what comes of it. What a removed check holds goes
@@ -272,7 +393,8 @@ void Health::Monitor::add_task(const ComponentPtr& component) noexcept {
 void Health::Monitor::call(const ComponentPtr& component) noexcept {
   std::unique_lock lock(mutex_);
   component->is_task = false;
-  if (is_ending_ || std::find(components_.begin(), components_.end(), component) == components_.end()) return;
+  if (is_ending_ || !has(component)) return;
+  ++component->begun;
   try {
     component->call.emplace(component->check.timeout);
     lock.unlock();
@@ -284,8 +406,12 @@ void Health::Monitor::call(const ComponentPtr& component) noexcept {
   } catch (const std::exception&) {
     // There was no memory for the call.
   }
-  component->due = Clock::now() + component->check.interval;
+  const bool is_wanted_again = component->begun < component->wanted;
+  component->due = is_wanted_again ? Clock::now() : Clock::now() + component->check.interval;
   changed_.notify_all();
+  if (!has(component)) return;
+  note_change(*component);
+  if (component->change != 0) tell_changes(lock);
 }
 
 void Health::Monitor::stop(std::unique_lock<std::mutex>& lock, std::stop_source source) noexcept {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <stop_token>
@@ -35,6 +36,7 @@ class Health::Monitor {
   void add(HealthCheck check);
   bool remove(const std::string& name);
   [[nodiscard]] HealthReport report() const;
+  HealthReport check_now(std::chrono::milliseconds limit);
 
   /// Asks the calls under way to stop and waits for them. After that there are no components.
   void end() noexcept;
@@ -50,8 +52,12 @@ class Health::Monitor {
   void call(const ComponentPtr& component) noexcept;
 
   // With the lock held.
+  [[nodiscard]] bool has(const ComponentPtr& component) const noexcept;
   void add_task(const ComponentPtr& component) noexcept;
+  void add_task_of_telling() noexcept;
   static void stop(std::unique_lock<std::mutex>& lock, std::stop_source source) noexcept;
+  void note_change(Component& component) noexcept;
+  void tell_changes(std::unique_lock<std::mutex>& lock) noexcept;
 
   HealthOptions options_;
   const detail::ProcessGeneration process_;
@@ -60,12 +66,15 @@ class Health::Monitor {
   detail::Executor executor_{"quipu-health", 1};
   detail::TaskSequence tasks_{executor_};
 
-  // The mutex guards what follows and the components, and is not held while a check is called or asked to stop.
+  // The mutex guards what follows and the components, and is not held while a check or on_change is called, or a check
+  // is asked to stop.
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<ComponentPtr> components_;
   std::thread scheduler_;  // since the first component was added
   bool is_ending_ = false;
+  std::uint64_t changes_ = 0;  // of statuses, so far
+  bool is_telling_ = false;    // a thread is inside on_change, and will tell what changes meanwhile
 };
 
 }  // namespace quipu

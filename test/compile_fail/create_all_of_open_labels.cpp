@@ -1,4 +1,4 @@
-// expect: constraints not satisfied
+// expect: create_all
 #include <quipu/quipu.hpp>
 
 int main() {

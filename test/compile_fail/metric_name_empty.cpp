@@ -1,4 +1,4 @@
-// expect: a_metric_name_is_letters_digits_underscores_or_colons_and_begins_with_no_digit
+// expect: each_metric_and_each_label_has_a_name_that_is_not_empty
 #include <quipu/quipu.hpp>
 
 int main() {

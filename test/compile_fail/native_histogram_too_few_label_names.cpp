@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  registry.native_histogram<int, int>({.name = "size_bytes"}, {"code"});
+  static_cast<void>(registry.native_histogram<int, int>({.name = "size_bytes"}, {"code"}));
 }

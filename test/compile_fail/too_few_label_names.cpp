@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  registry.counter<int, int>({.name = "requests_total"}, {"code"});
+  static_cast<void>(registry.counter<int, int>({.name = "requests_total"}, {"code"}));
 }

@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  registry.counter<int>({.name = "requests_total"}, {"code", "method"});
+  static_cast<void>(registry.counter<int>({.name = "requests_total"}, {"code", "method"}));
 }

@@ -350,7 +350,7 @@ TEST_CASE("a StatsD recorder that memory runs out for can be made afterwards, an
                  [](auto& statsd) {
                    statsd = std::make_unique<quipu::StatsdRecorder>(quipu::StatsdOptions{.address = "127.0.0.1:9"});
                    const std::vector<quipu::Label> labels = {{"kind", "reply"}};
-                   statsd->increment("requests", 1, labels);
+                   statsd->increment("requests", std::uint64_t{1}, labels);
                    statsd->histogram("sizes", 1, labels);
                    statsd->time("times", 1ms, labels);
                    statsd->flush();
@@ -359,7 +359,7 @@ TEST_CASE("a StatsD recorder that memory runs out for can be made afterwards, an
                    if (!statsd) {
                      statsd = std::make_unique<quipu::StatsdRecorder>(quipu::StatsdOptions{.address = "127.0.0.1:9"});
                    }
-                   statsd->increment("requests", 1, {});
+                   statsd->increment("requests", std::uint64_t{1}, {});
                    statsd->flush();
                    return true;
                  }) > 0);

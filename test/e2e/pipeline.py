@@ -10,13 +10,14 @@ Usage: test/e2e/pipeline.py PIPELINE [TEST...]
 import collections
 import json
 import re
+import signal
 import sys
 import unittest
 
 sys.dont_write_bytecode = True  # the source folder stays as it is
 
 # pylint: disable-next=wrong-import-position
-from harness import lint, main, quantile, watched
+from harness import Program, lint, main, quantile, watched
 
 ROUNDS = 240
 DOCKET = 'example_docket_'
@@ -152,7 +153,11 @@ class Pipeline(unittest.TestCase):
                 return self.page.by_label(DOCKET + counter, 'step_name', *labels)
 
             ended = self.logged('step ended', step_name=name)
-            self.assertEqual(len(self.logged('step started', step_name=name)), len(ended))
+            retried = self.logged('step retried', step_name=name)
+            self.assertEqual(len(self.logged('step started', step_name=name, step_type=kind, attempt=1)), len(ended))
+            self.assertEqual(collections.Counter(line['attempt'] for line in self.logged(
+                'step started', step_name=name, step_type=kind) if line['attempt'] > 1),
+                             collections.Counter(line['attempt'] + 1 for line in retried))
             self.assertEqual(len(ended), sum(count for (step, *_), count in value(
                 'step_duration_seconds_count', 'status').items() if step == name))
             self.assertAlmostEqual(sum(line['duration'] for line in ended), sum(total for (step, *_), total in value(
@@ -221,6 +226,28 @@ class Pipeline(unittest.TestCase):
         self.assertEqual(set(found), set(self.books.steps))
         for key, values in self.books.steps.items():
             self.assertAlmostEqual(found[key], quantile(0.95, buckets(DEFAULT_BOUNDS, values)), places=9, msg=key)
+
+
+class Levels(unittest.TestCase):
+    """How much is logged."""
+
+    def lines(self, level):
+        with Program('--rounds', '30', '--log', level) as pipeline:
+            pipeline.printed('^all rounds done$')
+            status, _ = pipeline.end(signal.SIGTERM)
+            self.assertEqual(status, 0)
+            return [json.loads(line) for line in pipeline.err.splitlines()]
+
+    def test_levels(self):
+        """A level has its own lines and those above; looks into the cache are of the lowest"""
+        levels = ['debug', 'info', 'warn', 'error']
+        all_lines = [(line['level'], line['msg']) for line in self.lines('debug')]
+        self.assertEqual({level for level, _ in all_lines}, set(levels))
+        self.assertEqual({message for level, message in all_lines if level == 'debug'}, {'cache checked'})
+        for index, level in enumerate(levels):
+            found = [(line['level'], line['msg']) for line in self.lines(level)]
+            self.assertEqual(found, [line for line in all_lines if line[0] in levels[index:]])
+        self.assertEqual(self.lines('off'), [])
 
 
 if __name__ == '__main__':

@@ -172,7 +172,7 @@ class Recorded(unittest.TestCase):
     def setUpClass(cls):
         cls.books = Books(ROUNDS)
         cls.statsd = cls.enterClassContext(StatsdServer())
-        os.environ['STATSD_ADDRESS'] = cls.statsd.address
+        os.environ['QUIPU_RECORDER'] = f'registry,dogstatsd://{cls.statsd.address}'
         cls.prometheus, cls.realtime, window = watched(cls, 'realtime', ROUNDS)
         cls.at = window.at  # every query is about this moment: the first scrape after the last round
         cls.page = cls.realtime.page()
@@ -353,7 +353,7 @@ class TheEnd(unittest.TestCase):
     def test_what_is_left_is_sent_at_the_end(self):
         """When the program is ended, all that was recorded has been sent"""
         with StatsdServer() as statsd:
-            os.environ['STATSD_ADDRESS'] = statsd.address
+            os.environ['QUIPU_RECORDER'] = f'registry,dogstatsd://{statsd.address}'
             with Program('--rounds', '1') as realtime:
                 realtime.printed('^all rounds done$')
                 status, _ = realtime.end(signal.SIGTERM)
@@ -368,9 +368,9 @@ class TheEnd(unittest.TestCase):
             nobody = f'127.0.0.1:{probe.getsockname()[1]}'
         for address in (nobody, None):
             with self.subTest(address):
-                os.environ.pop('STATSD_ADDRESS', None)
+                os.environ.pop('QUIPU_RECORDER', None)
                 if address:
-                    os.environ['STATSD_ADDRESS'] = address
+                    os.environ['QUIPU_RECORDER'] = f'registry,dogstatsd://{address}'
                 with Program('--rounds', '1') as realtime:
                     realtime.printed('^all rounds done$')
                     page = realtime.page()
@@ -378,7 +378,7 @@ class TheEnd(unittest.TestCase):
 
     def test_an_address_that_makes_no_sense(self):
         """A StatsD address that does not resolve ends the program, with a message that names it"""
-        os.environ['STATSD_ADDRESS'] = 'no.such.host.invalid:8125'
+        os.environ['QUIPU_RECORDER'] = 'dogstatsd://no.such.host.invalid:8125'
         done = Program.run('--rounds', '1', '--listen', '127.0.0.1:0')
         self.assertEqual((done.returncode, done.stdout), (1, ''))
         self.assertIn('no.such.host.invalid:8125', done.stderr)

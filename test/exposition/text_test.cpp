@@ -73,7 +73,7 @@ TEST_CASE("a page with odd numbers is as it should be") {
 
 TEST_CASE("carriage returns, NULs and other control bytes stand in help texts as they are") {
   const auto registry = page::empty_registry();
-  static_cast<void>(registry.gauge({.name = "a", .help = std::string_view("x\r\n\0\t\x7Fy", 7)}));
+  static_cast<void>(registry.gauge({.name = "a", .help = std::string("x\r\n\0\t\x7Fy", 7)}));
   CHECK(page::body(registry) == std::string("# HELP a x\r\\n\0\t\x7Fy\n# TYPE a gauge\na 0\n", 37));
 }
 

@@ -20,7 +20,8 @@ enum class Phase { starting, serving };
 
 constexpr std::string_view accepted = "(nothing was refused)";
 
-static_assert(quipu::MetricName(utf8("h\u00E9llo w\u00F6rld")).text() == "h\u00E9llo w\u00F6rld");
+constexpr quipu::MetricName hello = utf8("h\u00E9llo w\u00F6rld");
+static_assert(hello.text() == "h\u00E9llo w\u00F6rld");
 
 quipu::Registry registry_of_utf8(quipu::RegistryOptions options = {}) {
   options.utf8_names = true;
@@ -136,7 +137,8 @@ TEST_CASE("labels that are the same when they are escaped are refused") {
   CHECK(missing(refusal_of_labels("a.b", "a.b"), {"given twice"}).empty());
   CHECK(refusal_of_labels("a.b", "a.c") == accepted);
   const auto registry = registry_of_utf8({.const_labels = {{"a_b", "1"}}});
-  CHECK(missing(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, {utf8("a.b")})); }), {"\"a_b\""}).empty());
+  CHECK(
+      missing(refusal([&] { static_cast<void>(registry.gauge({.name = "x"}, {utf8("a.b")})); }), {"\"a_b\""}).empty());
   CHECK(missing(refusal([] {
                   registry_of_utf8({.const_labels = {{"a_b", "1"}, {utf8("a.b"), "2"}}});
                 }),

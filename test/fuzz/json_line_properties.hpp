@@ -132,7 +132,9 @@ inline std::string check_line(std::string_view line, const recordings::Recording
   const auto& [value_name, value] = members[3];
   if (value_name != values[kind]) return "another name of the value";
   if (recording.kind == recordings::Kind::increment) {
-    if (value != std::to_string(recording.step)) return "another step";
+    const bool is_same = recording.step.is_whole() ? value == std::to_string(recording.step.whole())
+                                                   : quipu::detail::to_number<double>(value) == recording.step.real();
+    if (!is_same) return "another step";
   } else if (!std::isfinite(recording.value)) {
     if (recording.kind != recordings::Kind::time && value != "null") return "not null";
   } else if (recording.kind != recordings::Kind::time) {

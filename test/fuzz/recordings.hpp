@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -15,6 +16,7 @@
 // Recordings by name that are made of bytes. People can read the bytes:
 //
 //     c 3 orders|item=tea|size=large      a counter with two labels
+//     c 0.25 orders                       a fraction of it
 //     g -1.5 depth
 //     h 0.25 latency
 //     t 1000 latency                      in nanoseconds
@@ -27,11 +29,19 @@ enum class Kind : std::uint8_t { increment, gauge, histogram, time };
 
 struct Recording {
   Kind kind;
-  std::uint64_t step;  // of an increment
+  quipu::Number step;  // of an increment
   double value;        // of the others; of a time, in nanoseconds
   std::string name;
   std::vector<std::pair<std::string, std::string>> labels;
 };
+
+/// What an increment may add: anything else becomes 1.
+inline quipu::Number step_of(std::string_view text) {
+  if (const auto whole = quipu::detail::to_number<std::uint64_t>(text)) return *whole;
+  const auto real = quipu::detail::to_number<double>(text);
+  if (real && std::isfinite(*real) && *real >= 0) return *real;
+  return std::uint64_t{1};
+}
 
 inline std::string with_line_feeds(std::string_view text) {
   std::string result;
@@ -54,7 +64,7 @@ inline std::vector<Recording> recordings_of(std::string_view data) {
     const auto at = std::string_view("cght").find(kind);
     if (kind.size() != 1 || at == std::string_view::npos) continue;
     Recording recording{.kind = static_cast<Kind>(at),
-                        .step = to_number<std::uint64_t>(value).value_or(1),
+                        .step = step_of(value),
                         .value = to_number<double>(value).value_or(1),
                         .name = with_line_feeds(take_until(line, '|')),
                         .labels = {}};

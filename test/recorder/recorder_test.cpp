@@ -42,8 +42,8 @@ quipu::Registry bare() { return quipu::Registry({.process_metrics = false, .self
 /// Keeps what it is told, as text.
 class Notes : public quipu::RecorderBackend {
  public:
-  void increment(std::string_view name, std::uint64_t step, quipu::Labels labels) override {
-    note("increment", name, std::to_string(step), labels);
+  void increment(std::string_view name, quipu::Number step, quipu::Labels labels) override {
+    note("increment", name, step.is_whole() ? std::to_string(step.whole()) : std::to_string(step.real()), labels);
   }
   void gauge(std::string_view name, double value, quipu::Labels labels) override {
     note("gauge", name, std::to_string(value), labels);
@@ -73,7 +73,7 @@ class Notes : public quipu::RecorderBackend {
 /// Fails at everything.
 class Broken : public quipu::RecorderBackend {
  public:
-  void increment(std::string_view, std::uint64_t, quipu::Labels) override { throw std::runtime_error("broken"); }
+  void increment(std::string_view, quipu::Number, quipu::Labels) override { throw std::runtime_error("broken"); }
   void gauge(std::string_view, double, quipu::Labels) override { throw 1; }
   void histogram(std::string_view, double, quipu::Labels) override { throw std::runtime_error("broken"); }
   void time(std::string_view, std::chrono::nanoseconds, quipu::Labels) override { throw std::runtime_error("broken"); }
@@ -123,6 +123,31 @@ TEST_CASE("a recorder hands every recording to each of its backends, in their or
   CHECK(first->last_time == 20ms);
   CHECK(first->flushes == 1);
   CHECK(recorder.failures() == 0);
+}
+
+TEST_CASE("a step may be any whole number or a fraction, and what is no number goes to no backend") {
+  const quipu::Registry registry;
+  const auto rejected = [&registry](std::string_view reason) {
+    return value_of(registry, "quipu_rejected_recordings_total", {{"reason", reason}});
+  };
+  const double negative = rejected("negative_step");
+  const double not_a_number = rejected("not_a_number");
+  const auto notes = std::make_shared<Notes>();
+  const Recorder recorder(notes);
+  recorder.increment("x", std::numeric_limits<std::uint64_t>::max());
+  recorder.increment("x", std::size_t{2}, {{"a", "1"}});
+  recorder.increment("x", short{3});
+  recorder.increment("x", 0.5, {{"a", "1"}});
+  recorder.increment("x", 0.25F);
+  recorder.increment("x", 2.0);
+  recorder.increment("x", -0.5);
+  recorder.increment("x", std::numeric_limits<double>::quiet_NaN());
+  recorder.increment("x", std::numeric_limits<double>::infinity());
+  CHECK(notes->lines == std::vector<std::string>{"increment x 18446744073709551615", "increment x 2 a=1",
+                                                 "increment x 3", "increment x 0.500000 a=1", "increment x 0.250000",
+                                                 "increment x 2.000000"});
+  CHECK(rejected("negative_step") == negative + 1);
+  CHECK(rejected("not_a_number") == not_a_number + 2);
 }
 
 TEST_CASE("a recorder takes labels as a list, an array, a vector or a span") {
@@ -293,6 +318,7 @@ TEST_CASE("what is recorded is on the page, under legal names") {
     _9_lives____berall_total 1
     __total 1
     # TYPE quipu_recorder_dropped_total counter
+    quipu_recorder_dropped_total{reason="fraction"} 0
     quipu_recorder_dropped_total{reason="label"} 0
     quipu_recorder_dropped_total{reason="refused"} 0
     quipu_recorder_dropped_total{reason="too_many_names"} 0
@@ -365,10 +391,68 @@ TEST_CASE("labels in another order are the same series; one that is not given is
     x_total{b="2",a="1"} 5
     x_total{b="",a="2"} 100
     x_total{b="",a=""} 11000
+    quipu_recorder_dropped_total{reason="fraction"} 0
     quipu_recorder_dropped_total{reason="label"} 0
     quipu_recorder_dropped_total{reason="refused"} 0
     quipu_recorder_dropped_total{reason="too_many_names"} 0
   )") == "");
+}
+
+TEST_CASE("a counter whose first step is a real number is a sum of fractions, which takes whole steps too") {
+  Recording to;
+  to.recorder.increment("spent.euros", 0.25, {{"by", "ann"}});
+  to.recorder.increment("spent.euros", 2, {{"by", "ann"}});
+  to.recorder.increment("spent.euros", 0.5, {{"by", "ben"}});
+  to.recorder.increment("real", 3.0);
+  to.recorder.increment("real", 0.5);
+  CHECK(difference(to.registry, R"(
+    spent_euros_total{by="ann"} 2.25
+    spent_euros_total{by="ben"} 0.5
+    real_total 3.5
+    quipu_recorder_dropped_total{reason="fraction"} 0
+    quipu_recorder_dropped_total{reason="label"} 0
+    quipu_recorder_dropped_total{reason="refused"} 0
+    quipu_recorder_dropped_total{reason="too_many_names"} 0
+  )") == "");
+  CHECK(to.errors.empty());
+}
+
+TEST_CASE("a total of whole numbers takes no fraction, which is counted and told once, and stays exact") {
+  Recording to;
+  constexpr std::uint64_t large = (std::uint64_t{1} << 60) + 1;
+  to.recorder.increment("x", large);
+  to.recorder.increment("x", 2.0);
+  for (const double step : {0.5, 1.5, 1e300}) to.recorder.increment("x", step);
+  CHECK(to.registry.counter({.name = "x_total", .help = "Recorded as \"x\"."}).value() == large + 2);
+  CHECK(to.dropped("fraction") == 3);
+  CHECK(to.backend->dropped() == 3);
+  REQUIRE(to.errors.size() == 1);
+  CHECK(to.errors[0].first == "x");
+  CHECK(to.errors[0].second ==
+        "cannot add 0.5 to \"x\", a total of whole numbers because its first step was one; name it in "
+        "RegistryRecorderOptions::metrics, with is_fractional");
+}
+
+TEST_CASE("options say that a counter is a sum of fractions, and which counters have no suffix") {
+  RegistryRecorderOptions options;
+  options.metrics = {{.name = "spent", .is_fractional = true}, {.name = "orders", .total_suffix = false}};
+  Recording to(bare(), options);
+  to.recorder.increment("spent", 1);
+  to.recorder.increment("spent", 0.5);
+  to.recorder.increment("orders", 2);
+  to.recorder.increment("other");
+  CHECK(value_of(to.registry, "spent_total") == 1.5);
+  CHECK(value_of(to.registry, "orders") == 2);
+  CHECK(value_of(to.registry, "other_total") == 1);
+
+  options.total_suffix = false;
+  Recording none(bare(), options);
+  none.recorder.increment("spent", 0.5);
+  none.recorder.increment("sent_total", 2);
+  none.recorder.time("took", 1s);
+  CHECK(value_of(none.registry, "spent") == 0.5);
+  CHECK(value_of(none.registry, "sent_total") == 2);
+  CHECK(histogram_of(none.registry, "took_seconds").count == 1);
 }
 
 TEST_CASE("any number of labels is found again, by all of their values") {
@@ -682,6 +766,33 @@ TEST_CASE("a JSON recorder writes one object a line") {
         "{TIME,\"kind\":\"time\",\"name\":\"t\xEF\xBF\xBD\",\"seconds\":0.02,\"labels\":{}}\n");
 }
 
+TEST_CASE("each line of a JSON recorder has the fields that it was made with, and a fraction as it is") {
+  std::string lines;
+  const Recorder recorder(
+      std::make_shared<quipu::JsonRecorder>([&lines](std::string_view line) { lines += line; },
+                                            quipu::JsonRecorderOptions{{{"service", "shop"}, {"a\"\xFF", "\n"}}}));
+  recorder.increment("spent", 0.25);
+  recorder.gauge("g", 1);
+  CHECK(std::regex_replace(lines, std::regex(R"("time":"[^"]*")"), "TIME") ==
+        "{TIME,\"service\":\"shop\",\"a\\\"\xEF\xBF\xBD\":\"\\n\",\"kind\":\"increment\",\"name\":\"spent\","
+        "\"step\":0.25,\"labels\":{}}\n"
+        "{TIME,\"service\":\"shop\",\"a\\\"\xEF\xBF\xBD\":\"\\n\",\"kind\":\"gauge\",\"name\":\"g\","
+        "\"value\":1,\"labels\":{}}\n");
+
+  const auto refusal = [](quipu::JsonRecorderOptions options) {
+    try {
+      const quipu::JsonRecorder refused([](std::string_view) {}, std::move(options));
+      return std::string("no error");
+    } catch (const quipu::RegistrationError& error) {
+      return std::string(error.what());
+    }
+  };
+  CHECK(refusal({}) == "no error");
+  CHECK(refusal({{{"name", "x"}}}) ==
+        "JsonRecorderOptions::fields: a line has \"name\" already; choose another name for the field");
+  CHECK_THAT(refusal({{{"a", "x"}, {"a", "y"}}}), Catch::Matchers::ContainsSubstring("a line has \"a\" already"));
+}
+
 TEST_CASE("a JSON recorder tells the time of the recording, in UTC") {
   std::string line;
   quipu::JsonRecorder recorder([&](std::string_view written) { line = written; });
@@ -769,7 +880,7 @@ TEST_CASE("lines that were lost are told by the first line that is written again
     std::string text;
   } disk;
   std::ostream out(&disk);
-  const auto backend = std::make_shared<quipu::JsonRecorder>(out);
+  const auto backend = std::make_shared<quipu::JsonRecorder>(out, quipu::JsonRecorderOptions{{{"by", "us"}}});
   const Recorder recorder(backend);
   recorder.gauge("g", 1);
   recorder.flush();
@@ -789,13 +900,13 @@ TEST_CASE("lines that were lost are told by the first line that is written again
   CHECK(backend->dropped() == 7);
   const std::string lines = std::regex_replace(disk.text, std::regex(R"("time":"[^"]*")"), "TIME");
   CHECK(lines ==
-        "{TIME,\"kind\":\"gauge\",\"name\":\"g\",\"value\":1,\"labels\":{}}\n"
-        "{TIME,\"kind\":\"dropped\",\"lines\":5}\n"
-        "{TIME,\"kind\":\"gauge\",\"name\":\"g\",\"value\":3,\"labels\":{}}\n"
-        "{TIME,\"kind\":\"gauge\",\"name\":\"g\",\"value\":4,\"labels\":{}}\n"
+        "{TIME,\"by\":\"us\",\"kind\":\"gauge\",\"name\":\"g\",\"value\":1,\"labels\":{}}\n"
+        "{TIME,\"by\":\"us\",\"kind\":\"dropped\",\"lines\":5}\n"
+        "{TIME,\"by\":\"us\",\"kind\":\"gauge\",\"name\":\"g\",\"value\":3,\"labels\":{}}\n"
+        "{TIME,\"by\":\"us\",\"kind\":\"gauge\",\"name\":\"g\",\"value\":4,\"labels\":{}}\n"
         "{\"time\"\n{\"ti\n"  // what there was room for
-        "{TIME,\"kind\":\"dropped\",\"lines\":2}\n"
-        "{TIME,\"kind\":\"gauge\",\"name\":\"g\",\"value\":6,\"labels\":{}}\n");
+        "{TIME,\"by\":\"us\",\"kind\":\"dropped\",\"lines\":2}\n"
+        "{TIME,\"by\":\"us\",\"kind\":\"gauge\",\"name\":\"g\",\"value\":6,\"labels\":{}}\n");
 }
 
 TEST_CASE("a long label value is cut in a line of JSON, in a registry and in a timer, at no cost for the rest of it") {

@@ -166,6 +166,21 @@ TEST_CASE("StatsD gets the sum of a counter's steps since the last time, and the
   CHECK_FALSE(sent.server.datagram(0ms));
 }
 
+TEST_CASE("StatsD gets the sum of whole steps and fractions, without an exponent, and exactly while all are whole") {
+  Sent sent;
+  sent.recorder.increment("spent", 0.25);
+  sent.recorder.increment("spent", 2);
+  sent.recorder.increment("tiny", 1e-7);
+  CHECK(sent.lines() == Lines{"spent:2.25|c", "tiny:0.0000001|c"});
+  sent.recorder.increment("spent", (std::int64_t{1} << 60) + 1);
+  CHECK(sent.lines() == Lines{"spent:1152921504606846977|c"});
+  sent.recorder.increment("spent", std::numeric_limits<double>::max());
+  sent.recorder.increment("spent", std::numeric_limits<double>::max());
+  const Lines most = sent.lines();
+  REQUIRE(most.size() == 1);
+  CHECK(std::stod(most[0].substr(6)) == std::numeric_limits<double>::max());
+}
+
 TEST_CASE("StatsD gets the last value of a gauge; a negative one is set to 0 first, but not in DogStatsD") {
   Sent plain;
   plain.recorder.gauge("a", 5);
@@ -350,7 +365,7 @@ TEST_CASE("an address for StatsD that makes no sense is refused with its name an
   using Catch::Matchers::ContainsSubstring;
   const auto refusal = [](std::string_view address) -> std::string {
     try {
-      const StatsdRecorder recorder(StatsdOptions{.address = address});
+      const StatsdRecorder recorder(StatsdOptions{.address = std::string(address)});
     } catch (const StatsdError& error) {
       return error.what();
     }
@@ -377,7 +392,7 @@ TEST_CASE("options for StatsD out of their range are refused with their names") 
 TEST_CASE("StatsD is reached by name, and over IPv6 where there is that") {
   Server server;
   StatsdRecorder by_name({.address = "localhost:" + std::to_string(server.port()), .interval = 1h});
-  by_name.increment("x", 1, {});
+  by_name.increment("x", std::uint64_t{1}, {});
   by_name.flush();
   CHECK(server.lines() == Lines{"x:1|c"});
   try {
@@ -390,9 +405,9 @@ TEST_CASE("StatsD is reached by name, and over IPv6 where there is that") {
 TEST_CASE("StatsD is sent to each interval, by a thread that is there for it") {
   Server server;
   StatsdRecorder recorder({.address = server.address(), .interval = 5ms});
-  recorder.increment("x", 1, {});
+  recorder.increment("x", std::uint64_t{1}, {});
   CHECK(server.datagram() == "x:1|c");
-  recorder.increment("x", 2, {});
+  recorder.increment("x", std::uint64_t{2}, {});
   CHECK(server.datagram() == "x:2|c");
 }
 
@@ -425,7 +440,7 @@ TEST_CASE("what is left is sent at the end of a StatsD recorder, without waiting
   const auto start = Clock::now();
   {
     StatsdRecorder recorder(only_told(server));
-    recorder.increment("x", 1, {});
+    recorder.increment("x", std::uint64_t{1}, {});
   }
   CHECK(Clock::now() - start < 10min);
   CHECK(server.datagram(0ms) == "x:1|c");
@@ -453,7 +468,7 @@ TEST_CASE("more series than may wait for StatsD are dropped, and counted; known 
 TEST_CASE("a Unix socket takes longer datagrams; while nobody listens, counts and gauges are kept, values dropped") {
   const Folder folder;
   StatsdRecorder recorder({.address = "unix:" + folder.socket(), .interval = 1h});
-  recorder.increment("c", 1, {});
+  recorder.increment("c", std::uint64_t{1}, {});
   recorder.gauge("g", 1, {});
   recorder.gauge("h", 2, {});
   recorder.histogram("lost", 1, {});
@@ -461,13 +476,13 @@ TEST_CASE("a Unix socket takes longer datagrams; while nobody listens, counts an
   CHECK(recorder.stats().failed_datagrams == 1);
   CHECK(recorder.stats().dropped_lines == 1);
 
-  recorder.increment("c", 2, {});
+  recorder.increment("c", std::uint64_t{2}, {});
   recorder.gauge("g", 5, {});
   Server server(folder.socket());
   recorder.flush();
   CHECK(server.lines() == Lines{"c:3|c", "g:5|g", "h:2|g"});
 
-  for (int i = 0; i < 1000; ++i) recorder.increment("a.rather.long.name." + std::to_string(i), 1, {});
+  for (int i = 0; i < 1000; ++i) recorder.increment("a.rather.long.name." + std::to_string(i), std::uint64_t{1}, {});
   recorder.flush();
   const auto datagram = server.datagram();
   REQUIRE(datagram);
@@ -501,22 +516,22 @@ TEST_CASE("a Unix socket whose server was restarted is connected again") {
   const Folder folder;
   std::optional<Server> server(std::in_place, folder.socket());
   StatsdRecorder recorder(only_told(*server));
-  recorder.increment("x", 1, {});
+  recorder.increment("x", std::uint64_t{1}, {});
   recorder.flush();
   CHECK(server->lines() == Lines{"x:1|c"});
 
   server.reset();
-  recorder.increment("x", 2, {});
+  recorder.increment("x", std::uint64_t{2}, {});
   recorder.flush();
   CHECK(recorder.stats().failed_datagrams == 1);
 
   server.emplace(folder.socket());
-  recorder.increment("x", 3, {});
+  recorder.increment("x", std::uint64_t{3}, {});
   recorder.flush();
   CHECK(server->lines() == Lines{"x:5|c"});
 
   server.emplace(folder.socket());  // without a failure between
-  recorder.increment("x", 4, {});
+  recorder.increment("x", std::uint64_t{4}, {});
   recorder.flush();
   CHECK(server->lines() == Lines{"x:4|c"});
   CHECK(recorder.stats().dropped_lines == 0);
@@ -534,7 +549,7 @@ TEST_CASE("a socket that is full keeps nobody waiting; no count is lost by it") 
 
   std::uint64_t counted = 0;
   while (failed() == 0 && counted < 1'000'000) {
-    for (int i = 0; i < 10; ++i) recorder.increment("count." + std::to_string(i), 1, {});
+    for (int i = 0; i < 10; ++i) recorder.increment("count." + std::to_string(i), std::uint64_t{1}, {});
     counted += 10;
     recorder.histogram("value", 1, {});
     recorder.flush();
@@ -566,7 +581,7 @@ TEST_CASE("a UDP port where nobody listens does no harm, and the datagrams that 
   StatsdRecorder recorder({.address = address, .interval = 1h});
   const auto deadline = Clock::now() + 20s;
   while (recorder.stats().failed_datagrams == 0 && Clock::now() < deadline) {
-    recorder.increment("x", 1, {});
+    recorder.increment("x", std::uint64_t{1}, {});
     recorder.flush();
   }
   CHECK(recorder.stats().failed_datagrams > 0);
@@ -581,7 +596,7 @@ TEST_CASE("what became of the lines for StatsD is on a page, also when the recor
     registration = recorder.expose(registry);
     const auto beside = recorder.expose(registry.subsystem("second"));
     CHECK(value_of(registry, "app_second_statsd_sent_bytes_total") == 0);
-    recorder.increment("x", 1, {});
+    recorder.increment("x", std::uint64_t{1}, {});
     recorder.gauge("g", std::numeric_limits<double>::infinity(), {});
     recorder.flush();
   }
@@ -606,7 +621,7 @@ TEST_CASE("what became of the lines for StatsD is on a page, also when the recor
 TEST_CASE("a forked child records nothing for StatsD, does not hang, and leaves the parent alone") {
   Server server;
   auto recorder = std::make_unique<StatsdRecorder>(only_told(server));
-  recorder->increment("x", 1, {});
+  recorder->increment("x", std::uint64_t{1}, {});
   // Somebody may hold the locks at the moment of the fork.
   std::atomic<bool> is_over{false};
   std::thread busy([&] {
@@ -618,7 +633,7 @@ TEST_CASE("a forked child records nothing for StatsD, does not hang, and leaves 
     if (child == 0) {
       ::alarm(20);
       const auto before = recorder->stats().dropped_lines;
-      recorder->increment("x", 10, {});
+      recorder->increment("x", std::uint64_t{10}, {});
       recorder->flush();
       const bool has_dropped = recorder->stats().dropped_lines == before + 1;
       recorder.reset();
@@ -631,7 +646,7 @@ TEST_CASE("a forked child records nothing for StatsD, does not hang, and leaves 
   is_over = true;
   busy.join();
   CHECK(are_well);
-  recorder->increment("x", 2, {});
+  recorder->increment("x", std::uint64_t{2}, {});
   recorder->flush();
   CHECK(sums_of(server.lines()) == std::map<std::string, std::uint64_t>{{"x", 3}});
 }

@@ -1,9 +1,14 @@
 #include "quipu/environment.hpp"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,13 +16,17 @@
 
 #include "catch.hpp"
 #include "quipu/config.hpp"
+#include "quipu/exposition.hpp"
 #include "quipu/registry.hpp"
+#include "quipu/testing.hpp"
 #include "support/page.hpp"
+#include "support/udp.hpp"
 
 namespace {
 
 using page::missing;
 using quipu::Environment;
+using Variables = std::map<std::string, std::string>;
 using Lines = std::vector<std::string>;
 using Texts = std::vector<std::pair<std::string, std::string>>;
 
@@ -201,6 +210,68 @@ TEST_CASE("a copy of an Environment has its own texts") {
     return Environment(*first);
   }();
   CHECK(options.registry().prefix.text() == "a");
+}
+
+TEST_CASE("a recorder has the backends that a variable names, or the registry alone") {
+  const auto is_on_page = [](const Variables& variables) {
+    const Environment environment(variables);
+    const quipu::Registry registry({.process_metrics = false, .self_metrics = false});
+    const quipu::Recorder recorder = environment.recorder(registry);
+    recorder.increment("orders", 2);
+    CHECK(recorder.failures() == 0);
+    return quipu::render(registry).body.find("\norders_total 2\n") != std::string::npos;
+  };
+  CHECK(is_on_page({}));
+  CHECK(is_on_page(Variables{{"QUIPU_RECORDER", "registry"}}));
+  CHECK_FALSE(is_on_page(Variables{{"QUIPU_RECORDER", "none"}}));
+  CHECK_FALSE(is_on_page(Variables{{"QUIPU_RECORDER", "statsd://127.0.0.1:9"}}));
+}
+
+TEST_CASE("one variable sends to a StatsD server, too, whose numbers are on the page while the recorder lives") {
+  const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  REQUIRE(socket >= 0);
+  const std::string address = "127.0.0.1:" + std::to_string(bind_to_any_port(socket));
+  const Environment environment(Variables{{"QUIPU_RECORDER", "registry, dogstatsd://" + address}});
+  const quipu::Registry registry({.process_metrics = false, .self_metrics = false});
+  std::optional<quipu::Recorder> recorder =
+      environment.recorder(registry, {.registry = {.total_suffix = false}, .statsd = {.prefix = "shop"}});
+  recorder->increment("orders", 2, {{"kind", "tea"}});
+  recorder->flush();
+  char text[100];
+  const auto size = ::recv(socket, text, sizeof text, 0);
+  ::close(socket);
+  REQUIRE(size > 0);
+  CHECK(std::string_view(text, static_cast<std::size_t>(size)) == "shop.orders:2|c|#kind:tea");
+  using quipu::testing::value_of;
+  CHECK(value_of(registry, "orders", {{"kind", "tea"}}) == 2);
+  CHECK(value_of(registry, "statsd_sent_datagrams_total") == 1);
+  recorder.reset();
+  CHECK(quipu::render(registry).body.find("statsd_") == std::string::npos);
+}
+
+TEST_CASE("wrong backends of a recorder are refused when they are read") {
+  const auto said_of = [](const std::string& text) { return complaint({{"QUIPU_RECORDER", text}}); };
+  const std::string expected =
+      ": expected registry, json, statsd://HOST:PORT, dogstatsd://HOST:PORT or none; a Unix socket is unix:/PATH in "
+      "place of HOST:PORT";
+  CHECK(said_of("prometheus") == "QUIPU_RECORDER: \"prometheus\"" + expected);
+  CHECK(said_of("registry,,json") == "QUIPU_RECORDER: \"\"" + expected);
+  CHECK(said_of("udp://localhost:1") == "QUIPU_RECORDER: \"udp://localhost:1\"" + expected);
+  CHECK(said_of("registry,registry") == "QUIPU_RECORDER: \"registry\": it is there twice");
+  CHECK(said_of("none,registry") == "QUIPU_RECORDER: \"none\": expected no other backend beside none");
+  CHECK(said_of("statsd://a:1,dogstatsd://b:2") ==
+        "QUIPU_RECORDER: \"dogstatsd://b:2\": there is a StatsD server already, and may be one only");
+  CHECK(said_of("statsd://:8125") == "QUIPU_RECORDER: \"statsd://:8125\": expected HOST:PORT or unix:/PATH");
+  CHECK(said_of("statsd://localhost:0") ==
+        "QUIPU_RECORDER: \"statsd://localhost:0\": the port is a number from 1 to 65535");
+  CHECK(said_of("statsd://unix:run") == "QUIPU_RECORDER: \"statsd://unix:run\": expected unix:/PATH");
+  for (const char* const wrong : {"dogstatsd://", "statsd://localhost", "statsd://a b:1", "json://stderr"}) {
+    CHECK(missing(said_of(wrong), {"QUIPU_RECORDER: ", wrong}) == "");
+  }
+  for (const char* const right : {"json", "none", " registry , json ", "dogstatsd://unix:/run/dogstatsd.sock",
+                                  "statsd://[::1]:8125,json", "json,dogstatsd://no.such.host.invalid:8125"}) {
+    CHECK(said_of(right) == "(nothing)");
+  }
 }
 
 #if QUIPU_HAS_HTTP

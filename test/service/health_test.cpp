@@ -4,10 +4,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -358,6 +360,264 @@ TEST_CASE("a check that is asked to stop in its time is not", "[health]") {
               }});
   CHECK(component_once_checked(health, "asks").message == "asked");
   CHECK_FALSE(was_stopped);
+}
+
+// What a check may return.
+
+TEST_CASE("a check may return a bool, a status or a result, and take a stop token or nothing", "[health]") {
+  Health health;
+  const auto add = [&health](const char* name, quipu::HealthFunction check) {
+    health.add({.name = name, .check = std::move(check), .interval = 1h});
+  };
+  add("true", [] { return true; });
+  add("false", [] { return false; });
+  add("token", [](const std::stop_token&) { return false; });
+  add("degraded", [] { return HealthStatus::degraded; });
+  add("status", [](std::stop_token) { return HealthStatus::unhealthy; });
+  add("result", [](const std::stop_token&) { return HealthResult{.message = "fine"}; });
+  const bool flag = true;
+  add("reference", [&flag]() -> const bool& { return flag; });
+  add("function", std::function<bool()>([] { return true; }));
+  const auto is = [&health](const char* name, HealthStatus status, std::string_view message) {
+    const ComponentHealth one = component_once_checked(health, name);
+    return one.status == status && one.message == message;
+  };
+  CHECK(is("true", HealthStatus::healthy, ""));
+  CHECK(is("false", HealthStatus::unhealthy, "the check returned false"));
+  CHECK(is("token", HealthStatus::unhealthy, "the check returned false"));
+  CHECK(is("degraded", HealthStatus::degraded, ""));
+  CHECK(is("status", HealthStatus::unhealthy, ""));
+  CHECK(is("result", HealthStatus::healthy, "fine"));
+  CHECK(is("reference", HealthStatus::healthy, ""));
+  CHECK(is("function", HealthStatus::healthy, ""));
+}
+
+// What is told of changes.
+
+/// What on_change was told, as "name: before -> now message".
+class Changes {
+ public:
+  [[nodiscard]] std::function<void(const ComponentHealth&, HealthStatus)> writer() {
+    return [this](const ComponentHealth& component, HealthStatus before) {
+      const std::lock_guard lock(mutex_);
+      std::string line = component.name + ": ";
+      line.append(to_string(before)).append(" -> ").append(to_string(component.status));
+      if (!component.message.empty()) line += " " + component.message;
+      lines_.push_back(std::move(line));
+    };
+  }
+  [[nodiscard]] std::vector<std::string> lines() const {
+    const std::lock_guard lock(mutex_);
+    return lines_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> lines_;
+};
+
+TEST_CASE("on_change is told of each change of a status, and of nothing else", "[health]") {
+  Changes changes;
+  std::atomic<int> calls = 0;
+  Health health({.on_change = changes.writer()});
+  health.add({.name = "a",
+              .check =
+                  [&calls] {
+                    constexpr HealthStatus found[] = {HealthStatus::healthy, HealthStatus::healthy,
+                                                      HealthStatus::degraded, HealthStatus::healthy};
+                    return found[std::min(calls++, 3)];
+                  },
+              .interval = 1h});
+  const std::vector<std::string> expected = {"a: unknown -> healthy", "a: healthy -> degraded",
+                                             "a: degraded -> healthy"};
+  for (int i = 0; i < 4; ++i) static_cast<void>(health.check_now());
+  CHECK(soon([&] { return changes.lines().size() >= 3; }));
+  CHECK(soon([&] { return calls >= 5 || (static_cast<void>(health.check_now()), false); }));
+  CHECK(changes.lines() == expected);
+}
+
+TEST_CASE("on_change is told when a call has timed out, and when the check works again", "[health]") {
+  Gate gate;
+  Changes changes;
+  Health health({.on_change = changes.writer()});
+  health.add(waiting("hangs", gate, 1ms, 20ms));
+  CHECK(soon([&] { return changes.lines().size() == 1; }));
+  CHECK(gate.entered() == 1);
+  gate.open();
+  CHECK(soon([&] { return changes.lines().size() == 2; }));
+  CHECK(changes.lines() ==
+        std::vector<std::string>{"hangs: unknown -> unhealthy timed out after 0.02 s", "hangs: unhealthy -> healthy"});
+}
+
+TEST_CASE("what on_change throws is ignored, and the next change is told", "[health]") {
+  std::atomic<int> told = 0;
+  Health health({.on_change = [&told](const ComponentHealth&, HealthStatus) {
+    ++told;
+    throw std::runtime_error("no");
+  }});
+  health.add(constant("a", HealthStatus::healthy));
+  health.add(constant("b", HealthStatus::unhealthy));
+  CHECK(soon([&] { return told == 2; }));
+  CHECK(health.report().status == HealthStatus::unhealthy);
+}
+
+TEST_CASE("on_change may use its Health, and what changes meanwhile is told afterwards", "[health]") {
+  std::vector<std::string> seen;  // by on_change alone, until the Health is gone
+  std::atomic<int> running = 0;
+  std::atomic<int> overlaps = 0;
+  std::atomic<bool> is_over = false;
+  std::optional<Health> health;
+  health.emplace(quipu::HealthOptions{.on_change = [&](const ComponentHealth& component, HealthStatus) {
+    if (running++ > 0) ++overlaps;
+    seen.push_back(component.name);
+    if (component.name == "first") {
+      health->add(constant("second", HealthStatus::degraded));
+      const HealthReport report = health->check_now();
+      seen.push_back(report.components.size() == 2 ? "both" : "not both");
+      seen.push_back(std::string(to_string(report.status)));
+      seen.push_back(health->remove("first") ? "removed" : "not removed");
+    } else {
+      is_over = true;
+    }
+    --running;
+  }});
+  health->add(constant("first", HealthStatus::healthy));
+  CHECK(soon([&] { return is_over.load(); }));
+  health.reset();
+  CHECK(seen == std::vector<std::string>{"first", "both", "degraded", "removed", "second"});
+  CHECK(overlaps == 0);
+}
+
+TEST_CASE("checks do not wait for on_change, and the end does", "[health]") {
+  Gate gate;
+  std::atomic<int> calls = 0;
+  std::optional<Health> health;
+  health.emplace(quipu::HealthOptions{.on_change = [&gate](const ComponentHealth&, HealthStatus) { gate.pass(); }});
+  health->add(counted("a", calls));
+  CHECK(soon([&] { return gate.entered() == 1; }));
+  const int seen = calls;
+  CHECK(soon([&] { return calls > seen + 10; }));
+  std::thread opener([&gate] {
+    std::this_thread::sleep_for(20ms);
+    gate.open();
+  });
+  health.reset();
+  CHECK(gate.passed() == gate.entered());
+  opener.join();
+}
+
+// Checks that are called now.
+
+TEST_CASE("check_now has all checks called, and waits for their results", "[health]") {
+  std::atomic<int> a = 0;
+  std::atomic<int> b = 0;
+  Health health;
+  CHECK(health.check_now().status == HealthStatus::healthy);
+  const auto add = [&health](const char* name, std::atomic<int>& calls) {
+    health.add({.name = name, .check = [&calls] { return ++calls < 3; }, .interval = 1h});
+  };
+  add("a", a);
+  add("b", b);
+  CHECK(health.check_now().status == HealthStatus::healthy);
+  for (int i = 0; i < 3; ++i) {
+    const int before_a = a;
+    const int before_b = b;
+    const HealthReport report = health.check_now();
+    CHECK(a > before_a);
+    CHECK(b > before_b);
+    CHECK(report.components.at(0).last_checked.has_value());
+  }
+  CHECK(health.report().status == HealthStatus::unhealthy);
+}
+
+TEST_CASE("check_now waits for a call under way and then for the one after it, and calls never overlap", "[health]") {
+  Gate first;
+  std::atomic<int> calls = 0;
+  std::atomic<int> running = 0;
+  std::atomic<int> overlaps = 0;
+  Health health;
+  health.add({.name = "a",
+              .check =
+                  [&] {
+                    if (running++ > 0) ++overlaps;
+                    const int number = ++calls;
+                    if (number == 1) first.pass();
+                    --running;
+                    return HealthResult{.message = std::to_string(number)};
+                  },
+              .interval = 1h,
+              .timeout = 1h});
+  CHECK(soon([&] { return first.entered() == 1; }));
+  CHECK(health.check_now(5ms).components.at(0).message == "not checked yet");
+  std::vector<std::string> messages(4);
+  std::vector<std::thread> threads;
+  for (std::string& message : messages) {
+    threads.emplace_back([&health, &message] { message = health.check_now().components.at(0).message; });
+  }
+  std::this_thread::sleep_for(20ms);
+  first.open();
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& message : messages) CHECK(message >= "2");
+  CHECK(overlaps == 0);
+}
+
+TEST_CASE("check_now does not wait beyond its limit or the timeout of a check, nor for one that was removed",
+          "[health]") {
+  Gate gate;
+  Health health;
+  health.add(waiting("hangs", gate, 1h, 30ms));
+  health.add(constant("a", HealthStatus::healthy));
+  CHECK(health.check_now().components.at(0).message == "timed out after 0.03 s");
+  CHECK(health.check_now().components.at(1).status == HealthStatus::healthy);  // it is still hanging
+  CHECK(health.check_now(0ms).status == HealthStatus::unhealthy);
+  CHECK(health.check_now(-1ms).status == HealthStatus::unhealthy);
+
+  Gate other;
+  health.add(waiting("removed", other, 1h, 1h));
+  CHECK(soon([&] { return other.entered() == 1; }));
+  std::thread remover([&] {
+    std::this_thread::sleep_for(20ms);
+    other.open();
+    static_cast<void>(health.remove("removed"));
+  });
+  CHECK(health.check_now().components.size() >= 2);
+  remover.join();
+  gate.open();
+}
+
+TEST_CASE("a check may call check_now, two may at once, and what asks the check to stop ends that", "[health]") {
+  std::atomic<int> calls = 0;
+  std::atomic<bool> is_inside = false;
+  std::atomic<bool> has_stopped = false;
+  Gate gate;
+  Health health;
+  for (const auto* const name : {"a", "b"}) {
+    health.add({.name = name,
+                .check =
+                    [&health, &calls] {
+                      if (calls++ < 4) static_cast<void>(health.check_now());
+                      return true;
+                    },
+                .interval = 1h,
+                .timeout = 1h});
+  }
+  CHECK(soon([&] { return component(health, "a").last_checked && component(health, "b").last_checked; }));
+  CHECK(calls >= 2);
+  health.add(waiting("hangs", gate, 1h, 1h));
+  health.add({.name = "waits",
+              .check =
+                  [&](const std::stop_token& stop) {
+                    is_inside = true;
+                    static_cast<void>(health.check_now());
+                    has_stopped = stop.stop_requested();
+                    return true;
+                  },
+              .interval = 1h,
+              .timeout = 1h});
+  CHECK(soon([&] { return gate.entered() == 1 && is_inside; }));
+  CHECK(health.remove("waits"));
+  CHECK(has_stopped);
+  gate.open();
 }
 
 // Adding, removing, ending.
@@ -752,6 +1012,7 @@ TEST_CASE("a forked child reports nothing known, lets go of its Health, and the 
             if (answer_at(routes, "/health").status != 503) return 1;
             if (quipu::testing::value_of(registry, "health_status") != 0) return 2;
             if (health->remove("a")) return 3;
+            if (health->check_now().status != HealthStatus::unknown) return 5;
             try {
               health->add(constant("b", HealthStatus::healthy));
               return 4;
@@ -798,6 +1059,8 @@ TEST_CASE("without a thread to be had, checks are called as well as can be, or r
           gate.open();
           const int seen = calls;
           if (!soon([&] { return calls > seen + 2; })) return 3;
+          health.add({.name = "asks", .check = [&health] { return !health.check_now().components.empty(); }});
+          if (!soon([&] { return component(health, "asks").status == HealthStatus::healthy; })) return 4;
           return 0;
         }) == 0);
 }

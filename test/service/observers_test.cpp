@@ -1,6 +1,8 @@
 #include "quipu/observers.hpp"
 
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -120,6 +122,87 @@ TEST_CASE("a listener may notify again") {
   };
   observers.notify(Started{1});
   CHECK(log.texts == Texts{"started 3", "started 2", "started 1"});
+}
+
+using List = quipu::ObserverList<Started, Ended>;
+
+TEST_CASE("a list has listeners that are chosen at run time, and tells each of what it hears, in order") {
+  struct Plugin {
+    virtual ~Plugin() = default;
+    virtual void on(const Ended& event) = 0;
+  };
+  struct Writer : Plugin {
+    explicit Writer(Texts& to) : texts(to) {}
+    void on(const Ended& event) override { texts.push_back("plugin " + std::to_string(event.step)); }
+    Texts& texts;
+  };
+  Texts texts;
+  Endings endings;
+  List list;
+  int made_count = 0;
+  list.notify(Started{0});
+  list.notify<Started>([&] { return made(made_count); });
+  CHECK(made_count == 0);
+  list.add([&texts](const Started& event) { texts.push_back("callable " + std::to_string(event.step)); });
+  list.add(std::ref(endings));
+  list.add(std::shared_ptr<Plugin>(std::make_shared<Writer>(texts)));
+  list.add(std::shared_ptr<Plugin>());
+  list.add([&texts](const Ended&) { texts.push_back("last"); });
+  list.notify(Started{1});
+  list.notify(Ended{2});
+  list.notify<Started>([&] { return made(made_count); });
+  CHECK(texts == Texts{"callable 1", "plugin 2", "last", "callable 1"});
+  CHECK(endings.last == 2);
+  CHECK(made_count == 1);
+  CHECK(list.failures() == 0);
+}
+
+TEST_CASE("a list is a listener, of its own events only, and counts what its listeners throw") {
+  struct Other {};
+  Log log;
+  List list;
+  list.add([](const Ended&) { throw std::runtime_error("no"); });
+  list.add(std::ref(log));
+  Observers observers(std::ref(list));
+  CHECK_FALSE(decltype(observers)::hears<Other>);
+  observers.notify(Other{});
+  observers.notify(Ended{1});
+  CHECK(log.texts == Texts{"ended 1"});
+  CHECK(list.failures() == 1);
+  CHECK(observers.failures() == 0);
+}
+
+TEST_CASE("a list keeps what is moved in until it ends, however many there are") {
+  const auto held = std::make_shared<int>(0);
+  {
+    List list;
+    for (int i = 0; i < 1000; ++i) list.add([held](const Ended&) { ++*held; });
+    CHECK(held.use_count() == 1001);
+    list.notify(Ended{});
+    CHECK(*held == 1000);
+  }
+  CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("listeners may be added while others notify, by several threads") {
+  List list;
+  std::atomic<int> heard = 0;
+  std::atomic<bool> is_over = false;
+  std::thread notifier([&] {
+    while (!is_over) list.notify(Started{1});
+  });
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int j = 0; j < 25; ++j) list.add([&heard](const auto&) { ++heard; });
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  is_over = true;
+  notifier.join();
+  heard = 0;
+  list.notify(Ended{1});
+  CHECK(heard == 100);
 }
 
 TEST_CASE("several threads may notify") {

@@ -31,7 +31,7 @@ namespace http_client {
 using Clock = std::chrono::steady_clock;
 
 inline constexpr std::string_view text_type = "text/plain; version=0.0.4; charset=utf-8";
-inline constexpr std::string_view any_port = "127.0.0.1:0";
+inline constexpr const char* any_port = "127.0.0.1:0";
 
 struct Answer {
   std::string raw;

@@ -1,7 +1,11 @@
 #include "quipu/name.hpp"
 
+#include <array>
 #include <string>
+#include <string_view>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "catch.hpp"
 #include "quipu/registry.hpp"
@@ -9,14 +13,32 @@
 
 namespace {
 
-// A text that is not a literal needs the mark.
-static_assert(!std::is_convertible_v<std::string, quipu::MetricName>);
-static_assert(!std::is_convertible_v<std::string_view, quipu::LabelName>);
 static_assert(std::is_convertible_v<quipu::RuntimeName, quipu::MetricName>);
-static_assert(quipu::MetricName("http_requests_total").text() == "http_requests_total");
-static_assert(quipu::MetricName("_:A9").text() == "_:A9");
-static_assert(quipu::LabelName("_a9Z").text() == "_a9Z");
-static_assert(quipu::MetricPrefix("").text().empty());
+
+// Constants are names, and names are constants.
+template <class Name>
+constexpr bool is(const Name& name, std::string_view text) {
+  return name.text() == text;
+}
+static_assert(is(quipu::MetricName("http_requests_total"), "http_requests_total"));
+static_assert(is(quipu::MetricName("_:A9"), "_:A9"));
+static_assert(is(quipu::LabelName("_a9Z"), "_a9Z"));
+static_assert(is(quipu::MetricPrefix(""), ""));
+static_assert(is(quipu::MetricPrefix(), ""));
+
+constexpr std::string_view a_view = "a_view";
+constexpr const char* a_pointer = "a_pointer";
+constexpr char characters[] = "characters";
+constexpr std::array<char, 3> an_array = {'a', 'b', 'c'};
+constexpr quipu::LabelName a_name = a_view;
+constexpr std::array<quipu::LabelName, 2> names{"literal", a_view};
+static_assert(is(quipu::MetricName(a_view), "a_view"));
+static_assert(is(quipu::MetricName(a_pointer), "a_pointer"));
+static_assert(is(quipu::MetricName(characters), "characters"));
+static_assert(is(quipu::MetricPrefix(an_array), "abc"));
+static_assert(is(a_name, "a_view"));
+static_assert(is(names[0], "literal"));
+static_assert(is(quipu::MetricName(quipu::utf8(a_view)), "a_view"));
 
 std::string refusal_of_name(std::string_view name) {
   return page::refusal([&] {
@@ -89,4 +111,31 @@ TEST_CASE("names built at run time need not outlive the call") {
                                 "# TYPE a_name_that_is_too_long_for_the_small_string_optimization gauge\n"
                                 "a_name_that_is_too_long_for_the_small_string_optimization{"
                                 "a_label_that_is_too_long_for_the_small_string_optimization=\"x\"} 1\n");
+}
+
+TEST_CASE("constants are names like literals") {
+  constexpr std::string_view view = "size_bytes";
+  constexpr const char* pointer = "unit";
+  const auto registry = page::empty_registry({.prefix = a_view, .const_labels = {{a_pointer, "1"}}});
+  registry.subsystem(an_array).gauge({.name = view}, {pointer, characters})("a", "b").set(1);
+  CHECK(page::samples(registry) ==
+        std::vector<std::string>{R"(a_view_abc_size_bytes{a_pointer="1",unit="a",characters="b"} 1)"});
+}
+
+TEST_CASE("names own the texts that are made at run time, and copies are apart") {
+  std::string text = "size_bytes";
+  quipu::MetricName name = quipu::runtime(text);
+  const quipu::MetricName copy = name;
+  const quipu::RuntimeName marked = quipu::runtime(text);
+  text = "##########";
+  CHECK(name.text() == "size_bytes");
+  CHECK(quipu::MetricName(marked).text() == "size_bytes");
+  name = quipu::MetricName("other");
+  CHECK(name.text() == "other");
+  CHECK(copy.text() == "size_bytes");
+  name = copy;
+  const quipu::MetricName moved = std::move(name);
+  CHECK(moved.text() == "size_bytes");
+  CHECK(quipu::LabelName(quipu::runtime("")).text().empty());
+  CHECK(quipu::LabelName(quipu::runtime("a_label")).text() + "!" == "a_label!");  // of a temporary: a string
 }

@@ -35,8 +35,7 @@ struct InstrumentTraits {
 /// The part of a definition that the options of all instruments have. The options of a stateset have no unit.
 template <class Options>
 [[nodiscard]] Definition common_definition(MetricType type, CellKind cells, const Options& options) {
-  Definition made{
-      .type = type, .cells = cells, .name = std::string(options.name.text()), .help = std::string(options.help)};
+  Definition made{.type = type, .cells = cells, .name = std::string(options.name.text()), .help = options.help};
   if constexpr (requires { options.unit; }) made.unit = options.unit;
   return made;
 }

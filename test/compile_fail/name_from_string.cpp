@@ -1,4 +1,4 @@
-// expect: no match
+// expect: one made at run time is quipu::runtime(text)
 #include <quipu/quipu.hpp>
 
 int main() {

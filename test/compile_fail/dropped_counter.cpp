@@ -1,0 +1,7 @@
+// expect: nodiscard
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  registry.counter({.name = "requests_total"});
+}

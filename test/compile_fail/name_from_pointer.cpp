@@ -1,0 +1,4 @@
+// expect: a_name_made_at_run_time_is_quipu_runtime_of_its_text
+#include <quipu/quipu.hpp>
+
+void wrong(quipu::Registry& registry, const char* name) { registry.counter({.name = name}).inc(); }

@@ -1,0 +1,8 @@
+// expect: one made at run time is quipu::runtime(text)
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  const std::string name = "shop";
+  auto part = registry.subsystem(name);
+}

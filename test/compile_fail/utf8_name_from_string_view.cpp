@@ -1,0 +1,4 @@
+// expect: a_name_made_at_run_time_is_quipu_runtime_of_its_text
+#include <quipu/quipu.hpp>
+
+void wrong(quipu::Registry& registry, std::string_view name) { registry.counter({.name = quipu::utf8(name)}).inc(); }
