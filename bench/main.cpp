@@ -63,6 +63,7 @@ std::vector<Row> all_rows() {
 
 std::vector<Baseline> all_baselines() {
   std::vector<Baseline> baselines = recording_baselines();
+  append(baselines, lookup_baselines());
   append(baselines, scraping_baselines());
 #ifdef QUIPU_BENCH_ENDPOINT
   append(baselines, endpoint_baselines());

@@ -14,6 +14,7 @@ namespace bench {
 // The tables. A row is added in the one it belongs to, and is found by itself.
 [[nodiscard]] std::vector<Row> recording_rows();
 [[nodiscard]] std::vector<Row> lookup_rows();
+[[nodiscard]] std::vector<Baseline> lookup_baselines();
 [[nodiscard]] std::vector<MemoryRow> memory_rows();
 [[nodiscard]] std::vector<Row> scraping_rows();
 [[nodiscard]] std::vector<Baseline> scraping_baselines();

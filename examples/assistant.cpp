@@ -22,6 +22,7 @@ using namespace std::chrono_literals;
 
 // The numbers.
 
+enum class Method { get, post };
 enum class Tokens { prompt, completion };
 
 // What goes wrong at a provider.
@@ -30,9 +31,16 @@ enum class Failure { timeout, rate_limited, server_error };
 struct Metrics {
   quipu::Registry registry{{.prefix = "assistant"}};
 
-  // Four families in one: http_requests_total, http_request_errors_total, http_request_duration_seconds and
-  // http_requests_in_flight.
-  quipu::RequestFamily<std::string_view> requests{registry.subsystem("http"), {}, {"endpoint"}};
+  // Four families in one: http_requests_total{method,endpoint,status_code}, and http_request_errors_total,
+  // http_request_duration_seconds and http_requests_in_flight, without a status.
+  quipu::RequestFamily<Method, std::string_view, quipu::AtEnd<int>> requests{
+      registry.subsystem("http"), {}, {"method", "endpoint"}, {"status_code"}};
+
+  quipu::Gauge connections =
+      registry.gauge({.name = "active_connections", .help = "Connections that clients have open."});
+
+  quipu::CounterFamily<Failure> errors = registry.counter<Failure>(
+      {.name = "errors_total", .help = "Requests without an answer, by what went wrong last."}, {"type"});
 
   quipu::CounterFamily<std::string_view, std::string_view, Tokens> tokens =
       registry.counter<std::string_view, std::string_view, Tokens>(
@@ -109,8 +117,8 @@ class Provider {
 
   [[nodiscard]] const std::string& name() const { return name_; }
 
-  // Whether there was an answer.
-  bool ask(const Model& model, example::Dice& dice) {
+  // What went wrong, if there was no answer.
+  std::optional<Failure> ask(const Model& model, example::Dice& dice) {
     const int mishap = dice.throw_one(12);
     const auto failure = mishap < 3 ? std::optional(static_cast<Failure>(mishap)) : std::nullopt;
     if (failure) {
@@ -123,7 +131,7 @@ class Provider {
     last_.push_back(!failure);
     if (last_.size() > 20) last_.pop_front();
     health_.set(share_of_successes());
-    return !failure;
+    return failure;
   }
 
   quipu::HealthResult check() const {
@@ -152,23 +160,62 @@ class Provider {
 
 class Assistant {
  public:
-  explicit Assistant(const Metrics& metrics) : metrics_(metrics), north_(metrics, "north"), south_(metrics, "south") {}
+  explicit Assistant(const Metrics& metrics) : metrics_(metrics), north_(metrics, "north"), south_(metrics, "south") {
+    // A rate of errors begins with 0 errors, and that of a status with 0 requests.
+    metrics.errors.create_all();
+    for (const auto& [method, path] : endpoints) {
+      for (const int status : {200, 502, 503, 504}) metrics.requests.create(method, path, status);
+    }
+  }
 
   void serve(int number) {
-    static constexpr std::array<std::string_view, 3> endpoints = {"/chat", "/complete", "/summarize"};
-    // Counted and timed until the end of the scope.
-    auto request = metrics_.requests(endpoints[static_cast<std::size_t>(number) % endpoints.size()]).start();
+    accept(number);
+    const auto& [method, path] = endpoints[static_cast<std::size_t>(number) % endpoints.size()];
+    // Counted and timed until its end. Its status is 500 if an exception leaves the scope.
+    auto request = metrics_.requests(method, path).start(500);
     const bool is_large = dice_.throw_one(3) == 0;
-    const bool is_answered = north_.ask(is_large ? north_large_ : north_small_, dice_) || south_.ask(south_one_, dice_);
-    if (!is_answered) request.fail();
+    auto failure = north_.ask(is_large ? north_large_ : north_small_, dice_);
+    if (failure) failure = south_.ask(south_one_, dice_);
+    if (failure) {
+      metrics_.errors(*failure).inc();
+      request.fail();
+    }
+    request.end(failure ? status_of(*failure) : 200);
   }
 
   [[nodiscard]] const Provider& north() const { return north_; }
   [[nodiscard]] const Provider& south() const { return south_; }
 
  private:
+  struct Endpoint {
+    Method method;
+    std::string_view path;
+  };
+  static constexpr std::array<Endpoint, 3> endpoints = {
+      {{Method::post, "/chat"}, {Method::post, "/complete"}, {Method::get, "/summarize"}}};
+
+  static int status_of(Failure failure) {
+    switch (failure) {
+      case Failure::timeout:
+        return 504;
+      case Failure::rate_limited:
+        return 503;
+      case Failure::server_error:
+        return 502;
+    }
+    return 500;
+  }
+
+  // A client comes every ten requests, and stays for thirty.
+  void accept(int number) {
+    if (number % 10 != 0) return;
+    if (clients_.size() == 3) clients_.pop_front();
+    clients_.push_back(metrics_.connections.track());
+  }
+
   const Metrics& metrics_;
   example::Dice dice_;
+  std::deque<quipu::GaugeTracker> clients_;
   Provider north_;
   Provider south_;
   const Model north_large_{metrics_, "north", "north-large", {.prompt = 5, .completion = 20}};

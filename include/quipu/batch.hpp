@@ -60,7 +60,9 @@ class QUIPU_EXPORT OpenBatch {
 /// Thread-safe. The end of a batch holds the registry's lock while it looks at every family (0.3 ms for 10,000). Throws
 /// what the construction of the struct throws.
 template <class Metrics, class... Arguments>
-[[nodiscard]] Metrics batch(const Scope& scope, MetricPrefix subsystem, Arguments&&... arguments) {
+[[nodiscard("quipu: keep the metrics, or there is nothing to record to")]] Metrics batch(const Scope& scope,
+                                                                                         MetricPrefix subsystem,
+                                                                                         Arguments&&... arguments) {
   detail::OpenBatch open(scope, subsystem);
   try {
     return Metrics{open.scope(), std::forward<Arguments>(arguments)...};

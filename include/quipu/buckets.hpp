@@ -3,15 +3,30 @@
 #include <chrono>
 #include <initializer_list>
 #include <span>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 
 namespace quipu {
 
 /// A length of time in seconds, the unit of every duration on a page. Any std::chrono duration converts to it.
 using Seconds = std::chrono::duration<double>;
+
+namespace detail {
+
+/// What people give in place of bounds.
+template <class Bounds>
+concept NoBounds = std::is_arithmetic_v<Bounds> || std::is_convertible_v<const Bounds&, Seconds> ||
+    std::is_convertible_v<const Bounds&, std::string_view> || requires(const Bounds& bounds) {
+  typename Bounds::value_type;
+  bounds.begin();
+};
+
+}  // namespace detail
 
 /// The upper bounds of a histogram's buckets. They do not include +Inf, which every histogram has as its last bucket. A
 /// value equal to a bound belongs to that bound's bucket (exposition format: `le`, less or equal).
@@ -25,6 +40,13 @@ class QUIPU_EXPORT Buckets {
   Buckets(std::initializer_list<double> bounds);
   Buckets(std::initializer_list<Seconds> bounds);
   explicit Buckets(std::vector<double> bounds);
+  // For what is no list of bounds.
+  template <class... Bounds>
+  requires(sizeof...(Bounds) > 0 && (detail::NoBounds<Bounds> && ...)) Buckets(const Bounds&...) {
+    static_assert(
+        detail::misuse<Bounds...>,
+        "quipu: bucket bounds are a list of numbers or durations in braces, or quipu::Buckets(vector of double)");
+  }
 
   [[nodiscard]] std::span<const double> bounds() const& noexcept { return bounds_; }
   /// The same of a temporary, which they outlive.

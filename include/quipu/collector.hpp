@@ -74,11 +74,13 @@ class QUIPU_EXPORT Collector {
 /// not wait for the call in which it happens. Inside a call of a collector, callback or health check, it does not wait
 /// for a call either that is itself ending another one, and so perhaps waits for this one: then what both use must last
 /// until both are over. Movable; may outlive the registry. Thread-compatible.
-class [[nodiscard]] QUIPU_EXPORT Registration {
+class [[nodiscard(
+    "quipu: keep the registration: when it ends, no page shows any more what it stands for")]] QUIPU_EXPORT
+    Registration {
  public:
   Registration() noexcept = default;
   explicit Registration(std::shared_ptr<detail::RegisteredCollector> collector) noexcept;
-  Registration(Registration&&) noexcept;
+  Registration(Registration &&) noexcept;
   Registration& operator=(Registration&&) noexcept;
   ~Registration();
 

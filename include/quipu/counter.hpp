@@ -3,7 +3,9 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/counter_cells.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/rejection.hpp"
@@ -22,7 +24,7 @@ struct InstrumentTraits;
 /// A handle: two words, trivially copyable, cheap to pass and to keep. It never dangles. It records nothing if its
 /// series has been removed, its registry is gone, or it was default-constructed.
 /// Thread-safe. Recording never throws, allocates, locks or calls the system.
-class Counter : detail::RefusedSteps {
+class Counter {
  public:
   Counter() noexcept = default;
 
@@ -57,7 +59,18 @@ class Counter : detail::RefusedSteps {
     inc_with(step, make);
   }
 
-  using detail::RefusedSteps::inc;
+  // For wrong steps.
+  template <class Step, class... More>
+  requires((!detail::WholeNumber<Step> && !detail::ExemplarArgument<Step>) ||
+           sizeof...(More) > 1) auto inc(const Step&, const More&...) const {
+    static_assert(detail::misuse<Step>,
+                  "quipu: inc() of a counter takes a whole number, and perhaps an exemplar: inc(1, "
+                  "quipu::Exemplar{{\"trace_id\", id}}); a fractional_counter() takes fractions");
+  }
+  template <detail::WholeNumber Step, class Other>
+  requires(!detail::ExemplarArgument<Other>) auto inc(const Step&, const Other&) const {
+    static_assert(detail::misuse<Other>, "quipu: after the step comes an Exemplar, or a function that returns one");
+  }
 
   /// The count so far; 0 if the series is gone. Includes all recordings that happened before the call, and may include
   /// some that happen during it.
@@ -65,6 +78,12 @@ class Counter : detail::RefusedSteps {
 
   /// Whether both record to the same series.
   friend bool operator==(const Counter&, const Counter&) = default;
+  template <class Number>
+  requires std::is_arithmetic_v<Number>
+  friend auto operator==(const Counter&, Number) {
+    static_assert(detail::misuse<Number>, "quipu: compare its value(): requests.value() == 3");
+    return false;
+  }
 
  private:
   friend detail::InstrumentTraits<Counter>;
@@ -112,6 +131,12 @@ class FractionalCounter {
   [[nodiscard]] double value() const noexcept { return detail::read_real(ref_); }
 
   friend bool operator==(const FractionalCounter&, const FractionalCounter&) = default;
+  template <class Number>
+  requires std::is_arithmetic_v<Number>
+  friend auto operator==(const FractionalCounter&, Number) {
+    static_assert(detail::misuse<Number>, "quipu: compare its value(): seconds.value() == 0.5");
+    return false;
+  }
 
  private:
   friend detail::InstrumentTraits<FractionalCounter>;

@@ -48,9 +48,10 @@ struct EnvironmentRecorderOptions {
 /// - QUIPU_CONST_LABELS: labels for RegistryOptions::const_labels. They replace the program's labels of those names.
 ///   The form is `env=prod, region="eu, \"west\""`. A value with a comma or a quote stands in quotes, where \\, \" and
 ///   \n are a backslash, a quote and a line feed. Blanks around names and values are ignored.
-/// - QUIPU_PROCESS_METRICS, QUIPU_SELF_METRICS, QUIPU_RUNTIME_METRICS, QUIPU_CREATED_LINES, QUIPU_OPEN_METRICS_2,
-///   QUIPU_UTF8_NAMES: the RegistryOptions of those names. The values are true, on or 1, and false, off or 0. Names in
-///   the environment must be legacy names unless QUIPU_UTF8_NAMES is true.
+/// - QUIPU_PROCESS_METRICS, QUIPU_PROCESS_IO_METRICS, QUIPU_PROCESS_PRESSURE_METRICS, QUIPU_PROCESS_PEAK_METRICS,
+///   QUIPU_SELF_METRICS, QUIPU_RUNTIME_METRICS, QUIPU_CREATED_LINES, QUIPU_OPEN_METRICS_2, QUIPU_UTF8_NAMES: the
+///   RegistryOptions of those names. The values are true, on or 1, and false, off or 0. Names in the environment must
+///   be legacy names unless QUIPU_UTF8_NAMES is true.
 /// - QUIPU_LISTEN, QUIPU_PATH, QUIPU_MAX_CONCURRENT_SCRAPES (a number from 1 to 1,000), QUIPU_MAX_RESPONSE_BYTES (a
 ///   number from 1,048,576 on), QUIPU_MAX_SCRAPE_TIME (seconds, such as 60 or 2.5), QUIPU_GZIP (true or false, as
 ///   above), QUIPU_ALLOWED_HOSTS (names with commas between them, which are added to the program's): the ExposerOptions
@@ -89,6 +90,9 @@ class QUIPU_EXPORT Environment {
   std::optional<std::string> prefix_;
   std::vector<std::pair<std::string, std::string>> const_labels_;
   std::optional<bool> process_metrics_;
+  std::optional<bool> process_io_metrics_;
+  std::optional<bool> process_pressure_metrics_;
+  std::optional<bool> process_peak_metrics_;
   std::optional<bool> self_metrics_;
   std::optional<bool> runtime_metrics_;
   std::optional<bool> created_lines_;

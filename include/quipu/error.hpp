@@ -7,8 +7,8 @@
 namespace quipu {
 
 /// The base of everything quipu throws, but for std::bad_alloc. Only setting up throws (registering, building buckets,
-/// starting an endpoint), Samples::add() for a collector's mistake, and snapshots that do not belong together; recording
-/// never does.
+/// starting an endpoint), Samples::add() for a collector's mistake, look-ups of labels that only the run time can check,
+/// and snapshots that do not belong together; recording never does.
 class QUIPU_EXPORT Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -17,6 +17,14 @@ class QUIPU_EXPORT Error : public std::runtime_error {
 /// A metric cannot be registered as asked: a bad name, bad buckets, or a clash with another definition.
 /// The message says what was asked, which rule it breaks, and what to do.
 class QUIPU_EXPORT RegistrationError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Labels that are given at run time are not those of the family: one is missing, unknown, given twice or of another
+/// type, or there are too few or too many values. The message says what was given, what the family has, and what is
+/// wrong.
+class QUIPU_EXPORT LabelError : public Error {
  public:
   using Error::Error;
 };

@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/exposition/scrape_time.hpp"
 #include "quipu/error.hpp"
 #include "quipu/exposition.hpp"
@@ -57,6 +60,14 @@ struct ExposerOptions {
   std::vector<std::string> allowed_hosts = {};
 };
 
+namespace detail {
+
+/// An address or a port in place of options.
+template <class Option>
+concept NoExposerOptions = std::is_convertible_v<const Option&, std::string_view> || std::is_arithmetic_v<Option>;
+
+}  // namespace detail
+
 /// A small HTTP server for one page of metrics: GET and HEAD of the path and of routes, a landing page at "/", 404 and
 /// 405 elsewhere. It speaks HTTP/1.1 and HTTP/1.0, and answers a request that violates RFC 9112 with 400. It listens
 /// from the end of the constructor until `stop()` or destruction. It is made for scrapers on a trusted network: it has
@@ -83,10 +94,18 @@ struct ExposerOptions {
 class [[nodiscard]] QUIPU_EXPORT Exposer {
  public:
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
-  explicit Exposer(const Registry& registry, ExposerOptions options = {});
+  [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
+      const Registry& registry, ExposerOptions options = {});
   /// Serves what `source` makes. If it throws while the page is short, the response is a 500 without details. A
   /// stream's destructor must not take long, because other clients may wait for it. Throws ListenError.
-  explicit Exposer(PageSource source, ExposerOptions options = {});
+  [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
+      PageSource source, ExposerOptions options = {});
+  // For options without braces.
+  template <class Source, detail::NoExposerOptions Option>
+  Exposer(const Source& source, const Option&) : Exposer(source) {
+    static_assert(detail::misuse<Option>,
+                  "quipu: options are in braces: Exposer endpoint(registry, {.listen = \"127.0.0.1:9464\"})");
+  }
   Exposer(Exposer&&) noexcept;
   Exposer& operator=(Exposer&&) noexcept;
   ~Exposer();

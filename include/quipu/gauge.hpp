@@ -1,9 +1,11 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
+#include <type_traits>
 #include <utility>
 
-#include "quipu/buckets.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/gauge_cells.hpp"
 #include "quipu/timer.hpp"
 
@@ -28,15 +30,21 @@ class Gauge {
   Gauge() noexcept = default;
 
   void set(double value) const noexcept { detail::set_gauge(ref_, value); }
-  /// Sets seconds.
+  /// Sets seconds, with fractions.
   template <class Rep, class Period>
   void set(std::chrono::duration<Rep, Period> duration) const noexcept {
-    set(Seconds(duration).count());
+    set(std::chrono::duration<double>(duration).count());
   }
   void add(double step) const noexcept { detail::add_gauge(ref_, step); }
   void sub(double step) const noexcept { detail::add_gauge(ref_, -step); }
   void inc(double step = 1) const noexcept { add(step); }
   void dec(double step = 1) const noexcept { sub(step); }
+
+  // For wrong values.
+  template <class Value>
+  requires(!std::convertible_to<const Value&, double>) auto set(const Value&) const {
+    static_assert(detail::misuse<Value>, "quipu: set() of a gauge takes a number or a duration");
+  }
 
   /// Sets seconds since the Unix epoch, with fractions.
   void set_to_current_time() const noexcept {
@@ -44,16 +52,23 @@ class Gauge {
   }
 
   /// Adds `step` now and takes it away at the end of the scope: `auto in_flight = busy.track();`
-  [[nodiscard]] GaugeTracker track(double step = 1) const noexcept;
+  [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] GaugeTracker track(
+      double step = 1) const noexcept;
 
   /// Starts a timer that sets the seconds until the end of the scope: `auto timer = last_run.time();`
-  [[nodiscard]] GaugeTimer time() const noexcept;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] GaugeTimer time() const noexcept;
 
   /// A value that the gauge had during the call. It includes all recordings that happened before. 0 if the series is
   /// gone. Takes a lock if threads change the gauge without a pause.
   [[nodiscard]] double value() const noexcept { return detail::read_gauge(ref_); }
 
   friend bool operator==(const Gauge&, const Gauge&) = default;
+  template <class Number>
+  requires std::is_arithmetic_v<Number>
+  friend auto operator==(const Gauge&, Number) {
+    static_assert(detail::misuse<Number>, "quipu: compare its value(): size.value() == 3");
+    return false;
+  }
 
  private:
   friend detail::InstrumentTraits<Gauge>;

@@ -203,9 +203,10 @@ struct HealthOptions {
 /// Thread-safe, but for destruction. Its threads, two and one for each check that takes long, get no signal of the
 /// program.
 /// In a forked child there are no checks: reports are of a program whose status is unknown, without components.
-class [[nodiscard]] QUIPU_EXPORT Health {
+class [[nodiscard("quipu: keep the Health: when it ends, nothing is checked any more")]] QUIPU_EXPORT Health {
  public:
-  explicit Health(HealthOptions options = {});
+  [[nodiscard("quipu: keep the Health: when it ends, nothing is checked any more")]] explicit Health(
+      HealthOptions options = {});
   Health(const Health&) = delete;
   Health& operator=(const Health&) = delete;
   /// Asks running checks to stop and waits for them, and for `on_change`, so that what they use may be destroyed
@@ -243,7 +244,7 @@ class [[nodiscard]] QUIPU_EXPORT Health {
   /// Shows `health_status` and `component_health{component}`: 1 for healthy, 0.5 for degraded, 0 for unhealthy and
   /// unknown. May outlive this object; then there are no components, and the status is unknown. Throws
   /// RegistrationError.
-  [[nodiscard]] Registration expose(const Scope& scope) const;
+  Registration expose(const Scope& scope) const;
 
  private:
   class Monitor;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "quipu/buckets.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/bucket_layout.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/histogram_cells.hpp"
@@ -93,7 +95,7 @@ class Histogram : detail::RefusedObservations {
   using detail::RefusedObservations::observe;
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard]] Timer time() const noexcept;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] Timer time() const noexcept;
 
   /// All observations so far; none if the series is gone. May miss observations that happen during the call. Waits for
   /// threads that are inside an observation, for a second or two at most. Throws std::bad_alloc.

@@ -11,10 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "quipu/batch.hpp"
 #include "quipu/detail/exposition/scrape_time.hpp"
 #include "quipu/exposition.hpp"
-#include "quipu/family.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/requests.hpp"
 
@@ -160,8 +158,9 @@ inline void mount(httplib::Server& server, const Registry& registry, std::string
   mount(server, page_source(registry), path);
 }
 
-/// Counts and times what handlers of an httplib::Server do: requests_total{method,route,code},
-/// request_duration_seconds{method,route} and requests_in_flight{method,route}.
+/// Counts and times what handlers of an httplib::Server do: requests_total{method,route,code}, and
+/// request_errors_total, request_duration_seconds and requests_in_flight with {method,route}. An error is a handler
+/// that throws.
 ///
 /// `route` is what the program says, never the path of the request: clients choose paths, and each one would be a new
 /// series. Methods are those that httplib knows.
@@ -169,18 +168,13 @@ inline void mount(httplib::Server& server, const Registry& registry, std::string
 /// The duration of a request is that of its handler. It does not include sending the response: httplib sends that
 /// afterwards, also the content that a content provider makes.
 ///
-/// A handle: it keeps the families' memory alive, as do the handlers. Thread-safe. A request costs three look-ups by
+/// A handle: it keeps the families' memory alive, as do the handlers. Thread-safe. A request costs four look-ups by
 /// text and two clock reads.
 class HttpServerMetrics {
  public:
   /// Registers the families as a batch. Throws RegistrationError.
   explicit HttpServerMetrics(const Scope& scope, const RequestOptions& options = {})
-      : HttpServerMetrics(batch<HttpServerMetrics>(scope, "", detail::RequestDefinitions(options))) {}
-  /// For batch().
-  HttpServerMetrics(const Scope& scope, const detail::RequestDefinitions& definitions)
-      : total_(scope.counter<Text, Text, int>(definitions.total, {"method", "route", "code"})),
-        duration_(scope.histogram(definitions.duration, {"method", "route"})),
-        in_flight_(scope.gauge(definitions.in_flight, {"method", "route"})) {}
+      : requests_(scope, options, {"method", "route"}, {"code"}) {}
 
   /// A handler that does what `handle` does, and counts it. Its code is the status that `handle` has set, or 200 when
   /// it has set none. The code is 500 when `handle` throws, whatever the server's exception handler makes of that. The
@@ -201,26 +195,16 @@ class HttpServerMetrics {
   }
 
  private:
-  using Text = std::string_view;
-
   template <class Handle>
   void measure(const std::string& route, const httplib::Request& request, const httplib::Response& response,
                Handle handle) const {
-    const auto in_flight = in_flight_(request.method, route).track();
-    const auto timer = duration_(request.method, route).time();
-    try {
-      handle();
-    } catch (...) {
-      total_(request.method, route, 500).inc();
-      throw;
-    }
+    auto measured = requests_(request.method, route).start(500);
+    handle();
     // httplib later sets 200 where no status is set.
-    total_(request.method, route, response.status > 0 ? response.status : 200).inc();
+    measured.end(response.status > 0 ? response.status : 200);
   }
 
-  CounterFamily<Text, Text, int> total_;
-  HistogramFamily<Text, Text> duration_;
-  GaugeFamily<Text, Text> in_flight_;
+  RequestFamily<std::string_view, std::string_view, AtEnd<int>> requests_;
 };
 
 }  // namespace quipu

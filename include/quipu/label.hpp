@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -218,5 +219,80 @@ class LabelArgument<T> {
 template <class T>
 inline constexpr std::size_t closed_size = LabelTraits<T>::closed_size;
 
+/// The values that a label takes.
+struct LabelDomain {
+  const LabelColumn* column;
+  // If it is an integer, or an enum without names.
+  std::int64_t lowest = 0;
+  std::uint64_t highest = 0;
+};
+
+template <class T>
+constexpr LabelDomain make_label_domain() {
+  if constexpr (std::is_enum_v<T>) {
+    using Number = std::underlying_type_t<T>;
+    return {&LabelTraits<T>::column, static_cast<std::int64_t>(std::numeric_limits<Number>::min()),
+            static_cast<std::uint64_t>(std::numeric_limits<Number>::max())};
+  } else if constexpr (std::is_integral_v<T>) {
+    return {&LabelTraits<T>::column, static_cast<std::int64_t>(std::numeric_limits<T>::min()),
+            static_cast<std::uint64_t>(std::numeric_limits<T>::max())};
+  } else {
+    return {&LabelTraits<std::string_view>::column};
+  }
+}
+template <class T>
+inline constexpr LabelDomain label_domain = make_label_domain<T>();
+
+/// A label value as a series has it: a text or a number.
+struct StoredValue {
+  constexpr StoredValue() noexcept = default;
+  constexpr explicit StoredValue(std::uint64_t number) noexcept : bits(number) {}
+  constexpr explicit StoredValue(std::string_view value) noexcept
+      : text(value.data() == nullptr ? "" : value.data()), bits(value.size()) {}
+
+  [[nodiscard]] constexpr bool is_text() const noexcept { return text != nullptr; }
+  /// Only if is_text().
+  [[nodiscard]] constexpr std::string_view as_text() const noexcept { return {text, bits}; }
+
+  const char* text = nullptr;  // null for a number
+  std::uint64_t bits = 0;      // the size of the text, or the number
+};
+
 }  // namespace detail
+
+/// A label value whose type is known only at run time. It is made from a text, an integer, a bool or an enum, and from
+/// nothing else that C++ would convert. A text stays the caller's.
+class LabelValue {
+ public:
+  template <class From>
+  constexpr LabelValue(const From& value) noexcept {
+    if constexpr (std::is_convertible_v<const From&, std::string_view>) {
+      column_ = &detail::LabelTraits<std::string_view>::column;
+      stored_ = detail::StoredValue(std::string_view(value));
+    } else {
+      constexpr bool is_number = std::is_enum_v<From> || (std::is_integral_v<From> && !detail::Character<From>);
+      static_assert(is_number,
+                    "quipu: a label value is text, an integer, bool or an enum, and no character or other type");
+      if constexpr (is_number) {
+        column_ = &detail::LabelTraits<From>::column;
+        stored_ = detail::StoredValue(static_cast<std::uint64_t>(value));
+      }
+    }
+  }
+
+  /// For the library.
+  [[nodiscard]] constexpr const detail::LabelColumn& column() const noexcept { return *column_; }
+  [[nodiscard]] constexpr detail::StoredValue stored() const noexcept { return stored_; }
+
+ private:
+  const detail::LabelColumn* column_ = nullptr;
+  detail::StoredValue stored_;
+};
+
+/// The name of a label, and a value for it: `{"code", 200}`. Refers to the caller's texts.
+struct LabelPair {
+  std::string_view name;
+  LabelValue value;
+};
+
 }  // namespace quipu

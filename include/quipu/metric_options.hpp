@@ -59,8 +59,8 @@ struct NativeHistogramOptions {
   MetricName name;
   std::string help = {};
   std::string unit = {};
-  /// The maximum ratio of the width of a bucket to that of the one before. The possible ratios are 2^(2^-n) for n from
-  /// -4 to 8, and the next lower one is used: 1.1 gives 1.09 (n is 3).
+  /// The maximum ratio of the width of a bucket to that of the one before, at least 1.00272. The possible ratios are
+  /// 2^(2^-n) for n from -4 to 8, and the next lower one is used: 1.1 gives 1.09 (n is 3).
   double growth_factor = 1.1;
   /// Values from -zero_threshold to zero_threshold are in one bucket.
   double zero_threshold = 0x1p-128;
@@ -105,7 +105,7 @@ struct ConstLabel {
   // Without the braces.
   template <std::convertible_to<std::string_view> Text>
   ConstLabel(const Text&) : name(runtime("")) {
-    static_assert(!std::same_as<Text, Text>, "quipu: each label is in braces of its own: {{\"env\", \"prod\"}}");
+    static_assert(detail::misuse<Text>, "quipu: each label is in braces of its own: {{\"env\", \"prod\"}}");
   }
 };
 

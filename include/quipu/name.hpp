@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/base/utf8.hpp"
 
 namespace quipu {
@@ -142,7 +143,7 @@ concept NoConstantText = std::same_as<Text, std::string> || std::is_arithmetic_v
 
 template <class Text>
 constexpr void a_name_is_constant_or_marked() {
-  static_assert(!std::same_as<Text, Text>,
+  static_assert(misuse<Text>,
                 "quipu: a name is a literal or another constant text; one made at run time is quipu::runtime(text)");
 }
 

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/native_cells.hpp"
 #include "quipu/detail/cells/rejection.hpp"
 #include "quipu/histogram.hpp"
@@ -77,7 +78,8 @@ class NativeHistogram : detail::RefusedObservations {
   using detail::RefusedObservations::observe;
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard]] BasicTimer<NativeHistogram> time() const noexcept;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicTimer<NativeHistogram> time()
+      const noexcept;
 
   /// All observations since the series was made, or last reset; none if the series is gone. May miss observations that
   /// happen during the call. If a reset is due (see NativeHistogramOptions), it happens now. Takes a lock. Throws

@@ -22,6 +22,7 @@
 #include "quipu/registry.hpp"
 #include "quipu/registry_options.hpp"
 #include "quipu/route.hpp"
+#include "quipu/runtime_family.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/scope.hpp"
 #include "quipu/scrape_request.hpp"

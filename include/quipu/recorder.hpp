@@ -94,7 +94,8 @@ class QUIPU_EXPORT Recorder {
   void time(std::string_view name, std::chrono::nanoseconds time, RecordedLabels labels = {}) const noexcept;
   /// Starts a timer, which records the time until the end of its scope. Copies the name and the labels. Throws
   /// std::bad_alloc.
-  [[nodiscard]] RecorderTimer time(std::string_view name, RecordedLabels labels = {}) const;
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] RecorderTimer time(
+      std::string_view name, RecordedLabels labels = {}) const;
 
   /// Makes each backend send what it holds back.
   void flush() const noexcept;
@@ -118,7 +119,9 @@ class [[nodiscard]] QUIPU_EXPORT RecorderTimer {
   using Clock = std::chrono::steady_clock;
 
   /// Starts the timer. Copies the name and the labels. Throws std::bad_alloc.
-  RecorderTimer(Recorder recorder, std::string_view name, RecordedLabels labels = {});
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] RecorderTimer(Recorder recorder,
+                                                                                        std::string_view name,
+                                                                                        RecordedLabels labels = {});
   RecorderTimer(RecorderTimer&& other) noexcept;
   RecorderTimer& operator=(RecorderTimer&& other) noexcept;
   ~RecorderTimer() { stop(); }

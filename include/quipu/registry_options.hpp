@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "quipu/build_info.hpp"
+#include "quipu/exemplar.hpp"
 #include "quipu/label.hpp"
 #include "quipu/metric_options.hpp"
 #include "quipu/name.hpp"
@@ -39,13 +40,29 @@ struct RegistryOptions {
   /// would say about it: no unit, no "_total", no help. It is called without a lock, on the thread that registers. It
   /// must not throw.
   std::function<void(std::string_view family, std::string_view advice)> on_lint = {};
-  /// Whether the page shows process_cpu_seconds_total, process_resident_memory_bytes and their like (Linux).
+  /// Whether the page shows process_cpu_seconds_total, process_resident_memory_bytes and their like (Linux). What the
+  /// system does not tell is left out. process_heap_bytes is the writable private memory of the process
+  /// (/proc/self/status, VmData), as in other clients: also what is reserved and not resident, and stacks of threads.
   bool process_metrics = true;
+  /// Whether the page shows what the process reads and writes, by system calls (process_io_read_bytes_total,
+  /// process_io_written_bytes_total, process_io_read_syscalls_total, process_io_write_syscalls_total) and from storage
+  /// (process_io_storage_read_bytes_total, process_io_storage_written_bytes_total). From /proc/self/io.
+  bool process_io_metrics = false;
+  /// Whether the page shows for how long tasks of the cgroup, or of the whole system where the cgroup does not tell,
+  /// had to wait for CPU, memory or I/O (pressure stall information): some of them at least
+  /// (process_pressure_cpu_waiting_seconds_total, … _io_ …, … _memory_ …), or all at once (… _stalled_seconds_total).
+  bool process_pressure_metrics = false;
+  /// Whether the page shows process_resident_memory_peak_bytes and process_virtual_memory_peak_bytes: the largest sizes
+  /// so far (VmHWM, VmPeak).
+  bool process_peak_metrics = false;
   /// Whether the page shows quipu_rejected_recordings_total and what else the library counts of itself.
   bool self_metrics = true;
+  /// Makes the exemplars of requests and timers, from the trace that a thread works on, say:
+  /// `.exemplars = [] { return current_trace(); }`. See ExemplarSource.
+  ExemplarSource exemplars = {};
   /// For `build_info{version,revision,compiler}`, under the prefix.
   BuildInfo build_info = {};
-  /// Whether the page shows cxx_allocator_bytes, cxx_cpu_seconds_total and cxx_threads. To count its memory, glibc's
+  /// Whether the page shows cxx_allocator_bytes and cxx_cpu_seconds_total. To count its memory, glibc's
   /// malloc walks all free pieces, and threads that allocate there wait meanwhile. This usually takes microseconds, but
   /// 14 ms with 100,000 pieces, and a third of a second with a million. The memory of another malloc is not known.
   bool runtime_metrics = false;

@@ -6,6 +6,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "quipu/detail/base/misuse.hpp"
+
 namespace quipu {
 
 /// The response of a route: a short text. It is sent as it is, and no cache may keep it.
@@ -21,6 +23,12 @@ struct RouteRequest {
   bool is_loopback_peer = false;
 };
 
+namespace detail {
+template <class Function>
+concept IsRoute = std::is_invocable_r_v<RouteResponse, Function&> ||
+    std::is_invocable_r_v<RouteResponse, Function&, const RouteRequest&>;
+}
+
 /// A function of nothing, or of a RouteRequest, that returns a RouteResponse.
 class RouteFunction {
  public:
@@ -34,6 +42,13 @@ class RouteFunction {
   requires std::convertible_to<std::invoke_result_t<Function&, const RouteRequest&>, RouteResponse> &&
       (!std::invocable<Function>)RouteFunction(Function function) {
     if (!is_empty(function)) function_ = std::move(function);
+  }
+
+  // For wrong functions.
+  template <class Function>
+  requires(!std::same_as<Function, RouteFunction> && !detail::IsRoute<Function>) RouteFunction(const Function&) {
+    static_assert(detail::misuse<Function>,
+                  "quipu: a route is a function of nothing, or of a RouteRequest, that returns a RouteResponse");
   }
 
   [[nodiscard]] RouteResponse operator()(const RouteRequest& request = {}) const { return function_(request); }

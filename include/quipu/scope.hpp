@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <functional>
@@ -8,17 +9,22 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "quipu/collector.hpp"
 #include "quipu/detail/base/export.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/instrument_traits.hpp"
+#include "quipu/detail/family/label_lookup.hpp"
 #include "quipu/error.hpp"
 #include "quipu/family.hpp"
 #include "quipu/label.hpp"
 #include "quipu/metric_options.hpp"
 #include "quipu/name.hpp"
+#include "quipu/runtime_family.hpp"
 #include "quipu/sample.hpp"
 
 namespace quipu {
@@ -30,12 +36,6 @@ class OpenBatch;
 struct Batch;
 struct ScopeAccess;
 
-template <std::size_t Names, std::size_t Types>
-constexpr void each_label_has_a_name_and_a_type() {
-  static_assert(Names == Types,
-                "quipu: each label has a name and a type: counter<Method, int>(options, {\"method\", \"code\"})");
-}
-
 /// The family of an instrument with `Count` labels, of these types. Without types all values are text.
 template <class Instrument, std::size_t Count, class... LabelTypes>
 struct FamilyOf {
@@ -43,10 +43,36 @@ struct FamilyOf {
   static constexpr std::array<LabelColumn, sizeof...(LabelTypes)> columns{LabelTraits<LabelTypes>::column...};
   static constexpr std::size_t closed_size = closed_combinations<LabelTypes...>;
 };
+/// Whether these are one or more label names, instead of a list of them.
 template <class... Names>
-constexpr void label_names_are_one_list_in_braces() {
-  static_assert(sizeof...(Names) == 0,
+concept AreNoRange = sizeof...(Names) > 1 || (sizeof...(Names) == 1 && (!TextRange<Names> && ...));
+
+template <class... Names>
+constexpr auto label_names_are_one_list_in_braces() {
+  static_assert(misuse<Names...>,
                 "quipu: label names are one list in braces: counter(options, {\"method\", \"code\"})");
+}
+template <class Text>
+constexpr auto options_are_in_braces() {
+  static_assert(misuse<Text>,
+                "quipu: options are in braces: counter({.name = \"requests_total\", .help = \"Requests.\"})");
+}
+template <class Read>
+constexpr auto a_callback_returns_a_number() {
+  static_assert(misuse<Read>, "quipu: a callback is a function of nothing that returns a number");
+}
+
+/// The name or the help in place of options.
+template <class Text>
+concept NoOptions = std::is_convertible_v<const Text&, std::string_view>;
+template <class Read>
+concept NoCallback = !std::is_convertible_v<Read, std::function<double()>>;
+
+template <class... LabelTypes>
+constexpr void labels_named_at_run_time_are_text() {
+  static_assert(
+      sizeof...(LabelTypes) == 0,
+      "quipu: labels whose names come at run time are text: leave out the types, or give the names in braces");
 }
 
 template <std::size_t>
@@ -67,7 +93,9 @@ struct FamilyOf<Instrument, Count> : decltype(family_of_texts<Instrument>(std::m
 ///
 /// Without label names a registration returns the instrument itself. Its series is on the page at once, at 0. With
 /// label names it returns the family. Label values are text unless types are given:
-/// `registry.counter<Method, int>({.name = "requests_total"}, {"method", "code"})`.
+/// `registry.counter<Method, int>({.name = "requests_total"}, {"method", "code"})`. If the names are known only at run
+/// time, as a std::vector<std::string> or another range of texts, it returns a RuntimeFamily. If there are none then,
+/// its only series is on the page at once.
 class QUIPU_EXPORT Scope {
  public:
   [[nodiscard]] Counter counter(const MetricOptions& options) const { return single<Counter>(options); }
@@ -106,30 +134,107 @@ class QUIPU_EXPORT Scope {
     return family<Summary, LabelTypes...>(options, labels);
   }
 
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<Counter> counter(const MetricOptions& options, const Names& labels) const {
+    return runtime_family<Counter, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<FractionalCounter> fractional_counter(const MetricOptions& options,
+                                                                    const Names& labels) const {
+    return runtime_family<FractionalCounter, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<Gauge> gauge(const MetricOptions& options, const Names& labels) const {
+    return runtime_family<Gauge, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<Histogram> histogram(const HistogramOptions& options, const Names& labels) const {
+    return runtime_family<Histogram, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<NativeHistogram> native_histogram(const NativeHistogramOptions& options,
+                                                                const Names& labels) const {
+    return runtime_family<NativeHistogram, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<Summary> summary(const SummaryOptions& options, const Names& labels) const {
+    return runtime_family<Summary, LabelTypes...>(options, labels);
+  }
+
   // Without the braces.
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) void counter(const MetricOptions&, const Names&...) const {
-    detail::label_names_are_one_list_in_braces<Names...>();
+  requires(detail::AreNoRange<Names...>) auto counter(const MetricOptions&, const Names&...) const {
+    return detail::label_names_are_one_list_in_braces<Names...>();
   }
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) void fractional_counter(const MetricOptions&, const Names&...) const {
-    detail::label_names_are_one_list_in_braces<Names...>();
+  requires(detail::AreNoRange<Names...>) auto fractional_counter(const MetricOptions&, const Names&...) const {
+    return detail::label_names_are_one_list_in_braces<Names...>();
   }
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) void gauge(const MetricOptions&, const Names&...) const {
-    detail::label_names_are_one_list_in_braces<Names...>();
+  requires(detail::AreNoRange<Names...>) auto gauge(const MetricOptions&, const Names&...) const {
+    return detail::label_names_are_one_list_in_braces<Names...>();
   }
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) void histogram(const HistogramOptions&, const Names&...) const {
-    detail::label_names_are_one_list_in_braces<Names...>();
+  requires(detail::AreNoRange<Names...>) auto histogram(const HistogramOptions&, const Names&...) const {
+    return detail::label_names_are_one_list_in_braces<Names...>();
   }
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) void native_histogram(const NativeHistogramOptions&, const Names&...) const {
-    detail::label_names_are_one_list_in_braces<Names...>();
+  requires(detail::AreNoRange<Names...>) auto native_histogram(const NativeHistogramOptions&, const Names&...) const {
+    return detail::label_names_are_one_list_in_braces<Names...>();
   }
   template <class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) void summary(const SummaryOptions&, const Names&...) const {
-    detail::label_names_are_one_list_in_braces<Names...>();
+  requires(detail::AreNoRange<Names...>) auto summary(const SummaryOptions&, const Names&...) const {
+    return detail::label_names_are_one_list_in_braces<Names...>();
+  }
+
+  // The name in place of the options.
+  template <class... LabelTypes, detail::NoOptions Text, class... More>
+  auto counter(const Text&, const More&...) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
+  auto counter(const Text&, const LabelName (&)[Count]) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, class... More>
+  auto fractional_counter(const Text&, const More&...) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
+  auto fractional_counter(const Text&, const LabelName (&)[Count]) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, class... More>
+  auto gauge(const Text&, const More&...) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
+  auto gauge(const Text&, const LabelName (&)[Count]) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, class... More>
+  auto histogram(const Text&, const More&...) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
+  auto histogram(const Text&, const LabelName (&)[Count]) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, class... More>
+  auto native_histogram(const Text&, const More&...) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
+  auto native_histogram(const Text&, const LabelName (&)[Count]) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, class... More>
+  auto summary(const Text&, const More&...) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
+  auto summary(const Text&, const LabelName (&)[Count]) const {
+    return detail::options_are_in_braces<Text>();
   }
 
   /// Shows which states of something are active, one of them or any number:
@@ -142,9 +247,14 @@ class QUIPU_EXPORT Scope {
   [[nodiscard]] auto stateset(const StateSetOptions<State>& options, const LabelName (&labels)[Count]) const {
     return family<StateSet<State>, LabelTypes...>(options, labels);
   }
+  template <class State, class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<StateSet<State>> stateset(const StateSetOptions<State>& options,
+                                                        const Names& labels) const {
+    return runtime_family<StateSet<State>, LabelTypes...>(options, labels);
+  }
   template <class State, class... LabelTypes, class... Names>
-  requires(sizeof...(Names) > 0) void stateset(const StateSetOptions<State>&, const Names&...) const {
-    detail::label_names_are_one_list_in_braces<Names...>();
+  requires(detail::AreNoRange<Names...>) auto stateset(const StateSetOptions<State>&, const Names&...) const {
+    return detail::label_names_are_one_list_in_braces<Names...>();
   }
 
   /// Shows facts that do not change, as label values: `registry.info({.name = "build_info"}, {{"version", "1.2"}})`.
@@ -154,33 +264,61 @@ class QUIPU_EXPORT Scope {
     info(options, std::span(labels.begin(), labels.size()));
   }
   void info(const InfoOptions& options, std::span<const InfoLabel> labels) const;
+  // Without labels, or with the name in place of the options.
+  template <class None = void>
+  auto info(const InfoOptions&) const {
+    static_assert(detail::misuse<None>,
+                  "quipu: an info has labels: info({.name = \"build_info\"}, {{\"version\", \"1.2\"}})");
+  }
+  template <detail::NoOptions Text>
+  auto info(const Text&, std::initializer_list<InfoLabel>) const {
+    return detail::options_are_in_braces<Text>();
+  }
 
   /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock,
   /// as Collector::collect() is: if there are several scrapes at once, perhaps by several threads at once. If it
   /// throws, only its own series is missing on that page. Several callbacks may share a family if their labels have the
   /// same names and different values.
-  [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::function<double()> read) const {
+  Registration gauge_callback(const MetricOptions& options, std::function<double()> read) const {
     return callback(MetricType::gauge, options, {}, std::move(read));
   }
-  [[nodiscard]] Registration gauge_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
-                                            std::function<double()> read) const {
+  Registration gauge_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+                              std::function<double()> read) const {
     return callback(MetricType::gauge, options, labels, std::move(read));
   }
   /// The same for a total that something else counts; it must never go down.
-  [[nodiscard]] Registration counter_callback(const MetricOptions& options, std::function<double()> read) const {
+  Registration counter_callback(const MetricOptions& options, std::function<double()> read) const {
     return callback(MetricType::counter, options, {}, std::move(read));
   }
-  [[nodiscard]] Registration counter_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
-                                              std::function<double()> read) const {
+  Registration counter_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+                                std::function<double()> read) const {
     return callback(MetricType::counter, options, labels, std::move(read));
+  }
+
+  // For wrong functions.
+  template <detail::NoCallback Read>
+  auto gauge_callback(const MetricOptions&, const Read&) const {
+    return detail::a_callback_returns_a_number<Read>();
+  }
+  template <detail::NoCallback Read>
+  auto gauge_callback(const MetricOptions&, std::initializer_list<CallbackLabel>, const Read&) const {
+    return detail::a_callback_returns_a_number<Read>();
+  }
+  template <detail::NoCallback Read>
+  auto counter_callback(const MetricOptions&, const Read&) const {
+    return detail::a_callback_returns_a_number<Read>();
+  }
+  template <detail::NoCallback Read>
+  auto counter_callback(const MetricOptions&, std::initializer_list<CallbackLabel>, const Read&) const {
+    return detail::a_callback_returns_a_number<Read>();
   }
 
   /// Reads `collector` at each scrape, until the registration ends. The registration must end before the collector
   /// does. `name` is any text that stands for the collector in `quipu_collector_up{collector}`, without the prefix; by
   /// default it is the full name of its first family. Collectors of the same name share a series.
-  [[nodiscard]] Registration add(Collector& collector, std::string_view name = {}) const;
+  Registration add(Collector& collector, std::string_view name = {}) const;
   /// The same for a collector that the registration keeps until it ends.
-  [[nodiscard]] Registration add(std::shared_ptr<Collector> collector, std::string_view name = {}) const;
+  Registration add(std::shared_ptr<Collector> collector, std::string_view name = {}) const;
 
   /// The same registry with a longer prefix: `registry.subsystem("db").counter({.name = "queries_total"})`.
   [[nodiscard]] Scope subsystem(MetricPrefix prefix) const;
@@ -201,21 +339,35 @@ class QUIPU_EXPORT Scope {
 
   template <class Instrument, class Options>
   [[nodiscard]] Instrument single(const Options& options) const {
-    const auto core = add_family(detail::InstrumentTraits<Instrument>::definition(options), {}, 0, 1);
+    const auto core = add_family(detail::InstrumentTraits<Instrument>::definition(options), {}, 0,
+                                 std::min<std::size_t>(options.max_series, 1));
     return detail::InstrumentTraits<Instrument>::make(core->the_only_series(), core->series);
   }
 
   template <class Instrument, class... LabelTypes, class Options, std::size_t Count>
   [[nodiscard]] auto family(const Options& options, const LabelName (&labels)[Count]) const {
-    if constexpr (sizeof...(LabelTypes) > 0) detail::each_label_has_a_name_and_a_type<Count, sizeof...(LabelTypes)>();
+    static_assert(sizeof...(LabelTypes) == 0 || sizeof...(LabelTypes) == Count,
+                  "quipu: each label has a name and a type: counter<Method, int>(options, {\"method\", \"code\"})");
     using Made = detail::FamilyOf<Instrument, Count, LabelTypes...>;
     auto definition = detail::InstrumentTraits<Instrument>::definition(options);
     definition.columns.insert(definition.columns.begin(), Made::columns.begin(), Made::columns.end());
     return typename Made::Type(add_family(std::move(definition), labels, Made::closed_size, options.max_series));
   }
 
-  [[nodiscard]] Registration callback(MetricType type, const MetricOptions& options,
-                                      std::initializer_list<CallbackLabel> labels, std::function<double()> read) const;
+  template <class Instrument, class... LabelTypes, class Options, class Names>
+  [[nodiscard]] RuntimeFamily<Instrument> runtime_family(const Options& options, const Names& names) const {
+    detail::labels_named_at_run_time_are_text<LabelTypes...>();
+    std::vector<LabelName> labels;
+    for (const auto& name : names) labels.emplace_back(runtime(name));
+    auto definition = detail::InstrumentTraits<Instrument>::definition(options);
+    definition.columns.insert(definition.columns.begin(), labels.size(), {detail::LabelType::text});
+    auto core = add_family(std::move(definition), labels, 0, options.max_series);
+    if (labels.empty()) static_cast<void>(core->the_only_series());
+    return RuntimeFamily<Instrument>(std::move(core));
+  }
+
+  Registration callback(MetricType type, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
+                        std::function<double()> read) const;
 
   std::shared_ptr<detail::RegistryCore> core_;
   std::string prefix_;                    // with the underscore that joins it

@@ -37,10 +37,10 @@ constexpr bool has_distinct_names() {
 template <class State>
 class StateSet {
  public:
-  static_assert(std::is_enum_v<State>, "the states of a StateSet are an enum");
+  static_assert(std::is_enum_v<State>, "quipu: the states of a StateSet are an enum");
   static_assert(detail::EnumNames<State>::names.size() >= 1 && detail::EnumNames<State>::names.size() <= 64,
-                "a StateSet has 1 to 64 states, with names as enum labels have them: see quipu::EnumLabels");
-  static_assert(detail::has_distinct_names<State>(), "two states of a StateSet have the same name");
+                "quipu: a StateSet has 1 to 64 states, with names as enum labels have them: see quipu::EnumLabels");
+  static_assert(detail::has_distinct_names<State>(), "quipu: two states of a StateSet have the same name");
 
   StateSet() noexcept = default;
 

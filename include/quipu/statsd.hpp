@@ -110,7 +110,7 @@ class QUIPU_EXPORT StatsdRecorder final : public RecorderBackend {
   /// "forked", "not_finite", "too_long" (longer than a datagram may be), "too_many" (beyond max_pending) and "unsent".
   /// Several recorders on one page need a subsystem each. The registration may outlive the recorder. Throws
   /// RegistrationError if one of these names is taken.
-  [[nodiscard]] Registration expose(const Scope& scope) const;
+  Registration expose(const Scope& scope) const;
 
  private:
   class Sender;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/exemplar.hpp"
 
 namespace quipu {
@@ -11,9 +12,25 @@ namespace detail {
 
 /// Whether the instrument observes a time with an exemplar.
 template <class Instrument>
-concept TakesExemplars = requires(Instrument instrument, std::chrono::nanoseconds time, const Exemplar& exemplar) {
+inline constexpr bool takes_exemplars = requires(Instrument instrument, std::chrono::nanoseconds time,
+                                                 const Exemplar& exemplar) {
   instrument.observe(time, exemplar);
 };
+
+/// Records what a timer measured, with the exemplar of the registry's source if the instrument takes one.
+template <class Instrument>
+void observe_time(const Instrument& instrument, std::chrono::steady_clock::duration time) noexcept {
+  if constexpr (takes_exemplars<Instrument>) {
+    if (has_exemplar_sources.load(std::memory_order_relaxed)) [[unlikely]] {
+      return instrument.observe(time, current_exemplar);
+    }
+  }
+  if constexpr (requires { instrument.observe(time); }) {
+    instrument.observe(time);
+  } else {
+    instrument.set(time);
+  }
+}
 
 }  // namespace detail
 
@@ -24,7 +41,9 @@ class [[nodiscard]] BasicTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit BasicTimer(Instrument instrument) noexcept : instrument_(instrument), start_(Clock::now()), running_(true) {}
+  [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicTimer(
+      Instrument instrument) noexcept
+      : instrument_(instrument), start_(Clock::now()), running_(true) {}
   BasicTimer(BasicTimer&& other) noexcept
       : instrument_(other.instrument_), start_(other.start_), running_(std::exchange(other.running_, false)) {}
   BasicTimer& operator=(BasicTimer&& other) noexcept {
@@ -42,23 +61,18 @@ class [[nodiscard]] BasicTimer {
   [[nodiscard]] Clock::duration elapsed() const noexcept { return Clock::now() - start_; }
 
   /// Records the time since the start and returns it. The end of the scope then records nothing. Returns zero, and
-  /// records nothing, if the timer was stopped or discarded before.
+  /// records nothing, if the timer was stopped or discarded before. The exemplar is that of the registry's source
+  /// (RegistryOptions::exemplars), if it has one and the instrument takes exemplars.
   Clock::duration stop() noexcept {
-    return stop_with([this](Clock::duration time) {
-      if constexpr (requires { instrument_.observe(time); }) {
-        instrument_.observe(time);
-      } else {
-        instrument_.set(time);
-      }
-    });
+    return stop_with([this](Clock::duration time) { detail::observe_time(instrument_, time); });
   }
 
   /// The same with an exemplar, or with a function that makes one (see ExemplarMaker).
-  Clock::duration stop(const Exemplar& exemplar) noexcept requires detail::TakesExemplars<Instrument> {
+  Clock::duration stop(const Exemplar& exemplar) noexcept requires(detail::takes_exemplars<Instrument>) {
     return stop_with([&](Clock::duration time) { instrument_.observe(time, exemplar); });
   }
   template <ExemplarMaker Make>
-  requires detail::TakesExemplars<Instrument> Clock::duration stop(Make make) {
+  requires(detail::takes_exemplars<Instrument>) Clock::duration stop(Make make) {
     return stop_with([&](Clock::duration time) { instrument_.observe(time, std::move(make)); });
   }
 

@@ -46,6 +46,15 @@ struct Block {
 };
 
 constinit std::atomic<Block*> blocks[max_blocks]{};
+
+/// Each is stored before its series is published, and loaded by who has found the series: relaxed.
+struct SourceBlock {
+  std::atomic<ExemplarSource::Function*> sources[cells_per_block]{};
+};
+
+constinit std::atomic<SourceBlock*> source_blocks[max_blocks]{};
+/// Whether this thread is inside a source, which then is not asked again.
+constinit thread_local bool is_inside_source = false;
 constinit std::atomic<bool> has_entries{false};
 constinit std::atomic<std::int64_t> interval{1000};  // milliseconds
 
@@ -152,7 +161,37 @@ bool write(Entry& entry, const Exemplar& exemplar) noexcept {
   return true;
 }
 
+void drop(Dropped why) noexcept {
+  dropped_exemplars[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+}
+
+ExemplarSource::Function* find_source(std::uint32_t slot) noexcept {
+  SourceBlock* block = source_blocks[slot / cells_per_block].load(std::memory_order_acquire);  // pairs with publish()
+  return block == nullptr ? nullptr : block->sources[slot % cells_per_block].load(std::memory_order_relaxed);
+}
+
 }  // namespace
+
+void set_exemplar_source(std::uint32_t slot, ExemplarSource::Function* source) noexcept {
+  if (slot == 0 || (source == nullptr && find_source(slot) == nullptr)) return;
+  SourceBlock* block = publish(source_blocks[slot / cells_per_block]);
+  if (block == nullptr) return;
+  block->sources[slot % cells_per_block].store(source, std::memory_order_relaxed);
+  has_exemplar_sources.store(true, std::memory_order_relaxed);
+}
+
+void keep_current_exemplar(CellRef series, std::size_t place, double value) noexcept {
+  if (is_inside_source || series.slot == 0) return;
+  ExemplarSource::Function* source = find_source(series.slot);
+  if (source == nullptr || !is_exemplar_due(series, place)) return;
+  is_inside_source = true;
+  try {
+    keep_exemplar(series, place, value, source(), true);
+  } catch (...) {
+    drop(Dropped::source_threw);
+  }
+  is_inside_source = false;
+}
 
 bool is_exemplar_due(CellRef series, std::size_t place) noexcept {
   if (!series.is_live()) return false;
@@ -163,9 +202,6 @@ bool is_exemplar_due(CellRef series, std::size_t place) noexcept {
 void keep_exemplar(CellRef series, std::size_t place, double value, const Exemplar& exemplar,
                    bool only_if_due) noexcept {
   if (exemplar.is_empty()) return;
-  const auto drop = [](Dropped why) {
-    dropped_exemplars[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
-  };
   if (const auto wrong = what_is_wrong(exemplar)) return drop(*wrong);
   const Guard guard;  // the place stays that of this series
   if (!series.is_live()) return;

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/proc.hpp"
 #include "base/text.hpp"
@@ -35,6 +36,83 @@ constexpr std::string_view resident_memory = "process_resident_memory_bytes";
 constexpr std::string_view start_time = "process_start_time_seconds";
 constexpr std::string_view received_bytes = "process_network_receive_bytes_total";
 constexpr std::string_view sent_bytes = "process_network_transmit_bytes_total";
+
+constexpr std::string_view heap = "process_heap_bytes";
+constexpr std::string_view threads = "process_threads";
+constexpr std::string_view peak_resident_memory = "process_resident_memory_peak_bytes";
+constexpr std::string_view peak_virtual_memory = "process_virtual_memory_peak_bytes";
+
+struct IoFamily {
+  std::string_view name;
+  std::string_view help;
+  std::string_view key;  // in /proc/self/io
+};
+
+constexpr IoFamily io_families[] = {
+    {"process_io_read_bytes_total", "Bytes read by system calls, from files, sockets and all else.", "rchar:"},
+    {"process_io_written_bytes_total", "Bytes written by system calls, to files, sockets and all else.", "wchar:"},
+    {"process_io_read_syscalls_total", "System calls that read.", "syscr:"},
+    {"process_io_write_syscalls_total", "System calls that write.", "syscw:"},
+    {"process_io_storage_read_bytes_total", "Bytes that were fetched from storage.", "read_bytes:"},
+    {"process_io_storage_written_bytes_total", "Bytes that were caused to be sent to storage.", "write_bytes:"},
+};
+
+struct PressureFamilies {
+  std::string_view resource;  // of the file cpu.pressure in a cgroup, and pressure/cpu in /proc
+  std::string_view waiting;
+  std::string_view stalled;
+};
+
+constexpr PressureFamilies pressure_families[] = {
+    {"cpu", "process_pressure_cpu_waiting_seconds_total", "process_pressure_cpu_stalled_seconds_total"},
+    {"io", "process_pressure_io_waiting_seconds_total", "process_pressure_io_stalled_seconds_total"},
+    {"memory", "process_pressure_memory_waiting_seconds_total", "process_pressure_memory_stalled_seconds_total"},
+};
+
+/// What follows `key` on the first line that has it as its first word. Empty if there is none.
+std::string_view line_of(std::string_view text, std::string_view key) noexcept {
+  while (!text.empty()) {
+    auto line = take_until(text, '\n');
+    if (take_word(line) == key) return line;
+  }
+  return {};
+}
+
+/// A number that follows its name on a line of its own.
+std::optional<std::uint64_t> number_of(std::string_view text, std::string_view key) noexcept {
+  auto line = line_of(text, key);
+  return to_number<std::uint64_t>(take_word(line));
+}
+
+/// A size of /proc/self/status, in bytes.
+std::optional<std::uint64_t> size_of(std::string_view status, std::string_view key) noexcept {
+  auto line = line_of(status, key);
+  const auto kibibytes = to_number<std::uint64_t>(take_word(line));
+  if (!kibibytes || take_word(line) != "kB" || *kibibytes > max_whole / 1024) return std::nullopt;
+  return *kibibytes * 1024;
+}
+
+/// The total of a line of pressure stall information: `some avg10=0.00 avg60=0.00 avg300=0.00 total=12345`, in µs.
+std::optional<double> stalled_seconds(std::string_view pressure, std::string_view key) noexcept {
+  auto line = line_of(pressure, key);
+  while (!line.empty()) {
+    auto word = take_word(line);
+    if (take_until(word, '=') != "total") continue;
+    const auto microseconds = to_number<std::uint64_t>(word);
+    if (!microseconds) return std::nullopt;
+    return static_cast<double>(*microseconds) / 1e6;
+  }
+  return std::nullopt;
+}
+
+/// The path of the process' cgroup of version 2 on its line of /proc/self/cgroup, `0::/path`.
+std::optional<std::string_view> cgroup_path(std::string_view cgroups) noexcept {
+  while (!cgroups.empty()) {
+    const auto line = take_until(cgroups, '\n');
+    if (line.starts_with("0::/")) return line.substr(3);
+  }
+  return std::nullopt;
+}
 
 /// The soft limit on a line of /proc/self/limits.
 std::optional<std::uint64_t> soft_limit(std::string_view limits, std::string_view name) noexcept {
@@ -97,28 +175,68 @@ void show(Samples& samples, std::string_view family, const std::optional<Value>&
 
 class ProcessCollector final : public Collector {
  public:
-  explicit ProcessCollector(std::string root) noexcept : root_(std::move(root)) {}
+  ProcessCollector(ProcessFamilies families, std::string root, const std::string& cgroups)
+      : families_(families), root_(std::move(root)), cgroup_(families.pressure ? own_cgroup(cgroups) : "") {}
 
   [[nodiscard]] std::vector<FamilyDescription> describe() const override {
     const auto family = [](std::string_view name, std::string_view help, MetricType type) {
       return FamilyDescription{.name = std::string(name), .help = std::string(help), .type = type};
     };
-    return {
-        family(cpu_seconds, "CPU time that the process has used, user and system, in seconds.", MetricType::counter),
-        family(open_fds, "File descriptors that are open.", MetricType::gauge),
-        family(max_fds, "File descriptors that may be open at most.", MetricType::gauge),
-        family(virtual_memory, "Size of the virtual memory, in bytes.", MetricType::gauge),
-        family(max_virtual_memory, "Size that the virtual memory may have at most, in bytes.", MetricType::gauge),
-        family(resident_memory, "Size of the resident memory, in bytes.", MetricType::gauge),
-        family(start_time, "When the process started, in seconds since the Unix epoch.", MetricType::gauge),
-        family(received_bytes, "Bytes received over the network, in the network namespace of the process.",
-               MetricType::counter),
-        family(sent_bytes, "Bytes sent over the network, in the network namespace of the process.",
-               MetricType::counter),
-    };
+    std::vector<FamilyDescription> described;
+    if (families_.standard)
+      described = {
+          family(cpu_seconds, "CPU time that the process has used, user and system, in seconds.", MetricType::counter),
+          family(open_fds, "File descriptors that are open.", MetricType::gauge),
+          family(max_fds, "File descriptors that may be open at most.", MetricType::gauge),
+          family(virtual_memory, "Size of the virtual memory, in bytes.", MetricType::gauge),
+          family(max_virtual_memory, "Size that the virtual memory may have at most, in bytes.", MetricType::gauge),
+          family(resident_memory, "Size of the resident memory, in bytes.", MetricType::gauge),
+          family(start_time, "When the process started, in seconds since the Unix epoch.", MetricType::gauge),
+          family(received_bytes, "Bytes received over the network, in the network namespace of the process.",
+                 MetricType::counter),
+          family(sent_bytes, "Bytes sent over the network, in the network namespace of the process.",
+                 MetricType::counter),
+          family(heap, "Size of the writable private memory, which holds the heap, in bytes.", MetricType::gauge),
+          family(threads, "Threads of the process.", MetricType::gauge),
+      };
+    if (families_.peaks) {
+      described.push_back(
+          family(peak_resident_memory, "Largest size of the resident memory so far, in bytes.", MetricType::gauge));
+      described.push_back(
+          family(peak_virtual_memory, "Largest size of the virtual memory so far, in bytes.", MetricType::gauge));
+    }
+    if (families_.io) {
+      for (const IoFamily& one : io_families) described.push_back(family(one.name, one.help, MetricType::counter));
+    }
+    if (families_.pressure) {
+      for (const PressureFamilies& one : pressure_families) {
+        const std::string resource(one.resource);
+        described.push_back(family(one.waiting, "Time in which some task had to wait for " + resource + ", in seconds.",
+                                   MetricType::counter));
+        described.push_back(family(one.stalled,
+                                   "Time in which all tasks had to wait for " + resource + " at once, in seconds.",
+                                   MetricType::counter));
+      }
+    }
+    return described;
   }
 
   void collect(Samples& samples) override {
+    if (families_.standard) collect_standard(samples);
+    if (families_.peaks) {
+      const auto status = read_file(root_ + "/self/status");
+      show(samples, peak_resident_memory, size_of(status, "VmHWM:"));
+      show(samples, peak_virtual_memory, size_of(status, "VmPeak:"));
+    }
+    if (families_.io) {
+      const auto io = read_file(root_ + "/self/io");
+      for (const IoFamily& one : io_families) show(samples, one.name, number_of(io, one.key));
+    }
+    if (families_.pressure) collect_pressure(samples);
+  }
+
+ private:
+  void collect_standard(Samples& samples) {
     show(samples, open_fds, count_fds(root_ + "/self/fd"));
 
     const auto stat = read_file(root_ + "/self/stat");
@@ -126,6 +244,8 @@ class ProcessCollector final : public Collector {
     show(samples, virtual_memory, stat_field(stat, 23));
     show(samples, resident_memory, resident_size(stat));
     show(samples, start_time, started(stat));
+    show(samples, threads, stat_field(stat, 20));
+    show(samples, heap, size_of(read_file(root_ + "/self/status"), "VmData:"));
 
     const auto limits = read_file(root_ + "/self/limits");
     show(samples, max_fds, soft_limit(limits, "Max open files "));
@@ -136,7 +256,24 @@ class ProcessCollector final : public Collector {
     show(samples, sent_bytes, netstat_value(netstat, "IpExt:", "OutOctets"));
   }
 
- private:
+  [[nodiscard]] std::string own_cgroup(const std::string& cgroups) const {
+    const auto text = read_file(root_ + "/self/cgroup");
+    const auto path = cgroup_path(text);
+    if (!path) return "";
+    std::string folder = cgroups + std::string(*path);
+    return read_file(folder + "/cpu.pressure").empty() ? "" : folder;
+  }
+
+  void collect_pressure(Samples& samples) {
+    for (const PressureFamilies& one : pressure_families) {
+      const std::string resource(one.resource);
+      const auto pressure =
+          read_file(cgroup_.empty() ? root_ + "/pressure/" + resource : cgroup_ + "/" + resource + ".pressure");
+      show(samples, one.waiting, stalled_seconds(pressure, "some"));
+      show(samples, one.stalled, stalled_seconds(pressure, "full"));
+    }
+  }
+
   [[nodiscard]] std::optional<double> cpu_time(std::string_view stat) const noexcept {
     const auto user = stat_field(stat, 14);
     const auto system = stat_field(stat, 15);
@@ -171,7 +308,11 @@ class ProcessCollector final : public Collector {
 
   static constexpr std::uint64_t unknown = max_whole;
 
+  const ProcessFamilies families_;
   const std::string root_;
+  // The folder of the process' cgroup if that tells of pressure, otherwise empty. It stays as it is found first,
+  // because totals of another one could be lower.
+  const std::string cgroup_;
   const double ticks_per_second_ = static_cast<double>(::sysconf(_SC_CLK_TCK));
   const std::uint64_t page_size_ = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   std::atomic<std::uint64_t> boot_time_{unknown};
@@ -179,8 +320,8 @@ class ProcessCollector final : public Collector {
 
 }  // namespace
 
-std::shared_ptr<Collector> make_process_collector(std::string root) {
-  return std::make_shared<ProcessCollector>(std::move(root));
+std::shared_ptr<Collector> make_process_collector(ProcessFamilies families, std::string root, std::string cgroups) {
+  return std::make_shared<ProcessCollector>(families, std::move(root), cgroups);
 }
 
 #else
@@ -195,7 +336,9 @@ class EmptyCollector final : public Collector {
 
 }  // namespace
 
-std::shared_ptr<Collector> make_process_collector(std::string) { return std::make_shared<EmptyCollector>(); }
+std::shared_ptr<Collector> make_process_collector(ProcessFamilies, std::string, std::string) {
+  return std::make_shared<EmptyCollector>();
+}
 
 #endif
 

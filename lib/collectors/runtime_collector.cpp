@@ -7,10 +7,6 @@
 #include <utility>
 #include <vector>
 
-#ifdef __linux__
-#include "base/proc.hpp"
-#endif
-
 #ifdef __GLIBC__
 #if __GLIBC_PREREQ(2, 33)
 #define QUIPU_HAS_MALLINFO2
@@ -25,7 +21,6 @@ constexpr std::string_view allocator_bytes = "cxx_allocator_bytes";
 constexpr std::string_view allocator_mapped_bytes = "cxx_allocator_mapped_bytes";
 // Not a `mode` of process_cpu_seconds_total, which every client shows without one: sums of it would count twice.
 constexpr std::string_view cpu_seconds = "cxx_cpu_seconds_total";
-constexpr std::string_view threads = "cxx_threads";
 
 double seconds(const timeval& time) noexcept {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
@@ -33,8 +28,6 @@ double seconds(const timeval& time) noexcept {
 
 class RuntimeCollector final : public Collector {
  public:
-  explicit RuntimeCollector(std::string root) : root_(std::move(root)) {}
-
   [[nodiscard]] std::vector<FamilyDescription> describe() const override {
     return {
         {.name = std::string(allocator_bytes),
@@ -46,7 +39,6 @@ class RuntimeCollector final : public Collector {
          .help = "CPU time that the process has used, in seconds.",
          .type = MetricType::counter,
          .labels = {"mode"}},
-        {.name = std::string(threads), .help = "Threads of the process."},
     };
   }
 
@@ -65,19 +57,11 @@ class RuntimeCollector final : public Collector {
       samples.add(cpu_seconds, {"system"}, seconds(usage.ru_stime));
       samples.add(cpu_seconds, {"user"}, seconds(usage.ru_utime));
     }
-#ifdef __linux__
-    if (const auto count = stat_field(read_file(root_ + "/self/stat"), 20)) samples.add(threads, *count);
-#endif
   }
-
- private:
-  const std::string root_;
 };
 
 }  // namespace
 
-std::shared_ptr<Collector> make_runtime_collector(std::string root) {
-  return std::make_shared<RuntimeCollector>(std::move(root));
-}
+std::shared_ptr<Collector> make_runtime_collector() { return std::make_shared<RuntimeCollector>(); }
 
 }  // namespace quipu::detail

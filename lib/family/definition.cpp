@@ -65,19 +65,6 @@ std::string what_clashes(std::span<const std::string_view> labels) {
   return "";
 }
 
-std::string_view to_string(const LabelColumn& column) noexcept {
-  if (!column.names.empty()) return "enum";
-  switch (column.type) {
-    case LabelType::text:
-      return "text";
-    case LabelType::signed_integer:
-      return "integer";
-    case LabelType::unsigned_integer:
-      return "unsigned";
-  }
-  return "?";
-}
-
 /// The word before the type that tells instruments of one type apart.
 std::string_view variant(const Definition& definition) noexcept {
   switch (definition.cells) {
@@ -112,6 +99,19 @@ OwnedLabels owned(std::span<const ConstLabel> labels) {
   OwnedLabels result;
   for (const ConstLabel& label : labels) result.emplace_back(label.name.text(), to_utf8(label.value));
   return result;
+}
+
+std::string_view to_string(const LabelColumn& column) noexcept {
+  if (!column.names.empty()) return "enum";
+  switch (column.type) {
+    case LabelType::text:
+      return "text";
+    case LabelType::signed_integer:
+      return "integer";
+    case LabelType::unsigned_integer:
+      return "unsigned";
+  }
+  return "?";
 }
 
 std::string describe(const Definition& definition) {

@@ -19,6 +19,9 @@ using OwnedLabels = std::vector<std::pair<std::string, std::string>>;
 /// Values become valid UTF-8.
 [[nodiscard]] OwnedLabels owned(std::span<const ConstLabel> labels);
 
+/// For people: text, integer, unsigned or enum.
+[[nodiscard]] std::string_view to_string(const LabelColumn& column) noexcept;
+
 /// For people: `counter shop_orders_total{method enum, code integer} "Orders."`
 [[nodiscard]] std::string describe(const Definition& definition);
 

@@ -4,12 +4,24 @@
 #include <utility>
 
 namespace quipu::detail {
+namespace {
+
+std::vector<std::uint64_t> packed(std::span<const std::string> names) {
+  LabelKey key;
+  for (const std::string& name : names) key.put(std::string_view(name));
+  const auto words = key.finish();
+  return {words.begin(), words.end()};
+}
+
+}  // namespace
 
 FamilyCore::FamilyCore(Definition made, std::size_t closed_size, SeriesLimits limits)
     : definition(std::move(made)),
       series(definition.cells, {definition.key_columns().begin(), definition.key_columns().end()},
              definition.type == MetricType::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
-             std::move(limits), definition.first_states, definition.native) {}
+             std::move(limits), definition.first_states, definition.native),
+      key_names(std::span(definition.label_names).first(definition.key_columns().size())),
+      key_of_names(packed(key_names)) {}
 
 CellRef FamilyCore::the_only_series() {
   LabelKey key;
@@ -23,24 +35,6 @@ std::shared_ptr<FamilyCore> unregistered_family() {
   static FamilyCore& family = *new FamilyCore(Definition{.type = MetricType::histogram}, most_closed_combinations,
                                               {.series = 0, .label_value = 0, .budget = {}});
   return {std::shared_ptr<void>(), &family};
-}
-
-std::size_t remove_series_if(FamilyCore& core, void* context, bool (*should_remove)(void*, Labels)) {
-  std::size_t removed = 0;
-  std::vector<Label> labels;
-  KeyReader reader(core.definition.key_columns());
-  for (std::size_t i = 0; i < core.definition.key_columns().size(); ++i) {
-    labels.push_back({core.definition.label_names[i], {}});
-  }
-  SeriesTable::Walk walk(core.series);
-  for (auto batch = walk.next(); !batch.empty(); batch = walk.next()) {
-    for (const auto& met : batch) {
-      if (!met.series.ref.is_live()) continue;
-      reader.read(met.key, [&](std::size_t i, std::string_view value) { labels[i].value = value; });
-      if (should_remove(context, labels)) removed += static_cast<std::size_t>(core.series.remove(met.series));
-    }
-  }
-  return removed;
 }
 
 }  // namespace quipu::detail

@@ -6,6 +6,7 @@
 
 #include "base/utf8.hpp"
 #include "family/cell_use.hpp"
+#include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/gauge_cells.hpp"
 
 namespace quipu::detail {
@@ -100,6 +101,14 @@ Series* SeriesTable::find_key(std::span<const std::uint64_t> key) const noexcept
   return find_if(hash(key), [key](const Series& met) { return std::ranges::equal(met.key(), key); });
 }
 
+CellRef SeriesTable::find_stored(LabelKey& key) const {
+  LabelKey valid;
+  const auto words = stored(key.finish(), valid);
+  const std::lock_guard lock(mutex_);
+  Series* series = find_key(words);
+  return series == nullptr ? CellRef{} : series->ref();
+}
+
 CellRef SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
   CellRef series;
   try {
@@ -185,6 +194,7 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   series->slot = use_of(kind_).has_gauge_state ? begin_gauge(*series, sum_of_gauge_at(key.size())).slot
                                                : begin_series(*series, cells(), seconds_now(), first_bits_).slot;
   if (native) begin_native(*series, *native.release());
+  detail::set_exemplar_source(series->slot, exemplar_source_);
 
   free_positions_.pop_back();
   order_[series->position] = series;

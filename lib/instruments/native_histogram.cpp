@@ -10,6 +10,7 @@
 namespace quipu::detail {
 namespace {
 
+constexpr double least_growth = 1.00272;  // above 2^(2^-8), the ratio of the finest schema
 constexpr std::uint32_t most_buckets = 400;
 // With these, a generation has room for a counter of each bucket, however they cut each other (see native_cells.cpp).
 constexpr std::size_t most_classic_bounds = 100;
@@ -17,7 +18,6 @@ constexpr std::size_t most_classic_bounds = 100;
 /// The schema whose factor is the given one, or the next below it.
 std::int32_t schema_of(double growth_factor) {
   const double power = std::floor(std::log2(std::log2(growth_factor)));
-  if (power <= -8) return 8;
   if (power >= 4) return -4;
   return -static_cast<std::int32_t>(power);
 }
@@ -30,8 +30,8 @@ NativeSpec native_spec(const NativeHistogramOptions& options) {
     throw RegistrationError(fmt::format("cannot register native histogram {}: {} is {}; it is {}", options.name.text(),
                                         field, value, rule));
   };
-  require(options.growth_factor > 1 && std::isfinite(options.growth_factor), "growth_factor", options.growth_factor,
-          "a finite number above 1, as 1.1");
+  require(options.growth_factor >= least_growth && std::isfinite(options.growth_factor), "growth_factor",
+          options.growth_factor, fmt::format("a finite number from {} on, as 1.1", least_growth));
   require(options.zero_threshold >= 0 && std::isfinite(options.zero_threshold), "zero_threshold",
           options.zero_threshold, "0 or a finite number above it");
   require(options.max_zero_threshold >= 0 && std::isfinite(options.max_zero_threshold), "max_zero_threshold",

@@ -232,7 +232,7 @@ class RegistryRecorder::NameTable {
       case 4:
         return table.find(value(0), value(1), value(2), value(3));
       default:
-        return table.find_texts(labels.size(), value);
+        return table.find_values(labels.size(), value);
     }
   }
 
@@ -258,7 +258,7 @@ class RegistryRecorder::NameTable {
     dropped_labels_.inc(surplus);
     if (names.empty()) return known.only;
     detail::SeriesTable& table = known.family->series;
-    const CellRef found = table.find_texts(names.size(), [&](std::size_t i) { return value_of(labels, names[i]); });
+    const CellRef found = table.find_values(names.size(), [&](std::size_t i) { return value_of(labels, names[i]); });
     if (found != CellRef{}) return found;
     detail::LabelKey key(table.max_put());
     for (const std::string_view label : names) key.put(value_of(labels, label));

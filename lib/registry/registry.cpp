@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -48,13 +49,32 @@ std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) 
     return core->add_collector(added, "", "", nullptr, std::move(collector), nullptr);
   };
   using Role = detail::RegisteredCollector::Role;
-  if (options.process_metrics) add_own(detail::make_process_collector())->set_role(Role::prompt);
+  const detail::ProcessFamilies process_families{.standard = options.process_metrics,
+                                                 .io = options.process_io_metrics,
+                                                 .pressure = options.process_pressure_metrics,
+                                                 .peaks = options.process_peak_metrics};
+  if (process_families.any()) add_own(detail::make_process_collector(process_families))->set_role(Role::prompt);
   if (options.runtime_metrics) add_own(detail::make_runtime_collector());
   if (options.self_metrics) {
     add_own(detail::make_self_collector(*core))->set_role(Role::prompt);
     add_own(detail::make_status_collector())->set_role(Role::status);
   }
   return core;
+}
+
+/// Null until it is made. Never destroyed, so that static objects may use it at their end. No lock guards it, because a
+/// fork may leave one locked.
+std::atomic<const Registry*> of_process{nullptr};
+
+/// Null if it is made already.
+const Registry* make_registry_of_process(const RegistryOptions& options) {
+  auto made = std::make_unique<const Registry>(options);
+  const Registry* none = nullptr;
+  // Release: pairs with the acquires in process_registry().
+  if (!of_process.compare_exchange_strong(none, made.get(), std::memory_order_release, std::memory_order_relaxed)) {
+    return nullptr;
+  }
+  return made.release();
 }
 
 }  // namespace
@@ -71,6 +91,21 @@ void Registry::collect(Visitor& visitor) const {
   detail::Scrape scrape(detail::ScopeAccess::core(*this), {});
   while (scrape.show_some(visitor)) {
   }
+}
+
+Registry process_registry() {
+  if (const Registry* const known = of_process.load(std::memory_order_acquire)) return *known;
+  if (const Registry* const made = make_registry_of_process({})) return *made;
+  return *of_process.load(std::memory_order_acquire);
+}
+
+Registry process_registry(const RegistryOptions& options) {
+  const Registry* made = nullptr;
+  if (of_process.load(std::memory_order_acquire) == nullptr) made = make_registry_of_process(options);
+  if (made != nullptr) return *made;
+  throw RegistrationError(
+      "process_registry(options): the registry of the process is there already, with the options of its first call; "
+      "call this once, in main(), before anything calls process_registry()");
 }
 
 }  // namespace quipu

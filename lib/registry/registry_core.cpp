@@ -25,7 +25,8 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const Regi
       formats_{.open_metrics_2 = options.open_metrics_2, .created_lines = options.created_lines},
       max_label_value_(options.max_label_value_size),
       series_budget_(std::make_shared<SeriesBudget>(options.max_series)),
-      on_lint_(options.on_lint) {}
+      on_lint_(options.on_lint),
+      exemplars_(options.exemplars) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
                                                      std::size_t max_series, Batch* batch, bool is_own) {
@@ -49,6 +50,7 @@ std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std:
   SeriesLimits limits{.series = max_series, .label_value = max_label_value_, .budget = series_budget_};
   if (is_own) limits.budget = std::make_shared<SeriesBudget>(max_series);
   auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, std::move(limits));
+  family->series.set_exemplar_source(exemplars_.function());
   const Definition& made = family->definition;
   FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), family};
   if (open != nullptr) entry.batches.push_back(open);

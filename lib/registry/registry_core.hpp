@@ -117,6 +117,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   const std::size_t max_label_value_;
   const std::shared_ptr<SeriesBudget> series_budget_;
   const std::function<void(std::string_view, std::string_view)> on_lint_;
+  const ExemplarSource exemplars_;
   CollectorErrors errors_;
   Executor collector_threads_{"quipu-collect", 3};  // the endpoint makes three pages at a time
 

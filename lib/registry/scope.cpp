@@ -37,6 +37,10 @@ void Scope::info(const InfoOptions& options, std::span<const InfoLabel> labels) 
 
 Registration Scope::callback(MetricType type, const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
                              std::function<double()> read) const {
+  if (options.max_series == 0) {
+    throw RegistrationError("cannot register the callback " + std::string(options.name.text()) +
+                            ": max_series is 0, and must be at least 1");
+  }
   FamilyDescription family{
       .name = std::string(options.name.text()), .help = options.help, .type = type, .unit = options.unit};
   std::vector<std::string> values;

@@ -56,6 +56,7 @@ class SelfCollector final : public Collector {
     dropped("bad_label", Dropped::bad_label);
     dropped("busy", Dropped::busy);
     dropped("no_room", Dropped::no_room);
+    dropped("source_threw", Dropped::source_threw);
     dropped("not_utf8", Dropped::not_utf8);
     dropped("too_long", Dropped::too_long);
     const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {

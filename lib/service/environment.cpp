@@ -269,6 +269,9 @@ Environment::Environment(const std::map<std::string, std::string>& given) {
     detail::check(const_labels_, rules);
   });
   read_bool("QUIPU_PROCESS_METRICS", process_metrics_);
+  read_bool("QUIPU_PROCESS_IO_METRICS", process_io_metrics_);
+  read_bool("QUIPU_PROCESS_PRESSURE_METRICS", process_pressure_metrics_);
+  read_bool("QUIPU_PROCESS_PEAK_METRICS", process_peak_metrics_);
   read_bool("QUIPU_SELF_METRICS", self_metrics_);
   read_bool("QUIPU_RUNTIME_METRICS", runtime_metrics_);
   read_bool("QUIPU_CREATED_LINES", created_lines_);
@@ -311,6 +314,9 @@ RegistryOptions Environment::registry(RegistryOptions options) const {
   replace(options.created_lines, created_lines_);
   replace(options.open_metrics_2, open_metrics_2_);
   replace(options.process_metrics, process_metrics_);
+  replace(options.process_io_metrics, process_io_metrics_);
+  replace(options.process_pressure_metrics, process_pressure_metrics_);
+  replace(options.process_peak_metrics, process_peak_metrics_);
   replace(options.self_metrics, self_metrics_);
   replace(options.runtime_metrics, runtime_metrics_);
   return options;

@@ -229,7 +229,9 @@ void Health::Monitor::end() noexcept {
   tasks_.clear();
   executor_.join();
   lock.lock();
+  // Reports may keep this object. What the functions hold goes now.
   const auto gone = std::exchange(components_, {});
+  const auto on_change = std::exchange(options_.on_change, nullptr);
   lock.unlock();
 }
 

@@ -274,6 +274,7 @@ TEST_CASE("handlers are counted by method, route and code", "[httplib]") {
            R"(http_requests_total{method="GET",route="/cart/:id",code="200"} 2)",
            R"(http_requests_total{method="GET",route="/cart/:id",code="404"} 1)",
            R"(http_requests_total{method="HEAD",route="/cart/:id",code="200"} 1)",
+           R"(http_request_errors_total{method="GET",route="/cart/:id"} 0)",
            R"(http_request_duration_seconds_count{method="GET",route="/cart/:id"} 3)",
            R"(http_request_duration_seconds_count{method="HEAD",route="/cart/:id"} 1)",
            R"(http_request_duration_seconds_count{method="POST",route="/cart"} 1)",
@@ -303,6 +304,7 @@ TEST_CASE("a handler that throws is counted as 500, and the server hears of it",
   CHECK(ask(server.port(), "GET /fail").status == 503);
   CHECK(heard == 1);
   CHECK(value_of(registry, "requests_total", {{"method", "GET"}, {"route", "/fail"}, {"code", "500"}}) == 1);
+  CHECK(value_of(registry, "request_errors_total", {{"method", "GET"}, {"route", "/fail"}}) == 1);
   CHECK(value_of(registry, "request_duration_seconds_count", {{"method", "GET"}, {"route", "/fail"}}) == 1);
   CHECK(value_of(registry, "requests_in_flight", {{"method", "GET"}, {"route", "/fail"}}) == 0);
 }

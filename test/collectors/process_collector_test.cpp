@@ -17,19 +17,24 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "quipu/registry.hpp"
+#include "quipu/testing.hpp"
+#include "support/page.hpp"
 
 namespace {
 
 using quipu::MetricType;
+using quipu::detail::ProcessFamilies;
 
 /// The samples of the process collector, by their family's name.
 class Values : public quipu::Visitor {
@@ -65,8 +70,9 @@ class Values : public quipu::Visitor {
 /// A registry with a process collector alone.
 class Process {
  public:
-  explicit Process(const std::string& root = "/proc")
-      : collector_(quipu::detail::make_process_collector(root)), registration_(registry_.add(*collector_)) {}
+  explicit Process(const std::string& root = "/proc", ProcessFamilies families = {})
+      : collector_(quipu::detail::make_process_collector(families, root, root + "/cgroups")),
+        registration_(registry_.add(*collector_)) {}
 
   [[nodiscard]] Values scrape() const {
     Values values;
@@ -98,6 +104,9 @@ class FakeProc {
           "TcpExt: SyncookiesSent InOctets\nTcpExt: 1 2\n"
           "IpExt: InNoRoutes InOctets OutOctets InMcastOctets\nIpExt: 3 45167661 45448 4\n"
           "MPTcpExt: InOctets\nMPTcpExt: 5\n");
+    write("self/status",
+          "Name:\tprogram\nVmPeak:\t    4000 kB\nVmSize:\t    3060 kB\nVmHWM:\t    2000 kB\n"
+          "VmData:\t    1234 kB\nThreads:\t7\n");
     // Numbers that the collector's own descriptor cannot have.
     for (const auto* fd : {"1000001", "1000002", "1000003"}) write(std::string("self/fd/") + fd, "");
   }
@@ -164,6 +173,8 @@ TEST_CASE("the process collector describes the standard families") {
                      {"process_start_time_seconds", MetricType::gauge},
                      {"process_network_receive_bytes_total", MetricType::counter},
                      {"process_network_transmit_bytes_total", MetricType::counter},
+                     {"process_heap_bytes", MetricType::gauge},
+                     {"process_threads", MetricType::gauge},
                  });
 }
 
@@ -231,7 +242,9 @@ TEST_CASE("the CPU time of this process grows with work and never decreases") {
 TEST_CASE("each process metric has its value from /proc") {
   const FakeProc proc;
   const auto values = Process(proc.root()).scrape();
-  CHECK(values.size() == 9);
+  CHECK(values.size() == 11);
+  CHECK(values.whole("process_heap_bytes") == 1234 * 1024);
+  CHECK(values.whole("process_threads") == 1);
   CHECK(values.real("process_cpu_seconds_total") == (1234 + 66) / ticks_per_second());
   CHECK(values.whole("process_open_fds") == 3);
   CHECK(values.whole("process_max_fds") == 1024);
@@ -241,6 +254,94 @@ TEST_CASE("each process metric has its value from /proc") {
   CHECK(values.real("process_start_time_seconds") == 1'700'000'000 + 160174 / ticks_per_second());
   CHECK(values.whole("process_network_receive_bytes_total") == 45167661);
   CHECK(values.whole("process_network_transmit_bytes_total") == 45448);
+}
+
+TEST_CASE("threads of this process are counted while they run") {
+  const Process process;
+  std::uint64_t before = 0;
+  std::uint64_t during = 0;
+  std::uint64_t after = 1;
+  // A thread that another test has left behind may end meanwhile.
+  for (int attempt = 0; attempt < 100 && before != after; ++attempt) {
+    std::promise<void> end;
+    std::vector<std::thread> started;
+    before = process.scrape().whole("process_threads");
+    const std::shared_future<void> over = end.get_future().share();
+    for (int i = 0; i < 3; ++i) started.emplace_back([over] { over.wait(); });
+    during = process.scrape().whole("process_threads");
+    end.set_value();
+    for (auto& thread : started) thread.join();
+    after = process.scrape().whole("process_threads");
+  }
+  CHECK(before == after);
+  CHECK(before >= 1);
+  CHECK(during == before + 3);
+}
+
+TEST_CASE("more process metrics are shown where they are asked for, and nothing else") {
+  const FakeProc proc;
+  proc.write("self/io",
+             "rchar: 11\nwchar: 12\nsyscr: 13\nsyscw: 14\nread_bytes: 15\nwrite_bytes: 16\n"
+             "cancelled_write_bytes: 17\n");
+  proc.write("self/cgroup", "1:name=systemd:/other\n0::/shop.slice/shop.service\n");
+  for (const auto* const resource : {"cpu", "io", "memory"}) {
+    proc.write(std::string("pressure/") + resource, "some avg10=0.00 avg60=0.00 avg300=0.00 total=9000000\n");
+  }
+
+  const auto io = Process(proc.root(), {.standard = false, .io = true}).scrape();
+  CHECK(io.size() == 6);
+  CHECK(io.whole("process_io_read_bytes_total") == 11);
+  CHECK(io.whole("process_io_written_bytes_total") == 12);
+  CHECK(io.whole("process_io_read_syscalls_total") == 13);
+  CHECK(io.whole("process_io_write_syscalls_total") == 14);
+  CHECK(io.whole("process_io_storage_read_bytes_total") == 15);
+  CHECK(io.whole("process_io_storage_written_bytes_total") == 16);
+
+  const auto peaks = Process(proc.root(), {.standard = false, .peaks = true}).scrape();
+  CHECK(peaks.size() == 2);
+  CHECK(peaks.whole("process_resident_memory_peak_bytes") == 2000 * 1024);
+  CHECK(peaks.whole("process_virtual_memory_peak_bytes") == 4000 * 1024);
+
+  const ProcessFamilies pressure{.standard = false, .pressure = true};
+  {
+    const auto of_system = Process(proc.root(), pressure).scrape();
+    CHECK(of_system.size() == 3);  // an older kernel has no "full" line for the CPU, say
+    CHECK(of_system.real("process_pressure_cpu_waiting_seconds_total") == 9);
+  }
+  const std::string cgroup = "cgroups/shop.slice/shop.service/";
+  proc.write(cgroup + "cpu.pressure",
+             "some avg10=1.00 avg60=0.50 avg300=0.10 total=1500000\n"
+             "full avg10=0.00 avg60=0.00 avg300=0.00 total=250000\n");
+  proc.write(cgroup + "io.pressure", "some total=junk\nfull total=7\n");
+  const Process process(proc.root(), pressure);
+  const auto of_cgroup = process.scrape();
+  CHECK(of_cgroup.size() == 3);
+  CHECK(of_cgroup.real("process_pressure_cpu_waiting_seconds_total") == 1.5);
+  CHECK(of_cgroup.real("process_pressure_cpu_stalled_seconds_total") == 0.25);
+  CHECK(of_cgroup.real("process_pressure_io_stalled_seconds_total") == 7e-6);
+  // The totals never come from another place, where they could be lower.
+  proc.remove("cgroups");
+  CHECK(process.scrape().size() == 0);
+
+  CHECK(Process("/nonexistent/quipu", {.io = true, .pressure = true, .peaks = true}).scrape().size() == 0);
+  CHECK(Process(proc.root(), {.io = true, .pressure = true, .peaks = true}).scrape().size() == 11 + 6 + 3 + 2);
+}
+
+TEST_CASE("options of a registry say which process metrics it has") {
+  const auto names = [](quipu::RegistryOptions options) {
+    options.self_metrics = false;
+    return page::body(quipu::Registry(options));
+  };
+  CHECK(names({.process_metrics = false}).empty());
+  CHECK(names({}).find("process_io_") == std::string::npos);
+  CHECK(names({}).find("peak") == std::string::npos);
+  const auto peaks = names({.process_metrics = false, .process_peak_metrics = true});
+  CHECK(peaks.find("process_resident_memory_peak_bytes ") != std::string::npos);
+  CHECK(peaks.find("process_cpu_seconds_total") == std::string::npos);
+  CHECK(
+      quipu::testing::lint(
+          quipu::Registry({.process_io_metrics = true, .process_pressure_metrics = true, .process_peak_metrics = true}))
+          .empty());
 }
 
 TEST_CASE("a program name with parentheses does not confuse the CPU time") {
@@ -289,7 +390,7 @@ TEST_CASE("a process metric that cannot be read is left out alone") {
   const FakeProc proc;
   const auto check_without = [&proc](const std::vector<std::string>& missing) {
     const auto values = Process(proc.root()).scrape();
-    CHECK(values.size() == 9 - missing.size());
+    CHECK(values.size() == 11 - missing.size());
     for (const auto& family : missing) {
       INFO(family);
       CHECK_FALSE(values.has(family));
@@ -299,7 +400,19 @@ TEST_CASE("a process metric that cannot be read is left out alone") {
   SECTION("without stat") {
     proc.remove("self/stat");
     check_without({"process_cpu_seconds_total", "process_virtual_memory_bytes", "process_resident_memory_bytes",
-                   "process_start_time_seconds"});
+                   "process_start_time_seconds", "process_threads"});
+  }
+  SECTION("without status") {
+    proc.remove("self/status");
+    check_without({"process_heap_bytes"});
+  }
+  SECTION("with sizes in another unit") {
+    proc.write("self/status", "VmData:\t 12 MB\n");
+    check_without({"process_heap_bytes"});
+  }
+  SECTION("with more KiB than bytes can be counted") {
+    proc.write("self/status", "VmData:\t 18446744073709551615 kB\n");
+    check_without({"process_heap_bytes"});
   }
   SECTION("without the system's stat") {
     proc.remove("stat");
@@ -347,7 +460,8 @@ TEST_CASE("a process metric that cannot be read is left out alone") {
   }
   SECTION("with a stat that ends early") {
     proc.write("self/stat", "7398 (program) R 7391 7391 6803 0 -1 4194304 100 0 0 0 1 2 0 0 20");
-    check_without({"process_virtual_memory_bytes", "process_resident_memory_bytes", "process_start_time_seconds"});
+    check_without({"process_virtual_memory_bytes", "process_resident_memory_bytes", "process_start_time_seconds",
+                   "process_threads"});
   }
 }
 
@@ -358,7 +472,8 @@ TEST_CASE("a /proc of garbage shows no process metrics") {
                           "btime\nMax open files\nMax address space  \n"sv,
                           "btime 99999999999999999999\nMax open files 99999999999999999999\n"
                           "IpExt: InOctets\nIpExt: 99999999999999999999\n"sv}) {
-    for (const auto* name : {"stat", "self/stat", "self/limits", "self/net/netstat"}) proc.write(name, text);
+    for (const auto* name : {"stat", "self/stat", "self/limits", "self/net/netstat", "self/status"})
+      proc.write(name, text);
     const auto values = Process(proc.root()).scrape();
     CHECK(values.size() == 1);
     CHECK(values.whole("process_open_fds") == 3);
@@ -382,7 +497,7 @@ TEST_CASE("without /proc there are no process metrics") {
   CHECK(Process("/nonexistent/quipu").scrape().size() == 0);
 
   const FakeProc proc;
-  for (const auto* name : {"stat", "self/stat", "self/limits", "self/net/netstat", "self/fd"}) {
+  for (const auto* name : {"stat", "self/stat", "self/limits", "self/net/netstat", "self/fd", "self/status"}) {
     proc.remove(name);
     std::filesystem::create_directories(proc.root() + "/" + name);
   }

@@ -3,10 +3,8 @@
 #include <cstddef>
 #include <cstdlib>
 #include <ctime>
-#include <future>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "catch.hpp"
@@ -38,7 +36,6 @@ const Key in_use{"cxx_allocator_bytes", "in_use"};
 const Key mapped{"cxx_allocator_mapped_bytes"};
 const Key user{"cxx_cpu_seconds_total", "user"};
 const Key system_time{"cxx_cpu_seconds_total", "system"};
-const Key threads{"cxx_threads"};
 
 }  // namespace
 
@@ -73,41 +70,6 @@ TEST_CASE("CPU time is counted by mode, and what is burnt is the user's") {
   CHECK(sum_after - sum_before >= burnt * 0.95);
   CHECK(sum_after == Approx(static_cast<double>(std::clock()) / CLOCKS_PER_SEC).margin(0.5));
 }
-
-#ifdef __linux__
-
-TEST_CASE("threads are counted while they run") {
-  const auto registry = runtime_registry();
-  double before = 0;
-  double during = 0;
-  double after = -1;
-  // A thread that another test has left behind may end meanwhile.
-  for (int attempt = 0; attempt < 100 && before != after; ++attempt) {
-    std::promise<void> end;
-    std::vector<std::thread> started;
-    before = value(registry, threads);
-    const std::shared_future<void> over = end.get_future().share();
-    for (int i = 0; i < 3; ++i) started.emplace_back([over] { over.wait(); });
-    during = value(registry, threads);
-    end.set_value();
-    for (auto& thread : started) thread.join();
-    after = value(registry, threads);
-  }
-  CHECK(before == after);
-  CHECK(before >= 1);
-  CHECK(during == before + 3);
-}
-
-TEST_CASE("without /proc the number of threads is left out alone") {
-  const auto collector = quipu::detail::make_runtime_collector("/nonexistent/quipu");
-  const auto registry = page::empty_registry();
-  const auto registration = registry.add(*collector);
-  const auto values = shown::Everything(registry).values();
-  CHECK(values.count(threads) == 0);
-  CHECK(values.count(user) == 1);
-}
-
-#endif
 
 #if defined(__GLIBC__)
 #if __GLIBC_PREREQ(2, 33)

@@ -1,4 +1,4 @@
-// expect: quipu: a Counter goes up by a whole number
+// expect: inc() of a counter takes a whole number
 #include <quipu/quipu.hpp>
 
 int main() {

@@ -1,4 +1,4 @@
-// expect: create_all
+// expect: create_all() needs labels of closed types
 #include <quipu/quipu.hpp>
 
 int main() {

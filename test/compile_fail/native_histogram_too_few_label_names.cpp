@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  static_cast<void>(registry.native_histogram<int, int>({.name = "size_bytes"}, {"code"}));
+  auto wrong = registry.native_histogram<int, int>({.name = "size_bytes"}, {"code"});
 }

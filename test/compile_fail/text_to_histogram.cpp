@@ -1,7 +1,7 @@
-// expect: quipu: what is observed is a number, or a std::chrono duration
+// expect: observe() takes a number or a duration
 #include <quipu/quipu.hpp>
 
 int main() {
   quipu::Registry registry;
-  registry.histogram({.name = "size_bytes"}).observe("12");
+  registry.histogram({.name = "latency_seconds"}).observe("x");
 }

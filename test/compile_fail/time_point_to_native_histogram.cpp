@@ -1,4 +1,4 @@
-// expect: quipu: what is observed is a number, or a std::chrono duration
+// expect: observe() takes a number or a duration
 #include <quipu/quipu.hpp>
 
 int main() {

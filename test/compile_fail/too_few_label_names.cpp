@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  static_cast<void>(registry.counter<int, int>({.name = "requests_total"}, {"code"}));
+  auto wrong = registry.counter<int, int>({.name = "requests_total"}, {"code"});
 }

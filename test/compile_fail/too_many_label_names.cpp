@@ -3,5 +3,5 @@
 
 int main() {
   quipu::Registry registry;
-  static_cast<void>(registry.counter<int>({.name = "requests_total"}, {"code", "method"}));
+  auto wrong = registry.counter<int>({.name = "requests_total"}, {"code", "method"});
 }

@@ -1,4 +1,4 @@
-// expect: no match
+// expect: a family takes one value for each of its labels
 #include <quipu/quipu.hpp>
 
 int main() {

@@ -22,6 +22,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -251,6 +252,42 @@ TEST_CASE("series that memory runs out for go nowhere, and are made afterwards")
             }) > 0);
 }
 
+TEST_CASE("a look-up of a series that exists needs no memory, whatever it is looked up by") {
+  struct Families {
+    quipu::Registry registry = page::empty_registry();
+    quipu::CounterFamily<std::string_view, int> typed =
+        registry.counter<std::string_view, int>({.name = "a_total"}, {"text", "n"});
+    std::vector<std::string> names = {"a", "b", "c", "d", "e"};
+    quipu::RuntimeFamily<quipu::Counter> runtime = registry.counter({.name = "b_total"}, names);
+    quipu::CurriedFamily<quipu::CounterFamily<std::string_view, int>, 1> curried = typed.curry(long_text(1));
+    quipu::RuntimeFamily<quipu::Counter> curried_by_name = runtime.curry_with({{"b", "b"}, {"e", "e"}});
+    std::string text = long_text(1);
+    std::vector<std::pair<std::string, std::string>> pairs = {{"n", "1"}, {"text", text}};
+  };
+  const auto use = [](const std::unique_ptr<Families>& all) {
+    all->typed(all->text, 1).inc();
+    all->typed.with({{"n", 1}, {"text", all->text}}).inc();
+    all->typed.with(all->pairs).inc();
+    all->typed.find(all->text, 1)->inc();
+    all->typed.find_with(all->pairs)->inc();
+    all->curried(1).inc();
+    all->curried.with({{"n", "1"}}).inc();
+    all->runtime({"a", "b", "c", "d", "e"}).inc();
+    all->runtime(all->names).inc();
+    all->runtime.with({{"a", "a"}, {"b", "b"}, {"c", "c"}, {"e", "e"}, {"d", "d"}}).inc();
+    all->curried_by_name({"a", "c", "d"}).inc();
+  };
+  const auto prepare = [&] {
+    auto all = std::make_unique<Families>();
+    use(all);
+    return all;
+  };
+  const auto is_well = [](const std::unique_ptr<Families>& all) {
+    return all->typed(all->text, 1).value() == 14 && all->runtime(all->names).value() == 8;
+  };
+  CHECK(failures(prepare, use, is_well) == 0);
+}
+
 TEST_CASE("removing series needs no memory") {
   CHECK(failures(
             with_series,
@@ -350,7 +387,7 @@ TEST_CASE("a StatsD recorder that memory runs out for can be made afterwards, an
                  [](auto& statsd) {
                    statsd = std::make_unique<quipu::StatsdRecorder>(quipu::StatsdOptions{.address = "127.0.0.1:9"});
                    const std::vector<quipu::Label> labels = {{"kind", "reply"}};
-                   statsd->increment("requests", std::uint64_t{1}, labels);
+                   statsd->increment("requests", 1, labels);
                    statsd->histogram("sizes", 1, labels);
                    statsd->time("times", 1ms, labels);
                    statsd->flush();
@@ -359,7 +396,7 @@ TEST_CASE("a StatsD recorder that memory runs out for can be made afterwards, an
                    if (!statsd) {
                      statsd = std::make_unique<quipu::StatsdRecorder>(quipu::StatsdOptions{.address = "127.0.0.1:9"});
                    }
-                   statsd->increment("requests", std::uint64_t{1}, {});
+                   statsd->increment("requests", 1, {});
                    statsd->flush();
                    return true;
                  }) > 0);

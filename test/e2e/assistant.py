@@ -21,7 +21,8 @@ sys.dont_write_bytecode = True  # the source folder stays as it is
 from harness import Dice, lint, main, quantile, request, wait_for, watched
 
 ROUNDS = 300  # six seconds and more, so that some scrapes are in between
-ENDPOINTS = ('/chat', '/complete', '/summarize')
+ENDPOINTS = (('post', '/chat'), ('post', '/complete'), ('get', '/summarize'))
+STATUS = {None: '200', 'timeout': '504', 'rate_limited': '503', 'server_error': '502'}
 PRICES = {'north-large': (5, 20), 'north-small': (0.5, 2), 'south-one': (1, 4)}
 LATENCY_BOUNDS = tuple(0.1 * 2 ** i for i in range(7)) + (float('inf'),)
 WINDOW = 60  # seconds that rates are taken over: more than all that the server has seen
@@ -33,7 +34,9 @@ class Books:
     def __init__(self, rounds):
         self._dice = Dice()
         self.requests = collections.Counter()
+        self.by_status = {(*endpoint, status): 0 for endpoint in ENDPOINTS for status in STATUS.values()}
         self.failed = collections.Counter()
+        self.error_types = collections.Counter()
         self.errors = collections.Counter()
         self.tokens = collections.Counter()
         self.cost = collections.Counter()
@@ -43,15 +46,20 @@ class Books:
             endpoint = ENDPOINTS[number % 3]
             self.requests[endpoint] += 1
             model = 'north-large' if self._dice.throw(3) == 0 else 'north-small'
-            if not self._ask('north', model) and not self._ask('south', 'south-one'):
+            failure = self._ask('north', model) and self._ask('south', 'south-one')
+            self.by_status[(*endpoint, STATUS[failure])] += 1
+            if failure:
                 self.failed[endpoint] += 1
+                self.error_types[failure,] += 1
 
     def _ask(self, provider, model):
+        """What went wrong, or None."""
         mishap = self._dice.throw(12)
         self.last[provider].append(mishap >= 3)
         if mishap < 3:
-            self.errors[provider, ('timeout', 'rate_limited', 'server_error')[mishap]] += 1
-            return False
+            failure = ('timeout', 'rate_limited', 'server_error')[mishap]
+            self.errors[provider, failure] += 1
+            return failure
         milliseconds = 100 + self._dice.throw(900)
         if self._dice.throw(20) == 0:
             milliseconds += 4000
@@ -61,7 +69,7 @@ class Books:
         self.tokens[model, 'completion'] += completion
         prompt_price, completion_price = PRICES[model]
         self.cost[model] += (prompt * prompt_price + completion * completion_price) / 1e6
-        return True
+        return None
 
     def health(self, provider):
         return sum(self.last[provider]) / len(self.last[provider])
@@ -130,27 +138,42 @@ class TheAssistant(unittest.TestCase):
     # Requests
 
     def test_requests_and_errors(self):
-        """Requests and errors by endpoint, and the share of errors, are those of the rounds; none is in flight"""
-        requests = {(endpoint,): count for endpoint, count in self.books.requests.items()}
-        failed = {(endpoint,): self.books.failed[endpoint] for endpoint in ENDPOINTS}
+        """Requests by status, errors, and the share of errors are those of the rounds; none is in flight"""
+        labels = ('method', 'endpoint')
+        requests, failed = self.books.requests, {endpoint: self.books.failed[endpoint] for endpoint in ENDPOINTS}
         self.assertGreater(min(failed.values()), 0)
-        self.assertEqual(self.vector('assistant_http_requests_total', 'endpoint'), requests)
-        self.assertEqual(self.vector('assistant_http_request_errors_total', 'endpoint'), failed)
-        self.assert_same(self.vector('assistant_http_request_errors_total / assistant_http_requests_total', 'endpoint'),
+        self.assertEqual(self.vector('assistant_http_requests_total', *labels, 'status_code'), self.books.by_status)
+        self.assertEqual(self.vector('assistant_http_request_errors_total', *labels), failed)
+        self.assert_same(self.vector('sum by (method, endpoint) (assistant_http_request_errors_total) / '
+                                     'sum by (method, endpoint) (assistant_http_requests_total)', *labels),
                          {key: failed[key] / requests[key] for key in requests})
-        self.assertEqual(self.vector('assistant_http_request_duration_seconds_count', 'endpoint'), requests)
-        self.assertEqual(self.vector('assistant_http_requests_in_flight', 'endpoint'), {key: 0 for key in requests})
+        self.assertEqual(
+            self.vector('sum by (method, endpoint) (assistant_http_requests_total{status_code=~"5.."})', *labels),
+            failed)
+        self.assertEqual(self.vector('assistant_http_request_duration_seconds_count', *labels), requests)
+        self.assertEqual(self.vector('assistant_http_requests_in_flight', *labels), {key: 0 for key in requests})
+
+    def test_error_types(self):
+        """Errors by type are those of the rounds"""
+        self.assertEqual(len(self.books.error_types), 3)
+        self.assertEqual(self.vector('assistant_errors_total', 'type'), self.books.error_types)
+
+    def test_connections(self):
+        """The connections that clients have open are those of the last rounds"""
+        self.assertEqual(self.number('assistant_active_connections'), 3)
 
     def test_request_rate(self):
-        """rate() of requests by endpoint is that of the samples"""
-        expected = self.rates('assistant_http_requests_total', 'endpoint')
-        self.assertGreater(min(expected.values()), 0)
-        self.assert_same(self.vector(f'rate(assistant_http_requests_total[{WINDOW}s])', 'endpoint'), expected)
+        """rate() of requests by endpoint and status is that of the samples"""
+        expected = self.rates('assistant_http_requests_total', 'endpoint', 'status_code')
+        self.assertGreater(min(rate for (_, status), rate in expected.items() if status == '200'), 0)
+        self.assert_same(self.vector(f'rate(assistant_http_requests_total[{WINDOW}s])', 'endpoint', 'status_code'),
+                         expected)
 
     def test_request_durations(self):
         """The quantiles of request times are those of the page's buckets"""
-        for endpoint in ENDPOINTS:
-            buckets = self.page.histogram('assistant_http_request_duration_seconds', endpoint=endpoint)['buckets']
+        for method, endpoint in ENDPOINTS:
+            buckets = self.page.histogram('assistant_http_request_duration_seconds',
+                                          method=method, endpoint=endpoint)['buckets']
             found = self.number('histogram_quantile(0.9, '
                                 f'assistant_http_request_duration_seconds_bucket{{endpoint="{endpoint}"}})')
             self.assertAlmostEqual(found, quantile(0.9, buckets))

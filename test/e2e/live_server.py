@@ -133,7 +133,7 @@ class LiveServer(unittest.TestCase):
         """The metrics of the runtime tell what the system tells"""
         pid = self.server.process.pid
         page = self.server.page()
-        self.assertEqual(page.value('cxx_threads'), len(os.listdir(f'/proc/{pid}/task')))
+        self.assertEqual(page.value('process_threads'), len(os.listdir(f'/proc/{pid}/task')))
         by_mode = page.by_label('cxx_cpu_seconds_total', 'mode')
         self.assertEqual(set(by_mode), {('user',), ('system',)})
         self.assertAlmostEqual(sum(by_mode.values()), page.value('process_cpu_seconds_total'), delta=0.1)

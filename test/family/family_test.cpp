@@ -56,23 +56,10 @@ using Lines = std::vector<std::string>;
 
 static_assert(std::invocable<quipu::CounterFamily<Text>, const char*>);
 static_assert(std::invocable<quipu::CounterFamily<Text>, std::string>);
-static_assert(!std::invocable<quipu::CounterFamily<Text>>);
-static_assert(!std::invocable<quipu::CounterFamily<Text>, Text, Text>);
 static_assert(std::invocable<quipu::GaugeFamily<Method, int, bool>, Method, int, bool>);
-static_assert(!std::invocable<quipu::GaugeFamily<Method, int, bool>, Method, int>);
 static_assert(std::is_same_v<std::invoke_result_t<quipu::CounterFamily<Text>, Text>, quipu::Counter>);
 static_assert(std::is_same_v<std::invoke_result_t<quipu::HistogramFamily<Text>, Text>, quipu::Histogram>);
 static_assert(std::is_nothrow_invocable_v<quipu::CounterFamily<Text>, Text>);
-
-template <class Family>
-concept HasCreateAll = requires(Family family) {
-  family.create_all();
-};
-static_assert(HasCreateAll<quipu::CounterFamily<Method, bool>>);
-static_assert(HasCreateAll<quipu::CounterFamily<Shape>>);
-static_assert(!HasCreateAll<quipu::CounterFamily<Method, int>>);
-static_assert(!HasCreateAll<quipu::CounterFamily<Text>>);
-static_assert(!HasCreateAll<quipu::CounterFamily<Color>>);  // unscoped, without names
 
 template <class Family>
 concept HasTime = requires(Family family) {

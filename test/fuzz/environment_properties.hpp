@@ -53,7 +53,9 @@ inline bool has_line_of(std::string_view message, const std::string& name) {
 /// What is wrong with the pages that a program has with these options, or nothing.
 inline std::string check_pages(quipu::RegistryOptions options) try {
   const bool has_self_metrics = options.self_metrics;
-  options.process_metrics = options.runtime_metrics = false;  // they read many files
+  // They read many files.
+  options.process_metrics = options.runtime_metrics = false;
+  options.process_io_metrics = options.process_pressure_metrics = options.process_peak_metrics = false;
   const quipu::Registry registry(options);
   registry.counter({.name = "orders_total", .help = "Orders."}, {"item"})("tea").inc();
   for (const std::string_view type : {"text/plain;version=1.0.0;escaping=allow-utf-8", "text/plain",

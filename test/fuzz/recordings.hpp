@@ -29,8 +29,8 @@ enum class Kind : std::uint8_t { increment, gauge, histogram, time };
 
 struct Recording {
   Kind kind;
-  quipu::Number step;  // of an increment
-  double value;        // of the others; of a time, in nanoseconds
+  quipu::Number step = 1U;  // of an increment
+  double value;             // of the others; of a time, in nanoseconds
   std::string name;
   std::vector<std::pair<std::string, std::string>> labels;
 };

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -12,6 +13,7 @@
 
 #include "catch.hpp"
 #include "quipu/registry.hpp"
+#include "quipu/requests.hpp"
 #include "support/page.hpp"
 #include "support/shown.hpp"
 
@@ -420,4 +422,166 @@ TEST_CASE("a native histogram has an exemplar, or one for each classic bucket") 
 
   quipu::NativeTimer(registry.native_histogram({.name = "c"})).stop(Exemplar{{"trace_id", "timed"}});
   CHECK(shown::series(registry, "c").exemplars[0]->labels == Labels{{"trace_id", "timed"}});
+}
+
+namespace {
+
+// What a source of exemplars, which captures nothing, reads.
+thread_local std::string trace;  // the thread works on; empty for none
+thread_local int asked = 0;
+std::optional<Exemplar> current_trace() {
+  ++asked;
+  if (trace == "broken") throw std::runtime_error("no trace");
+  return trace.empty() ? std::nullopt : std::optional(Exemplar{{"trace_id", trace}});
+}
+
+quipu::Registry traced_registry() {
+  return page::empty_registry({.exemplars = [] { return current_trace(); }});
+}
+
+Labels labels_of(const std::optional<shown::Exemplar>& exemplar) { return exemplar ? exemplar->labels : Labels{}; }
+
+}  // namespace
+
+TEST_CASE("a registry's source of exemplars is asked by timers, and by recordings that say so") {
+  const auto registry = traced_registry();
+  const auto counter = registry.counter({.name = "a_total"});
+  const auto real = registry.fractional_counter({.name = "b_total"});
+  const auto sizes = registry.histogram({.name = "c", .buckets = {60.0}});
+  const auto native = registry.native_histogram({.name = "d"}, {"route"});
+  const auto latency = registry.histogram({.name = "e", .buckets = {60.0}}, {"route"});
+  trace = "one";
+  asked = 0;
+  counter.inc();
+  real.inc(0.5);
+  sizes.observe(1);
+  sizes.observe(1ms);
+  native("/").observe(1);
+  CHECK(asked == 0);
+  for (const char* const name : {"a_total", "b_total"}) CHECK_FALSE(exemplar(registry, name).has_value());
+
+  counter.inc(1, quipu::current_exemplar);
+  real.inc(0.5, quipu::current_exemplar);
+  { const auto timer = sizes.time(); }
+  { const auto timer = native("/").time(); }
+  auto timer = latency.time();
+  timer.stop("/");
+  CHECK(asked == 5);
+  for (const char* const name : {"a_total", "b_total"}) {
+    CHECK(labels_of(exemplar(registry, name)) == Labels{{"trace_id", "one"}});
+  }
+  for (const char* const name : {"c", "d", "e"}) {
+    CHECK(labels_of(shown::series(registry, name).exemplars.at(0)) == Labels{{"trace_id", "one"}});
+  }
+  sizes.observe(120s, quipu::current_exemplar);
+  native("/cart").observe(1, quipu::current_exemplar);
+  CHECK(asked == 7);
+  CHECK(labels_of(shown::series(registry, "c").exemplars.at(1)) == Labels{{"trace_id", "one"}});
+}
+
+TEST_CASE("requests take the exemplars of their durations and errors from the registry's source") {
+  const auto registry = traced_registry();
+  const quipu::Requests requests(registry, {.buckets = {60}});
+  const quipu::RequestFamily by_code(registry.subsystem("http"), {.buckets = {60}}, {"route"}, {"code"});
+  const auto of_duration = [&](const std::string& prefix) {
+    return labels_of(shown::series(registry, prefix + "request_duration_seconds").exemplars.at(0));
+  };
+  trace = "one";
+  static_cast<void>(requests.start());
+  by_code("/").start("500").end("200");
+  CHECK(of_duration("") == Labels{{"trace_id", "one"}});
+  CHECK(of_duration("http_") == Labels{{"trace_id", "one"}});
+  CHECK_FALSE(exemplar(registry, "request_errors_total").has_value());
+  {
+    auto request = requests.start();
+    request.fail();
+    trace = "two";
+  }
+  CHECK(labels_of(exemplar(registry, "request_errors_total")) == Labels{{"trace_id", "two"}});
+  CHECK(of_duration("") == Labels{{"trace_id", "one"}});
+
+  // What is said at the end goes before the source.
+  asked = 0;
+  {
+    auto request = by_code("/").start("500");
+    request.fail();
+    request.end(Exemplar{{"trace_id", "given"}});
+  }
+  CHECK(asked == 0);
+  CHECK(of_duration("http_") == Labels{{"trace_id", "given"}});
+  CHECK(labels_of(exemplar(registry, "http_request_errors_total")) == Labels{{"trace_id", "given"}});
+}
+
+TEST_CASE("a registry's source of exemplars is asked only when one is due, and again if it has none") {
+  const Interval interval(60s);
+  const auto registry = traced_registry();
+  const auto latency = registry.histogram({.name = "seconds", .buckets = {60.0}});
+  trace.clear();
+  asked = 0;
+  for (int i = 0; i < 10; ++i) static_cast<void>(latency.time());
+  CHECK(asked == 10);
+  CHECK(shown::series(registry, "seconds").exemplars.empty());
+  trace = "one";
+  for (int i = 0; i < 10; ++i) static_cast<void>(latency.time());
+  CHECK(asked == 11);
+}
+
+TEST_CASE("what a source of exemplars throws is dropped and counted, and the recording counts") {
+  const auto registry = traced_registry();
+  const auto counter = registry.counter({.name = "x_total"});
+  const auto before = dropped("source_threw");
+  trace = "broken";
+  counter.inc(2, quipu::current_exemplar);
+  CHECK(counter.value() == 2);
+  CHECK(dropped("source_threw") == before + 1);
+  trace = "mended";
+  counter.inc(1, quipu::current_exemplar);
+  CHECK(labels_of(exemplar(registry, "x_total")) == Labels{{"trace_id", "mended"}});
+}
+
+TEST_CASE("a source of exemplars may register, record and scrape, and is not asked within itself") {
+  static const quipu::Registry registry = page::empty_registry({.exemplars = [] {
+    const auto timer = registry.histogram({.name = "source_seconds"}).time();
+    static_cast<void>(page::body(registry));
+    ++asked;
+    return Exemplar{{"trace_id", "a"}};
+  }});
+  asked = 0;
+  registry.counter({.name = "x_total"}).inc(1, quipu::current_exemplar);
+  CHECK(asked == 1);
+  CHECK(labels_of(exemplar(registry, "x_total")) == Labels{{"trace_id", "a"}});
+  CHECK(shown::series(registry, "source_seconds").exemplars.empty());
+}
+
+TEST_CASE("only the series of a registry with a source ask it, however series come and go") {
+  asked = 0;
+  trace = "one";
+  for (int i = 0; i < 10; ++i) {
+    const bool is_traced = i % 2 == 0;
+    const auto registry = is_traced ? traced_registry() : page::empty_registry();
+    const auto counters = registry.counter<int>({.name = "x_total"}, {"n"});
+    for (int n = 0; n < 20; ++n) counters(n).inc(1, quipu::current_exemplar);
+    for (const auto& series : shown::family(registry, "x_total").series) {
+      REQUIRE(labels_of(series.exemplar) == (is_traced ? Labels{{"trace_id", "one"}} : Labels{}));
+    }
+  }
+  CHECK(asked == 5 * 20);
+}
+
+TEST_CASE("handles that outlive a registry with a source do no harm") {
+  quipu::Counter gone;
+  std::optional<quipu::CounterFamily<int>> family;
+  {
+    const auto registry = traced_registry();
+    gone = registry.counter({.name = "x_total"});
+    family = registry.counter<int>({.name = "y_total"}, {"n"});
+  }
+  trace = "one";
+  asked = 0;
+  gone.inc(1, quipu::current_exemplar);
+  quipu::Counter().inc(1, quipu::current_exemplar);
+  quipu::Timer(quipu::Histogram()).stop();
+  CHECK(asked == 0);
+  (*family)(1).inc(1, quipu::current_exemplar);
+  CHECK(asked == 1);
 }

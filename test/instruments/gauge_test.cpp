@@ -262,3 +262,14 @@ TEST_CASE("a tracker of a removed series leaves the series that comes after it a
   }
   CHECK(family("1").value() == 0);
 }
+
+TEST_CASE("a gauge that is set to a duration shows seconds") {
+  const auto registry = page::empty_registry();
+  const auto age = registry.gauge({.name = "age_seconds"});
+  age.set(std::chrono::milliseconds(1500));
+  CHECK(age.value() == 1.5);
+  age.set(std::chrono::hours(-1));
+  CHECK(age.value() == -3600);
+  age.set(std::chrono::duration<float>(0.25F));
+  CHECK(age.value() == 0.25);
+}

@@ -392,7 +392,7 @@ TEST_CASE("options for StatsD out of their range are refused with their names") 
 TEST_CASE("StatsD is reached by name, and over IPv6 where there is that") {
   Server server;
   StatsdRecorder by_name({.address = "localhost:" + std::to_string(server.port()), .interval = 1h});
-  by_name.increment("x", std::uint64_t{1}, {});
+  by_name.increment("x", 1, {});
   by_name.flush();
   CHECK(server.lines() == Lines{"x:1|c"});
   try {
@@ -405,9 +405,9 @@ TEST_CASE("StatsD is reached by name, and over IPv6 where there is that") {
 TEST_CASE("StatsD is sent to each interval, by a thread that is there for it") {
   Server server;
   StatsdRecorder recorder({.address = server.address(), .interval = 5ms});
-  recorder.increment("x", std::uint64_t{1}, {});
+  recorder.increment("x", 1, {});
   CHECK(server.datagram() == "x:1|c");
-  recorder.increment("x", std::uint64_t{2}, {});
+  recorder.increment("x", 2, {});
   CHECK(server.datagram() == "x:2|c");
 }
 
@@ -440,7 +440,7 @@ TEST_CASE("what is left is sent at the end of a StatsD recorder, without waiting
   const auto start = Clock::now();
   {
     StatsdRecorder recorder(only_told(server));
-    recorder.increment("x", std::uint64_t{1}, {});
+    recorder.increment("x", 1, {});
   }
   CHECK(Clock::now() - start < 10min);
   CHECK(server.datagram(0ms) == "x:1|c");
@@ -468,7 +468,7 @@ TEST_CASE("more series than may wait for StatsD are dropped, and counted; known 
 TEST_CASE("a Unix socket takes longer datagrams; while nobody listens, counts and gauges are kept, values dropped") {
   const Folder folder;
   StatsdRecorder recorder({.address = "unix:" + folder.socket(), .interval = 1h});
-  recorder.increment("c", std::uint64_t{1}, {});
+  recorder.increment("c", 1, {});
   recorder.gauge("g", 1, {});
   recorder.gauge("h", 2, {});
   recorder.histogram("lost", 1, {});
@@ -476,13 +476,13 @@ TEST_CASE("a Unix socket takes longer datagrams; while nobody listens, counts an
   CHECK(recorder.stats().failed_datagrams == 1);
   CHECK(recorder.stats().dropped_lines == 1);
 
-  recorder.increment("c", std::uint64_t{2}, {});
+  recorder.increment("c", 2, {});
   recorder.gauge("g", 5, {});
   Server server(folder.socket());
   recorder.flush();
   CHECK(server.lines() == Lines{"c:3|c", "g:5|g", "h:2|g"});
 
-  for (int i = 0; i < 1000; ++i) recorder.increment("a.rather.long.name." + std::to_string(i), std::uint64_t{1}, {});
+  for (int i = 0; i < 1000; ++i) recorder.increment("a.rather.long.name." + std::to_string(i), 1, {});
   recorder.flush();
   const auto datagram = server.datagram();
   REQUIRE(datagram);
@@ -516,22 +516,22 @@ TEST_CASE("a Unix socket whose server was restarted is connected again") {
   const Folder folder;
   std::optional<Server> server(std::in_place, folder.socket());
   StatsdRecorder recorder(only_told(*server));
-  recorder.increment("x", std::uint64_t{1}, {});
+  recorder.increment("x", 1, {});
   recorder.flush();
   CHECK(server->lines() == Lines{"x:1|c"});
 
   server.reset();
-  recorder.increment("x", std::uint64_t{2}, {});
+  recorder.increment("x", 2, {});
   recorder.flush();
   CHECK(recorder.stats().failed_datagrams == 1);
 
   server.emplace(folder.socket());
-  recorder.increment("x", std::uint64_t{3}, {});
+  recorder.increment("x", 3, {});
   recorder.flush();
   CHECK(server->lines() == Lines{"x:5|c"});
 
   server.emplace(folder.socket());  // without a failure between
-  recorder.increment("x", std::uint64_t{4}, {});
+  recorder.increment("x", 4, {});
   recorder.flush();
   CHECK(server->lines() == Lines{"x:4|c"});
   CHECK(recorder.stats().dropped_lines == 0);
@@ -549,7 +549,7 @@ TEST_CASE("a socket that is full keeps nobody waiting; no count is lost by it") 
 
   std::uint64_t counted = 0;
   while (failed() == 0 && counted < 1'000'000) {
-    for (int i = 0; i < 10; ++i) recorder.increment("count." + std::to_string(i), std::uint64_t{1}, {});
+    for (int i = 0; i < 10; ++i) recorder.increment("count." + std::to_string(i), 1, {});
     counted += 10;
     recorder.histogram("value", 1, {});
     recorder.flush();
@@ -581,7 +581,7 @@ TEST_CASE("a UDP port where nobody listens does no harm, and the datagrams that 
   StatsdRecorder recorder({.address = address, .interval = 1h});
   const auto deadline = Clock::now() + 20s;
   while (recorder.stats().failed_datagrams == 0 && Clock::now() < deadline) {
-    recorder.increment("x", std::uint64_t{1}, {});
+    recorder.increment("x", 1, {});
     recorder.flush();
   }
   CHECK(recorder.stats().failed_datagrams > 0);
@@ -596,7 +596,7 @@ TEST_CASE("what became of the lines for StatsD is on a page, also when the recor
     registration = recorder.expose(registry);
     const auto beside = recorder.expose(registry.subsystem("second"));
     CHECK(value_of(registry, "app_second_statsd_sent_bytes_total") == 0);
-    recorder.increment("x", std::uint64_t{1}, {});
+    recorder.increment("x", 1, {});
     recorder.gauge("g", std::numeric_limits<double>::infinity(), {});
     recorder.flush();
   }
@@ -621,7 +621,7 @@ TEST_CASE("what became of the lines for StatsD is on a page, also when the recor
 TEST_CASE("a forked child records nothing for StatsD, does not hang, and leaves the parent alone") {
   Server server;
   auto recorder = std::make_unique<StatsdRecorder>(only_told(server));
-  recorder->increment("x", std::uint64_t{1}, {});
+  recorder->increment("x", 1, {});
   // Somebody may hold the locks at the moment of the fork.
   std::atomic<bool> is_over{false};
   std::thread busy([&] {
@@ -633,7 +633,7 @@ TEST_CASE("a forked child records nothing for StatsD, does not hang, and leaves 
     if (child == 0) {
       ::alarm(20);
       const auto before = recorder->stats().dropped_lines;
-      recorder->increment("x", std::uint64_t{10}, {});
+      recorder->increment("x", 10, {});
       recorder->flush();
       const bool has_dropped = recorder->stats().dropped_lines == before + 1;
       recorder.reset();
@@ -646,7 +646,7 @@ TEST_CASE("a forked child records nothing for StatsD, does not hang, and leaves 
   is_over = true;
   busy.join();
   CHECK(are_well);
-  recorder->increment("x", std::uint64_t{2}, {});
+  recorder->increment("x", 2, {});
   recorder->flush();
   CHECK(sums_of(server.lines()) == std::map<std::string, std::uint64_t>{{"x", 3}});
 }

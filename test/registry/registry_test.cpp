@@ -13,6 +13,7 @@ namespace {
 enum class Method { get, post };
 enum class Way { get, post };
 enum class Verb { get, put };
+enum class Phase { start, serve };
 
 using Lines = std::vector<std::string>;
 using page::missing;
@@ -109,6 +110,27 @@ TEST_CASE("bad const labels are refused") {
                   quipu::Registry({.const_labels = {{"reason", "x"}}});
                 }),
                 {"const label", "reason=\"x\"", "quipu_", "choose another name"}) == "");
+}
+
+TEST_CASE("a metric of any kind refuses to have no series") {
+  const auto registry = page::empty_registry();
+  const auto check = [](auto make) {
+    CHECK(missing(refusal([&] { static_cast<void>(make()); }), {"max_series is 0, and must be at least 1"}) == "");
+  };
+  check([&] { return registry.counter({.name = "a_total", .max_series = 0}); });
+  check([&] { return registry.counter({.name = "a_total", .max_series = 0}, {"label"}); });
+  check([&] { return registry.fractional_counter({.name = "a_total", .max_series = 0}); });
+  check([&] { return registry.gauge({.name = "a", .max_series = 0}); });
+  check([&] { return registry.histogram({.name = "a", .max_series = 0}); });
+  check([&] { return registry.histogram({.name = "a", .max_series = 0}, {"label"}); });
+  check([&] { return registry.native_histogram({.name = "a", .max_series = 0}); });
+  check([&] { return registry.stateset<Phase>({.name = "a", .max_series = 0}); });
+  check([&] { return registry.gauge_callback({.name = "a", .max_series = 0}, [] { return 1.0; }); });
+  check([&] { return registry.counter_callback({.name = "a_total", .max_series = 0}, [] { return 1.0; }); });
+  CHECK(missing(refusal([&] {
+                  registry.info({.name = "a_info", .max_series = 0}, {{"label", "x"}});
+                }),
+                {"max_series is 0"}) == "");
 }
 
 TEST_CASE("limits of a registry that make no sense are refused with their names") {

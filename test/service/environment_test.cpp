@@ -109,9 +109,15 @@ TEST_CASE("what a variable says comes before what the program says") {
 TEST_CASE("every option that is yes or no may be switched on and off") {
   using Options = quipu::RegistryOptions;
   const std::vector<std::pair<std::string, bool Options::*>> options{
-      {"QUIPU_PROCESS_METRICS", &Options::process_metrics}, {"QUIPU_SELF_METRICS", &Options::self_metrics},
-      {"QUIPU_RUNTIME_METRICS", &Options::runtime_metrics}, {"QUIPU_CREATED_LINES", &Options::created_lines},
-      {"QUIPU_OPEN_METRICS_2", &Options::open_metrics_2},   {"QUIPU_UTF8_NAMES", &Options::utf8_names}};
+      {"QUIPU_PROCESS_METRICS", &Options::process_metrics},
+      {"QUIPU_SELF_METRICS", &Options::self_metrics},
+      {"QUIPU_RUNTIME_METRICS", &Options::runtime_metrics},
+      {"QUIPU_PROCESS_IO_METRICS", &Options::process_io_metrics},
+      {"QUIPU_PROCESS_PRESSURE_METRICS", &Options::process_pressure_metrics},
+      {"QUIPU_PROCESS_PEAK_METRICS", &Options::process_peak_metrics},
+      {"QUIPU_CREATED_LINES", &Options::created_lines},
+      {"QUIPU_OPEN_METRICS_2", &Options::open_metrics_2},
+      {"QUIPU_UTF8_NAMES", &Options::utf8_names}};
   for (const auto& [name, option] : options) {
     INFO(name);
     for (const bool before : {false, true}) {

@@ -492,7 +492,9 @@ TEST_CASE("checks do not wait for on_change, and the end does", "[health]") {
   Gate gate;
   std::atomic<int> calls = 0;
   std::optional<Health> health;
-  health.emplace(quipu::HealthOptions{.on_change = [&gate](const ComponentHealth&, HealthStatus) { gate.pass(); }});
+  const auto held = std::make_shared<int>();
+  health.emplace(
+      quipu::HealthOptions{.on_change = [&gate, held](const ComponentHealth&, HealthStatus) { gate.pass(); }});
   health->add(counted("a", calls));
   CHECK(soon([&] { return gate.entered() == 1; }));
   const int seen = calls;
@@ -501,8 +503,10 @@ TEST_CASE("checks do not wait for on_change, and the end does", "[health]") {
     std::this_thread::sleep_for(20ms);
     gate.open();
   });
+  const auto routes = health->routes();
   health.reset();
   CHECK(gate.passed() == gate.entered());
+  CHECK(held.use_count() == 1);  // although the routes are still there
   opener.join();
 }
 

@@ -1,8 +1,11 @@
 #include "quipu/requests.hpp"
 
 #include <chrono>
+#include <initializer_list>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -10,6 +13,7 @@
 #include "catch.hpp"
 #include "quipu/testing.hpp"
 #include "support/page.hpp"
+#include "support/shown.hpp"
 
 using page::empty_registry;
 using quipu::testing::difference;
@@ -19,6 +23,14 @@ using quipu::testing::value_of;
 namespace {
 
 enum class Method { get, post };
+enum class Outcome { done, lost };
+
+using ByCode = quipu::RequestFamily<Method, std::string_view, quipu::AtEnd<int>>;
+
+/// Of GET requests for "/".
+double by_code(const quipu::Registry& registry, const std::string& code) {
+  return value_of(registry, "requests_total", {{"method", "get"}, {"route", "/"}, {"code", code}});
+}
 
 double total(const quipu::Registry& registry) { return value_of(registry, "requests_total"); }
 double errors(const quipu::Registry& registry) { return value_of(registry, "request_errors_total"); }
@@ -248,19 +260,204 @@ TEST_CASE("all requests of closed labels can be shown from the start") {
   CHECK(page::samples(registry).size() == 4 * (3 + 4));
 }
 
-TEST_CASE("a request can be counted among others than those it started with") {
+TEST_CASE("a label known at the end is that of totals alone, and no series has it before a request ends") {
   const auto registry = empty_registry();
-  const quipu::RequestFamily<int> requests(registry, {}, {"code"});
+  const ByCode requests(registry, {.buckets = {60}}, {"method", "route"}, {"code"});
   {
-    auto request = requests(0).start();
-    request.into(requests(404));
-    CHECK(value_of(registry, "requests_in_flight", {{"code", "0"}}) == 1);
+    auto request = requests(Method::post, "/cart").start(500);
+    CHECK(difference(registry, R"(
+      request_errors_total{method="post",route="/cart"} 0
+      request_duration_seconds_bucket{method="post",route="/cart",le="60"} 0
+      request_duration_seconds_bucket{method="post",route="/cart",le="+Inf"} 0
+      requests_in_flight{method="post",route="/cart"} 1
+    )") == "");
+    request.end(200);
   }
-  CHECK(value_of(registry, "requests_in_flight", {{"code", "0"}}) == 0);
-  CHECK(value_of(registry, "requests_total", {{"code", "0"}}) == 0);
-  CHECK(value_of(registry, "requests_total", {{"code", "404"}}) == 1);
-  CHECK(histogram_of(registry, "request_duration_seconds", {{"code", "404"}}).count == 1);
-  CHECK(histogram_of(registry, "request_duration_seconds", {{"code", "0"}}).count == 0);
+  {
+    auto request = requests(Method::post, "/cart").start(500);
+    request.status(404);
+    request.fail();
+    request.status(409);
+  }
+  CHECK(difference(registry, R"(
+    requests_total{method="post",route="/cart",code="200"} 1
+    requests_total{method="post",route="/cart",code="409"} 1
+    request_errors_total{method="post",route="/cart"} 1
+    request_duration_seconds_bucket{method="post",route="/cart",le="60"} 2
+    request_duration_seconds_bucket{method="post",route="/cart",le="+Inf"} 2
+    requests_in_flight{method="post",route="/cart"} 0
+  )") == "");
+}
+
+TEST_CASE("a request that is told no status has the one it started with, also when an exception ends it") {
+  const auto registry = empty_registry();
+  const ByCode requests(registry, {}, {"method", "route"}, {"code"});
+  static_cast<void>(requests(Method::get, "/").start(500));
+  CHECK(by_code(registry, "500") == 1);
+  CHECK(value_of(registry, "request_errors_total", {{"method", "get"}, {"route", "/"}}) == 0);
+  try {
+    const auto request = requests(Method::get, "/").start(500);
+    throw std::runtime_error("sold out");
+  } catch (const std::runtime_error&) {
+  }
+  CHECK(by_code(registry, "500") == 2);
+  CHECK(value_of(registry, "request_errors_total", {{"method", "get"}, {"route", "/"}}) == 1);
+  try {
+    auto request = requests(Method::get, "/").start(500);
+    request.status(503);
+    throw std::runtime_error("closed");
+  } catch (const std::runtime_error&) {
+  }
+  CHECK(by_code(registry, "503") == 1);
+  CHECK(value_of(registry, "request_errors_total", {{"method", "get"}, {"route", "/"}}) == 2);
+}
+
+TEST_CASE("durations have the labels known at the end if they are told to, and none of the others then") {
+  const auto registry = empty_registry();
+  const ByCode requests(registry, {.buckets = {60}, .end_labels_on_durations = true}, {"method", "route"}, {"code"});
+  auto request = requests(Method::get, "/").start(500);
+  CHECK(difference(registry, R"(
+    request_errors_total{method="get",route="/"} 0
+    requests_in_flight{method="get",route="/"} 1
+  )") == "");
+  request.end(200);
+  CHECK(difference(registry, R"(
+    requests_total{method="get",route="/",code="200"} 1
+    request_errors_total{method="get",route="/"} 0
+    request_duration_seconds_bucket{method="get",route="/",code="200",le="60"} 1
+    request_duration_seconds_bucket{method="get",route="/",code="200",le="+Inf"} 1
+    requests_in_flight{method="get",route="/"} 0
+  )") == "");
+}
+
+TEST_CASE("requests with a status end once, or are discarded, wherever they were moved") {
+  const auto registry = empty_registry();
+  const ByCode requests(registry, {}, {"method", "route"}, {"code"});
+  {
+    const auto kept = requests(Method::get, "/");
+    auto request = kept.start(500);
+    request.end(200);
+    request.end(201);
+    request.status(202);
+    std::vector<ByCode::Request> waiting;
+    waiting.push_back(kept.start(200));
+    auto other = kept.start(203);
+    CHECK(value_of(registry, "requests_in_flight", {{"method", "get"}, {"route", "/"}}) == 2);
+    other.discard();
+    other.end(204);
+  }
+  CHECK(by_code(registry, "200") == 2);
+  CHECK(page::missing(page::body(registry), {"code=\"20"}) == "");
+  for (const char* const none : {"201", "202", "203", "204", "500"}) {
+    CHECK(page::missing(page::body(registry), {"code=\"" + std::string(none)}) != "");
+  }
+  CHECK(value_of(registry, "requests_in_flight", {{"method", "get"}, {"route", "/"}}) == 0);
+}
+
+TEST_CASE("requests keep the texts of their labels, of any length, and their families") {
+  const auto registry = empty_registry();
+  const std::string huge(3'000'000, 'h');
+  const std::string cut(1024, 'h');
+  std::optional requests(quipu::RequestFamily(registry, {}, {"route"}, {"result"}));
+  for (const std::string& route :
+       {std::string(), std::string("/a"), std::string(48, 'b'), std::string(49, 'c'), huge}) {
+    auto first = (*requests)(std::string(route)).start(std::string("no result"));
+    if (route == huge) requests.reset();
+    auto request = std::move(first);
+    request.status(std::string(60, 's'));
+    request.status(route.substr(0, 1) + "-" + std::string(70, 't'));
+    const auto moved = std::move(request);
+  }
+  for (const auto& [route, initial] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"", ""}, {"/a", "/"}, {std::string(48, 'b'), "b"}, {std::string(49, 'c'), "c"}, {cut, "h"}}) {
+    CHECK(value_of(registry, "requests_total", {{"route", route}, {"result", initial + "-" + std::string(70, 't')}}) ==
+          1);
+  }
+}
+
+TEST_CASE("requests may have labels known at the end only") {
+  const auto registry = empty_registry();
+  const quipu::RequestFamily<quipu::AtEnd<Outcome, bool>> jobs(registry.subsystem("jobs"), {.buckets = {60}},
+                                                               {"outcome", "retried"});
+  jobs().start(Outcome::lost, false).end(Outcome::done, true);
+  CHECK(difference(registry, R"(
+    jobs_requests_total{outcome="done",retried="true"} 1
+    jobs_request_errors_total 0
+    jobs_request_duration_seconds_bucket{le="60"} 1
+    jobs_request_duration_seconds_bucket{le="+Inf"} 1
+    jobs_requests_in_flight 0
+  )") == "");
+  jobs.create_all();
+  CHECK(shown::family(registry, "jobs_requests_total").series.size() == 4);
+}
+
+TEST_CASE("requests with labels of texts need no types, also for the one known at the end") {
+  const auto registry = empty_registry();
+  const quipu::RequestFamily requests(registry, {}, {"route"}, {"status"});
+  static_assert(
+      std::is_same_v<decltype(requests), const quipu::RequestFamily<std::string_view, quipu::AtEnd<std::string_view>>>);
+  requests("/").start("lost").end("done");
+  CHECK(value_of(registry, "requests_total", {{"route", "/"}, {"status", "done"}}) == 1);
+}
+
+TEST_CASE("requests of a status can be shown at 0, and be removed with their route") {
+  const auto registry = empty_registry();
+  const bool everywhere = GENERATE(false, true);
+  const ByCode requests(registry, {.buckets = {60}, .end_labels_on_durations = everywhere}, {"method", "route"},
+                        {"code"});
+  requests.create(Method::get, "/", 200);
+  requests.create(Method::get, "/", 500);
+  CHECK(by_code(registry, "200") == 0);
+  CHECK(by_code(registry, "500") == 0);
+  CHECK(shown::family(registry, "request_duration_seconds").series.size() == (everywhere ? 2 : 1));
+  requests.create(Method::get, "/cart", 200);
+  CHECK(requests.remove_if([](quipu::Labels labels) { return labels[1].value == "/"; }) == (everywhere ? 6 : 5));
+  CHECK(page::missing(page::body(registry), {"route=\"/\""}) != "");
+  CHECK(value_of(registry, "requests_total", {{"method", "get"}, {"route", "/cart"}, {"code", "200"}}) == 0);
+}
+
+TEST_CASE("durations of requests may be native histograms, with classic buckets or without") {
+  const auto registry = empty_registry();
+  const auto native = [&](const std::string& name) {
+    return shown::series(registry, name + "_request_duration_seconds");
+  };
+  const quipu::Requests classic(registry.subsystem("a"), {.buckets = {60}});
+  const quipu::Requests alone(registry.subsystem("b"), {.durations = quipu::DurationHistogram::native});
+  const quipu::RequestFamily both(registry.subsystem("c"),
+                                  {.buckets = {60}, .durations = quipu::DurationHistogram::both}, {"route"});
+  const quipu::RequestFamily coarse(
+      registry.subsystem("d"),
+      {.durations = quipu::DurationHistogram::native, .native_growth_factor = 4, .end_labels_on_durations = true},
+      {"route"}, {"code"});
+  static_cast<void>(classic.start());
+  static_cast<void>(alone.start());
+  both("/").start().end(quipu::Exemplar{{"trace_id", "a"}});
+  coarse("/").start("200").end();
+
+  CHECK_FALSE(native("a").native);
+  REQUIRE(native("b").native);
+  CHECK(native("b").native->schema == 3);
+  CHECK(native("b").bounds.empty());
+  REQUIRE(native("b").native->positive.size() == 1);
+  REQUIRE(native("c").native);
+  CHECK(native("c").bounds == std::vector<double>{60});
+  CHECK(native("c").exemplars.at(0)->labels == shown::Labels{{"trace_id", "a"}});
+  REQUIRE(native("d").native);
+  CHECK(native("d").native->schema == -1);
+  CHECK(native("d").labels == shown::Labels{{"route", "/"}, {"code", "200"}});
+  CHECK(page::refusal([&] { static_cast<void>(quipu::Requests(registry.subsystem("b"))); }) != "(nothing was refused)");
+  both.create("/cart");
+  CHECK(both.remove("/cart"));
+}
+
+TEST_CASE("when there is no room for another status, it is counted as overflow") {
+  const auto registry = empty_registry();
+  const ByCode requests(registry, {.max_series = 1}, {"method", "route"}, {"code"});
+  requests(Method::get, "/").start(500).end(200);
+  requests(Method::get, "/").start(500).end(404);
+  CHECK(by_code(registry, "200") == 1);
+  CHECK(value_of(registry, "requests_total", {{"method", "overflow"}, {"route", "overflow"}, {"code", "overflow"}}) ==
+        1);
 }
 
 TEST_CASE("registering requests again gives the same ones") {
@@ -276,6 +473,11 @@ TEST_CASE("requests that are refused leave nothing behind") {
   CHECK(page::missing(message, {"request_duration_seconds", "request_duration_seconds_count"}) == "");
   CHECK(page::refusal([&] { static_cast<void>(quipu::RequestFamily(registry, {}, {"route"})); }) !=
         "(nothing was refused)");
+  CHECK(page::refusal([&] { static_cast<void>(quipu::RequestFamily(registry, {}, {"route"}, {"code"})); }) !=
+        "(nothing was refused)");
+  const std::string twice =
+      page::refusal([&] { static_cast<void>(quipu::RequestFamily(registry, {}, {"code"}, {"code"})); });
+  CHECK(page::missing(twice, {"requests_total", "code"}) == "");
   CHECK(page::body(registry) == before);
 }
 
@@ -297,4 +499,41 @@ TEST_CASE("requests of many threads add up") {
   CHECK(errors(registry) == 4 * count / 5);
   CHECK(durations(registry) == 4 * count);
   CHECK(in_flight(registry) == 0);
+}
+
+TEST_CASE("requests have labels by name, and labels that are known at run time") {
+  const auto registry = empty_registry();
+  const quipu::RequestFamily<Method, std::string_view> typed(registry, {}, {"method", "route"});
+  typed.with({{"route", "/cart"}, {"method", Method::get}}).start().end();
+  CHECK(value_of(registry, "requests_total", {{"method", "get"}, {"route", "/cart"}}) == 1);
+  CHECK_THROWS_AS(typed.with({{"route", "/cart"}}), quipu::LabelError);
+
+  const auto other = empty_registry();
+  const std::vector<std::string> names = {"method", "route"};
+  const quipu::RuntimeRequestFamily requests(other, {}, names);
+  requests({"get", "/cart"}).start().end();
+  requests.with({{"route", "/cart"}, {"method", "get"}}).start().fail();
+  CHECK(total(other) == 2);
+  CHECK(errors(other) == 1);
+  CHECK(durations(other) == 2);
+  CHECK(in_flight(other) == 0);
+  CHECK_THROWS_AS(requests({"get"}), quipu::LabelError);
+  CHECK_THROWS_AS(quipu::RuntimeRequestFamily(other.subsystem("x"), {}, std::vector<std::string>{"a b"}),
+                  quipu::RegistrationError);
+  CHECK(requests.remove({"get", "/cart"}));
+  CHECK_FALSE(requests.remove({"get", "/cart"}));
+}
+
+TEST_CASE("requests of many threads add up by their status") {
+  const auto registry = empty_registry();
+  const ByCode requests(registry, {}, {"method", "route"}, {"code"});
+  constexpr int count = 1000;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < count; ++n) requests(Method::get, "/").start(500).end(200 + n % 5);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (int code = 200; code < 205; ++code) CHECK(by_code(registry, std::to_string(code)) == 4 * count / 5);
 }

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "quipu/counter.hpp"
+#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/cell.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/series_table.hpp"
@@ -27,8 +28,8 @@ namespace quipu::detail {
 /// It throws RegistrationError. `make(series, table)` is the instrument that writes a series of that table.
 template <class Instrument>
 struct InstrumentTraits {
-  static_assert(!std::is_same_v<Instrument, Instrument>,
-                "this instrument has no specialisation of quipu::detail::InstrumentTraits with "
+  static_assert(misuse<Instrument>,
+                "quipu: this instrument has no specialisation of quipu::detail::InstrumentTraits with "
                 "definition(options) and make(series, table)");
 };
 

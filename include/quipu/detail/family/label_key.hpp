@@ -59,6 +59,14 @@ class QUIPU_EXPORT LabelKey {
     size_ += sizeof number;
   }
 
+  void put(StoredValue value) {
+    if (value.is_text()) {
+      put(value.as_text());
+    } else {
+      put(value.bits);
+    }
+  }
+
   /// The finished key. Nothing is put afterwards.
   [[nodiscard]] std::span<const std::uint64_t> finish() {
     // Zeros to the end of the word. Zeros beyond it are not part of the key.
@@ -196,6 +204,10 @@ struct HashSeed {
   return mix(first ^ seed.secret, last ^ hash);
 }
 
+[[nodiscard]] inline std::uint64_t hash_value(std::uint64_t hash, HashSeed seed, StoredValue value) noexcept {
+  return value.is_text() ? hash_value(hash, seed, value.as_text()) : hash_value(hash, seed, value.bits);
+}
+
 /// The 32 bits of a hash that are used. They are of both halves, because texts that differ in one place only can have
 /// low halves that are evenly spaced.
 [[nodiscard]] inline std::uint32_t folded(std::uint64_t hash) noexcept {
@@ -248,6 +260,10 @@ template <class... Values>
     if (own[i] != from[i]) return false;
   }
   return true;
+}
+
+[[nodiscard]] inline bool is_next(const char*& key, StoredValue value) noexcept {
+  return value.is_text() ? is_next(key, value.as_text()) : is_next(key, value.bits);
 }
 
 /// Whether these are the values of the key.

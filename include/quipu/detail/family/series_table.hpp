@@ -15,6 +15,7 @@
 #include "quipu/detail/cells/cell.hpp"
 #include "quipu/detail/cells/native_cells.hpp"
 #include "quipu/detail/family/label_key.hpp"
+#include "quipu/exemplar.hpp"
 #include "quipu/label.hpp"
 
 namespace quipu::detail {
@@ -117,6 +118,9 @@ class QUIPU_EXPORT SeriesTable {
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
 
+  /// For the series that are made from now on; null for none. To be called before there is a series.
+  void set_exemplar_source(ExemplarSource::Function* source) noexcept { exemplar_source_ = source; }
+
   /// The series with these label values; a handle to nowhere when there is none. Thread-safe. Takes no lock and does
   /// not allocate.
   template <class... Values>
@@ -126,22 +130,25 @@ class QUIPU_EXPORT SeriesTable {
     Series* series = find_if(hash, [&](const Series& met) { return is_key_of(met.key(), values...); });
     return series == nullptr ? CellRef{} : series->ref();
   }
-  /// The same where all labels are texts and the compiler does not know how many: `value(i)` is the value of label i.
+  /// The same where the compiler does not know how many labels there are: `value(i)` is the value of label i.
   template <class Value>
-  [[nodiscard]] CellRef find_texts(std::size_t labels, Value value) const noexcept {
+  [[nodiscard]] CellRef find_values(std::size_t labels, Value value) const noexcept {
     std::uint64_t hash = seed_.start;
-    for (std::size_t i = 0; i < labels; ++i) hash = hash_value(hash, seed_, std::string_view(value(i)));
+    for (std::size_t i = 0; i < labels; ++i) hash = hash_value(hash, seed_, value(i));
     const Guard guard;
     Series* series = find_if(folded(hash), [&](const Series& met) {
       const auto key = met.key();
       const char* next = reinterpret_cast<const char*>(key.data());
       for (std::size_t i = 0; i < labels; ++i) {
-        if (key.empty() || !is_next(next, std::string_view(value(i)))) return false;
+        if (key.empty() || !is_next(next, value(i))) return false;
       }
       return true;
     });
     return series == nullptr ? CellRef{} : series->ref();
   }
+  /// The same for a finished look-up that missed: finds values that are stored in another form, too. Thread-safe; takes
+  /// the lock. Throws std::bad_alloc, but only for texts that are long or not valid UTF-8.
+  [[nodiscard]] CellRef find_stored(LabelKey& key) const;
   /// The same, but makes the series if there is none. Thread-safe; takes the lock. A handle to nowhere when memory ran
   /// out. `index` numbers the combination, in a family of closed labels.
   [[nodiscard]] CellRef find_or_create(LabelKey& key, std::size_t index = not_closed) noexcept;
@@ -199,7 +206,12 @@ class QUIPU_EXPORT SeriesTable {
   /// How much of a text to put into a key for find_or_create() or remove(). This bounds their work.
   [[nodiscard]] std::size_t max_put() const noexcept { return limits_.label_value + label_value_lookahead; }
 
+  /// How long a text may be that is stored.
+  [[nodiscard]] std::size_t max_label_value() const noexcept { return limits_.label_value; }
+
   [[nodiscard]] const BucketLayout* layout() const noexcept { return layout_; }
+  /// The number of combinations if every label is a closed set, otherwise 0.
+  [[nodiscard]] std::size_t closed_size() const noexcept { return closed_size_; }
   [[nodiscard]] std::size_t size() const;
   /// Lookups that went to the overflow series because there was no room for another one.
   [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }
@@ -256,6 +268,7 @@ class QUIPU_EXPORT SeriesTable {
   const std::uint64_t first_bits_;
   const HashSeed seed_;
   const bool names_need_no_escaping_;  // of enumerations
+  ExemplarSource::Function* exemplar_source_ = nullptr;
 
   std::atomic<HashTable*> table_;
   /// Whether `retired_` has tables. Relaxed: it is looked at again under the lock.

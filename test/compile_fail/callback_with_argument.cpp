@@ -1,0 +1,7 @@
+// expect: a callback is a function of nothing that returns a number
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  auto depth = registry.gauge_callback({.name = "depth"}, [](int queue) { return queue * 1.0; });
+}

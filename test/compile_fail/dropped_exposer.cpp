@@ -1,0 +1,7 @@
+// expect: quipu: keep
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  quipu::Exposer{registry};
+}

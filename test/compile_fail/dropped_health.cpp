@@ -1,0 +1,7 @@
+// expect: quipu: keep
+#include <quipu/health.hpp>
+
+int main() {
+  quipu::Registry registry;
+  quipu::Health{};
+}

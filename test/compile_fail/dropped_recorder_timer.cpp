@@ -1,0 +1,7 @@
+// expect: quipu: keep
+#include <quipu/recorder.hpp>
+
+int main() {
+  quipu::Registry registry;
+  quipu::Recorder().time("query");
+}

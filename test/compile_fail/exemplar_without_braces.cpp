@@ -1,0 +1,7 @@
+// expect: inc() of a counter takes a whole number
+#include <quipu/quipu.hpp>
+
+int main() {
+  quipu::Registry registry;
+  registry.counter({.name = "requests_total"}).inc(1, "trace_id", "4bf92f3");
+}
