@@ -9,6 +9,7 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pages.hpp"
@@ -48,6 +49,28 @@ Body text_histogram_1k() {
   const auto& registry = *new quipu::Registry(bare_registry());
   add_histograms(registry, 1000);
   expect(registry, {.lines = 1000 * lines_of_histogram});
+  return scraping(registry);
+}
+
+/// The page of text_histogram_1k, of histograms that a collector shows.
+Body collector_histogram() {
+  constexpr std::size_t count = 1'000;
+  const auto& registry = *new quipu::Registry(bare_registry());
+  auto& registration = *new quipu::Registration(registry.add([](quipu::Samples& samples) {
+    const quipu::Buckets buckets = quipu::buckets::defaults();
+    const std::vector<double> bounds(buckets.bounds().begin(), buckets.bounds().end());
+    const auto family = samples.family({.name = "text_seconds",
+                                        .help = "How long orders took.",
+                                        .type = quipu::MetricType::histogram,
+                                        .labels = {"service", "path"}});
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto [region, service, path] = label_values(i);
+      std::vector<std::uint64_t> counts(bounds.size() + 1, i % 100);
+      family.add({service, path}, quipu::HistogramValue{.bounds = bounds, .counts = std::move(counts), .sum = 0.5});
+    }
+  }));
+  static_cast<void>(registration);
+  expect(registry, {.lines = count * lines_of_histogram});
   return scraping(registry);
 }
 
@@ -218,6 +241,7 @@ std::vector<Row> scraping_rows() {
       // No cache holds that much, so there is nothing to warm up.
       {.name = "text_1m", .baselines = "M", .make = text<1'000'000>, .per = 1'000'000, .is_long = true},
       {.name = "text_histogram_1k", .baselines = "M", .make = text_histogram_1k, .working_set = 1, .per = 1'000},
+      {.name = "collector_histogram", .baselines = "M", .make = collector_histogram, .working_set = 1, .per = 1'000},
       {.name = "text_fractional_10k", .baselines = "M", .make = text_fractional_10k, .working_set = 1, .per = 10'000},
       {.name = "render_10k", .baselines = "M", .make = render_10k, .working_set = 1, .per = 10'000},
       {.name = "writer_during_scrape", .baselines = "W", .make = write, .companion = scrapes<used>},

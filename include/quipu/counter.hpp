@@ -62,13 +62,13 @@ class Counter {
   // For wrong steps.
   template <class Step, class... More>
   requires((!detail::WholeNumber<Step> && !detail::ExemplarArgument<Step>) ||
-           sizeof...(More) > 1) auto inc(const Step&, const More&...) const {
+           sizeof...(More) > 1) void inc(const Step&, const More&...) const {
     static_assert(detail::misuse<Step>,
                   "quipu: inc() of a counter takes a whole number, and perhaps an exemplar: inc(1, "
                   "quipu::Exemplar{{\"trace_id\", id}}); a fractional_counter() takes fractions");
   }
   template <detail::WholeNumber Step, class Other>
-  requires(!detail::ExemplarArgument<Other>) auto inc(const Step&, const Other&) const {
+  requires(!detail::ExemplarArgument<Other>) void inc(const Step&, const Other&) const {
     static_assert(detail::misuse<Other>, "quipu: after the step comes an Exemplar, or a function that returns one");
   }
 
@@ -80,7 +80,7 @@ class Counter {
   friend bool operator==(const Counter&, const Counter&) = default;
   template <class Number>
   requires std::is_arithmetic_v<Number>
-  friend auto operator==(const Counter&, Number) {
+  friend bool operator==(const Counter&, Number) {
     static_assert(detail::misuse<Number>, "quipu: compare its value(): requests.value() == 3");
     return false;
   }
@@ -133,7 +133,7 @@ class FractionalCounter {
   friend bool operator==(const FractionalCounter&, const FractionalCounter&) = default;
   template <class Number>
   requires std::is_arithmetic_v<Number>
-  friend auto operator==(const FractionalCounter&, Number) {
+  friend bool operator==(const FractionalCounter&, Number) {
     static_assert(detail::misuse<Number>, "quipu: compare its value(): seconds.value() == 0.5");
     return false;
   }

@@ -51,6 +51,33 @@ struct QUIPU_EXPORT FamilyCore {
 /// Where a family points that was never registered: it never has a series. Throws std::bad_alloc, the first time.
 [[nodiscard]] QUIPU_EXPORT std::shared_ptr<FamilyCore> unregistered_family();
 
+/// One of the holders of a series, which the last of them removes. Movable.
+class QUIPU_EXPORT HeldSeries {
+ public:
+  HeldSeries() noexcept = default;
+  /// Makes the series if there is none. Holds nothing if memory runs out, or if it is the overflow series.
+  HeldSeries(const std::shared_ptr<FamilyCore>& family, LabelKey& key, std::size_t index) noexcept;
+  HeldSeries(HeldSeries&& other) noexcept
+      : family_(std::move(other.family_)), series_(std::exchange(other.series_, CellRef{})) {}
+  HeldSeries& operator=(HeldSeries&& other) noexcept {
+    if (this != &other) {
+      end();
+      family_ = std::move(other.family_);
+      series_ = std::exchange(other.series_, CellRef{});
+    }
+    return *this;
+  }
+  ~HeldSeries() { end(); }
+
+  void end() noexcept;
+  /// A handle to nowhere after the end.
+  [[nodiscard]] CellRef series() const noexcept { return series_; }
+
+ private:
+  std::shared_ptr<FamilyCore> family_;  // null if nothing is held
+  CellRef series_;
+};
+
 inline constexpr std::size_t most_closed_combinations = 4096;
 
 /// The number of combinations of closed labels; 0 if any label is open, or there are too many to index.
@@ -199,9 +226,50 @@ constexpr void curry_leaves_a_label_open() {
 }  // namespace detail
 
 template <class AnyFamily, class... Arguments>
-class BasicFamilyTimer;
+class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer;
 template <class AnyFamily, class... Arguments>
-class BasicFamilyTracker;
+class [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] BasicFamilyTracker;
+
+/// An instrument whose series goes with this object, which `Family::scoped` returns: `session->inc()`.
+///
+/// Its end removes the series from the page, with what it counted since the last scrape. If several of them have the
+/// same label values at once, the last one does. So does it if the series was there before. Removing the series
+/// otherwise does no harm: what this object records then goes nowhere, and its end leaves a new series alone.
+///
+/// Movable. Recording is thread-safe, as for the instrument; moving and ending are thread-compatible. The end takes the
+/// family's lock, and waits for threads that are just looking series up: a few microseconds.
+template <class Instrument>
+class [[nodiscard]] ScopedSeries {
+ public:
+  /// Records nowhere.
+  ScopedSeries() noexcept = default;
+  ScopedSeries(detail::HeldSeries held, Instrument instrument) noexcept
+      : held_(std::move(held)), instrument_(instrument) {}
+  ScopedSeries(ScopedSeries&& other) noexcept
+      : held_(std::move(other.held_)), instrument_(std::exchange(other.instrument_, Instrument())) {}
+  ScopedSeries& operator=(ScopedSeries&& other) noexcept {
+    held_ = std::move(other.held_);
+    instrument_ = std::exchange(other.instrument_, Instrument());
+    return *this;
+  }
+
+  /// The instrument. Copies of it record nowhere once the series is removed.
+  [[nodiscard]] const Instrument& operator*() const& noexcept { return instrument_; }
+  [[nodiscard]] const Instrument* operator->() const& noexcept { return &instrument_; }
+  // Not of a temporary, whose series would be gone at once.
+  void operator*() const&& = delete;
+  void operator->() const&& = delete;
+
+  /// Ends now instead of at the end of the scope.
+  void end() noexcept {
+    held_.end();
+    instrument_ = Instrument();
+  }
+
+ private:
+  detail::HeldSeries held_;
+  Instrument instrument_;
+};
 
 /// All series of one name, one for each combination of label values: `requests(Method::get, 200).inc()`.
 ///
@@ -295,6 +363,23 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
     }
   }
 
+  /// The series with these label values, made if there is none, for as long as the returned object lives:
+  /// `auto session = sessions.scoped("player-17"); session->inc();`. Never throws. If memory runs out, what it records
+  /// goes nowhere. When there is no room for the series, it records in the overflow series, which stays.
+  [[nodiscard]] ScopedSeries<Instrument> scoped(detail::LabelArgument<LabelTypes>... values) const noexcept {
+    std::size_t index = detail::SeriesTable::not_closed;
+    if constexpr (closed_size_ > 0) index = closed_index(values...);
+    try {
+      detail::LabelKey key(core_->series.max_put());
+      (key.put(as_stored(values.get())), ...);
+      detail::HeldSeries held(core_, key, index);
+      const auto instrument = detail::InstrumentTraits<Instrument>::make(held.series(), core_->series);
+      return {std::move(held), instrument};
+    } catch (...) {  // out of memory, for label values too long for the stack
+      return {};
+    }
+  }
+
   /// Removes the series from the page and forgets its value. Returns whether there was one. What its handles record
   /// afterwards goes nowhere. The same values, used again, make a new series at 0. Throws std::bad_alloc, but only for
   /// texts that are long or not valid UTF-8.
@@ -304,16 +389,22 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
     return core_->series.remove(key);
   }
 
-  /// Removes every series.
+  /// Removes every series. What their handles record afterwards goes nowhere.
   void clear() const { core_->series.clear(); }
+
+  /// For tests: all values begin again at 0, exemplars are forgotten, and statesets are in their first states. Handles
+  /// stay valid. Series begin anew, so a server takes it for a restart. What was recorded before the call is taken off.
+  /// What is recorded meanwhile counts on, except in native histograms, where it may be lost. They are not reset where
+  /// memory cannot be reused (without membarrier(2)). Something that is still tracked by a gauge makes it negative at
+  /// its end. Waits as a scrape does. Throws std::bad_alloc; some series may have been reset by then.
+  void reset() const { core_->series.reset(); }
 
   /// How many series there are.
   [[nodiscard]] std::size_t size() const { return core_->series.size(); }
 
   /// Starts a timer whose label values are given later: `auto timer = latency.time(); … timer.labels("/cart");`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer<
-      Family, detail::LabelArgument<LabelTypes>...>
-  time() const noexcept requires requires(Instrument instrument) {
+  BasicFamilyTimer<Family, detail::LabelArgument<LabelTypes>...> time() const noexcept requires
+      requires(Instrument instrument) {
     instrument.time();
   }
   { return BasicFamilyTimer<Family, detail::LabelArgument<LabelTypes>...>(*this); }
@@ -455,12 +546,12 @@ class BasicCurriedFamily<Instrument, detail::Types<Fixed...>, detail::Types<Open
   /// How many series have the fixed values. Goes through the whole family. Throws std::bad_alloc.
   [[nodiscard]] std::size_t size() const { return lookup().size(); }
 
-  [[nodiscard]] BasicFamilyTimer<BasicCurriedFamily, detail::LabelArgument<Open>...> time() const noexcept requires
+  BasicFamilyTimer<BasicCurriedFamily, detail::LabelArgument<Open>...> time() const noexcept requires
       requires(Instrument instrument) {
     instrument.time();
   }
   { return BasicFamilyTimer<BasicCurriedFamily, detail::LabelArgument<Open>...>(*this); }
-  [[nodiscard]] BasicFamilyTracker<BasicCurriedFamily, detail::LabelArgument<Open>...> track(
+  BasicFamilyTracker<BasicCurriedFamily, detail::LabelArgument<Open>...> track(
       double step = 1) const noexcept requires std::same_as<Instrument, Gauge> {
     return BasicFamilyTracker<BasicCurriedFamily, detail::LabelArgument<Open>...>(*this, step);
   }
@@ -512,7 +603,7 @@ using CurriedFamily = typename detail::CurriedOf<AnyFamily, Fixed>::Made;
 /// end of the scope, in the series that `labels()` named last. Without `labels()` it records nothing. Movable.
 /// Thread-compatible.
 template <class AnyFamily, class... Arguments>
-class [[nodiscard]] BasicFamilyTimer {
+class BasicFamilyTimer {
  public:
   [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicFamilyTimer(
       const AnyFamily& family) noexcept
@@ -564,7 +655,7 @@ using SummaryFamilyTimer = BasicFamilyTimer<SummaryFamily<LabelTypes...>, detail
 /// Tracks in a gauge family something whose label values are known only later, or change while it goes on (a stage,
 /// say). The step is in the series that `labels()` named last; before that, in none. Movable. Thread-compatible.
 template <class AnyFamily, class... Arguments>
-class [[nodiscard]] BasicFamilyTracker {
+class BasicFamilyTracker {
  public:
   [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] BasicFamilyTracker(
       const AnyFamily& family, double step) noexcept

@@ -17,7 +17,7 @@ struct InstrumentTraits;
 }
 
 class Gauge;
-class GaugeTracker;
+class [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] GaugeTracker;
 using GaugeTimer = BasicTimer<Gauge>;
 
 /// A number that goes up and down: requests in flight, a temperature, the length of a queue. Any double.
@@ -42,7 +42,7 @@ class Gauge {
 
   // For wrong values.
   template <class Value>
-  requires(!std::convertible_to<const Value&, double>) auto set(const Value&) const {
+  requires(!std::convertible_to<const Value&, double>) void set(const Value&) const {
     static_assert(detail::misuse<Value>, "quipu: set() of a gauge takes a number or a duration");
   }
 
@@ -52,11 +52,10 @@ class Gauge {
   }
 
   /// Adds `step` now and takes it away at the end of the scope: `auto in_flight = busy.track();`
-  [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] GaugeTracker track(
-      double step = 1) const noexcept;
+  GaugeTracker track(double step = 1) const noexcept;
 
   /// Starts a timer that sets the seconds until the end of the scope: `auto timer = last_run.time();`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] GaugeTimer time() const noexcept;
+  GaugeTimer time() const noexcept;
 
   /// A value that the gauge had during the call. It includes all recordings that happened before. 0 if the series is
   /// gone. Takes a lock if threads change the gauge without a pause.
@@ -65,7 +64,7 @@ class Gauge {
   friend bool operator==(const Gauge&, const Gauge&) = default;
   template <class Number>
   requires std::is_arithmetic_v<Number>
-  friend auto operator==(const Gauge&, Number) {
+  friend bool operator==(const Gauge&, Number) {
     static_assert(detail::misuse<Number>, "quipu: compare its value(): size.value() == 3");
     return false;
   }
@@ -78,7 +77,7 @@ class Gauge {
 };
 
 /// Takes away from a gauge, once, what `Gauge::track` added. Movable. Thread-compatible.
-class [[nodiscard]] GaugeTracker {
+class GaugeTracker {
  public:
   GaugeTracker(GaugeTracker&& other) noexcept : gauge_(other.gauge_), step_(std::exchange(other.step_, 0)) {}
   GaugeTracker& operator=(GaugeTracker&& other) noexcept {

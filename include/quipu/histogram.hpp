@@ -95,7 +95,7 @@ class Histogram : detail::RefusedObservations {
   using detail::RefusedObservations::observe;
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] Timer time() const noexcept;
+  Timer time() const noexcept;
 
   /// All observations so far; none if the series is gone. May miss observations that happen during the call. Waits for
   /// threads that are inside an observation, for a second or two at most. Throws std::bad_alloc.

@@ -25,6 +25,15 @@ struct MetricOptions {
   std::string unit = {};
   /// The maximum number of series, at least 1. Further label values are counted together in one overflow series.
   std::size_t max_series = 100'000;
+  /// A series of a family with labels that was not recorded to for this long is not on the page, until it is recorded
+  /// to again; 0 for never. It keeps its value, and its handles count as before. If there is no room for a new series
+  /// in the family or the registry, the series of the family that has been hidden the longest is removed for it.
+  ///
+  /// Only scrapes look: the second of two that are so far apart hides the series, if these two and all between them
+  /// have found nothing new. To look a series up is not to record to it. Nor is to increment a counter by 0. A gauge
+  /// that is only added to, and never set, is in use for as long as it is not 0. One that is set to the same value
+  /// again is in use.
+  std::chrono::nanoseconds idle_expiry{0};
 };
 
 struct HistogramOptions {
@@ -35,6 +44,8 @@ struct HistogramOptions {
   /// Upper bounds: `quipu::buckets::exponential(1ms, 2, 12)`, or a list of numbers or durations.
   Buckets buckets = quipu::buckets::defaults();
   std::size_t max_series = 100'000;
+  /// As in MetricOptions.
+  std::chrono::nanoseconds idle_expiry{0};
 };
 
 struct InfoOptions {
@@ -78,6 +89,8 @@ struct NativeHistogramOptions {
   /// Upper bounds of classic buckets, at most 100, for a page that shows both kinds.
   std::optional<Buckets> buckets = {};
   std::size_t max_series = 100'000;
+  /// As in MetricOptions.
+  std::chrono::nanoseconds idle_expiry{0};
 };
 
 struct SummaryOptions {
@@ -94,6 +107,8 @@ struct SummaryOptions {
   std::chrono::nanoseconds max_age = std::chrono::minutes(10);
   std::uint32_t age_buckets = 5;
   std::size_t max_series = 100'000;
+  /// As in MetricOptions.
+  std::chrono::nanoseconds idle_expiry{0};
 };
 
 /// A label and its value, the same on every series of a registry.

@@ -78,8 +78,7 @@ class NativeHistogram : detail::RefusedObservations {
   using detail::RefusedObservations::observe;
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicTimer<NativeHistogram> time()
-      const noexcept;
+  BasicTimer<NativeHistogram> time() const noexcept;
 
   /// All observations since the series was made, or last reset; none if the series is gone. May miss observations that
   /// happen during the call. If a reset is due (see NativeHistogramOptions), it happens now. Takes a lock. Throws

@@ -61,7 +61,7 @@ class QUIPU_EXPORT RecorderBackend {
   virtual void flush() {}
 };
 
-class RecorderTimer;
+class [[nodiscard("quipu: keep the timer until what it measures has ended")]] RecorderTimer;
 
 /// Records to each of its backends, in their order. Without backends it records nothing. A Recorder is a handle: copies
 /// share the backends and keep them alive. Thread-safe. Recording never throws, and takes as long as the backends take.
@@ -94,8 +94,7 @@ class QUIPU_EXPORT Recorder {
   void time(std::string_view name, std::chrono::nanoseconds time, RecordedLabels labels = {}) const noexcept;
   /// Starts a timer, which records the time until the end of its scope. Copies the name and the labels. Throws
   /// std::bad_alloc.
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] RecorderTimer time(
-      std::string_view name, RecordedLabels labels = {}) const;
+  RecorderTimer time(std::string_view name, RecordedLabels labels = {}) const;
 
   /// Makes each backend send what it holds back.
   void flush() const noexcept;
@@ -114,7 +113,7 @@ class QUIPU_EXPORT Recorder {
 
 /// Records the time from its construction until `stop()`, or else until its destruction, by the steady clock. Movable.
 /// Thread-compatible.
-class [[nodiscard]] QUIPU_EXPORT RecorderTimer {
+class QUIPU_EXPORT RecorderTimer {
  public:
   using Clock = std::chrono::steady_clock;
 

@@ -40,6 +40,12 @@ struct RegistryOptions {
   /// would say about it: no unit, no "_total", no help. It is called without a lock, on the thread that registers. It
   /// must not throw.
   std::function<void(std::string_view family, std::string_view advice)> on_lint = {};
+  /// Called when a collector or callback fails at a scrape, with the name of the collector and what is wrong: the text
+  /// of what it threw, that it was not over in time, a family or series that another one has. It is called as often as
+  /// `quipu_collector_errors_total{collector,reason}` counts, but once for all duplicates of a family on a page. It is
+  /// called without a lock, on the thread that makes the page: with an endpoint that is one of the endpoint's threads.
+  /// So several scrapes may call it at once, and the page waits for it. It must not throw.
+  std::function<void(std::string_view collector, std::string_view what)> on_error = {};
   /// Whether the page shows process_cpu_seconds_total, process_resident_memory_bytes and their like (Linux). What the
   /// system does not tell is left out. process_heap_bytes is the writable private memory of the process
   /// (/proc/self/status, VmData), as in other clients: also what is reserved and not resident, and stacks of threads.

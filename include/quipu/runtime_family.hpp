@@ -96,7 +96,7 @@ class RuntimeFamily : public detail::FamilyOperations<RuntimeFamily<Instrument>,
   }
   { return BasicFamilyTimer<RuntimeFamily, const detail::TextValues&>(*this); }
   /// As Family::track.
-  [[nodiscard]] BasicFamilyTracker<RuntimeFamily, const detail::TextValues&> track(
+  BasicFamilyTracker<RuntimeFamily, const detail::TextValues&> track(
       double step = 1) const noexcept requires std::same_as<Instrument, Gauge> {
     return BasicFamilyTracker<RuntimeFamily, const detail::TextValues&>(*this, step);
   }

@@ -314,11 +314,20 @@ class QUIPU_EXPORT Scope {
   }
 
   /// Reads `collector` at each scrape, until the registration ends. The registration must end before the collector
-  /// does. `name` is any text that stands for the collector in `quipu_collector_up{collector}`, without the prefix; by
-  /// default it is the full name of its first family. Collectors of the same name share a series.
+  /// does. `name` is any text that stands for the collector in `quipu_collector_up{collector}`, its duration and its
+  /// errors, without the prefix; by default it is the full name of the first family that it describes, or "unnamed".
+  /// Collectors of the same name share a series.
   Registration add(Collector& collector, std::string_view name = {}) const;
   /// The same for a collector that the registration keeps until it ends.
   Registration add(std::shared_ptr<Collector> collector, std::string_view name = {}) const;
+  /// The same for a function that is a collector: `registry.add([&](quipu::Samples& samples) { … })`. It describes the
+  /// families where it shows them, by Samples::family(), or shows those that are described here, and checked:
+  ///
+  ///     registry.add({{.name = "pool_connections", .labels = {"pool"}}},
+  ///                  [&](quipu::Samples& samples) { samples.add("pool_connections", {"main"}, pool.size()); });
+  Registration add(std::function<void(Samples&)> collect, std::string_view name = {}) const;
+  Registration add(std::vector<FamilyDescription> families, std::function<void(Samples&)> collect,
+                   std::string_view name = {}) const;
 
   /// The same registry with a longer prefix: `registry.subsystem("db").counter({.name = "queries_total"})`.
   [[nodiscard]] Scope subsystem(MetricPrefix prefix) const;

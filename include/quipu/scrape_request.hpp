@@ -14,10 +14,10 @@ struct ScrapeRequest {
   /// Prometheus text format 0.0.4 if the header is empty or names nothing that is offered.
   std::string_view accept = {};
   /// Full names of the families to show; all families when it is empty. Names without a family are ignored. A collector
-  /// is not called if none of its families is shown.
+  /// is not called if none of the families that it has described is shown.
   std::span<const std::string> families = {};
   /// The time from which on the page is of no use. A collector that is not done by then is counted in
-  /// `quipu_collector_errors_total`, and only its own families are missing. With a deadline, collectors and callbacks
+  /// `quipu_collector_errors_total` and reported, and only its own families are missing. With a deadline, collectors and callbacks
   /// are called on a thread of the registry, so that the scrape can go on without them. Without a deadline they are
   /// called on the calling thread, for as long as it takes.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();

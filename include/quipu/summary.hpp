@@ -73,14 +73,12 @@ class Summary : detail::RefusedObservations {
 
   using detail::RefusedObservations::observe;
   template <detail::Observable Value, detail::ExemplarArgument Source>
-  auto observe(const Value&, const Source&) const {
+  void observe(const Value&, const Source&) const {
     static_assert(detail::misuse<Source>, "quipu: a summary keeps no exemplars; a Histogram or a NativeHistogram does");
   }
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
-  [[nodiscard("quipu: keep the timer until what it measures has ended")]] SummaryTimer time() const noexcept {
-    return SummaryTimer(*this);
-  }
+  SummaryTimer time() const noexcept { return SummaryTimer(*this); }
 
   /// What a scrape would show now, and all observations of the window; nothing if the series is gone. May miss
   /// observations that happen during the call. Takes a lock. Throws std::bad_alloc.

@@ -17,12 +17,19 @@ inline constexpr bool takes_exemplars = requires(Instrument instrument, std::chr
   instrument.observe(time, exemplar);
 };
 
+/// Not inlined, so that the code of timers stays small.
+template <class Instrument>
+[[gnu::noinline]] void observe_with_current_exemplar(const Instrument& histogram,
+                                                     std::chrono::steady_clock::duration time) noexcept {
+  histogram.observe(time, current_exemplar);
+}
+
 /// Records what a timer measured, with the exemplar of the registry's source if the instrument takes one.
 template <class Instrument>
 void observe_time(const Instrument& instrument, std::chrono::steady_clock::duration time) noexcept {
   if constexpr (takes_exemplars<Instrument>) {
     if (has_exemplar_sources.load(std::memory_order_relaxed)) [[unlikely]] {
-      return instrument.observe(time, current_exemplar);
+      return observe_with_current_exemplar(instrument, time);
     }
   }
   if constexpr (requires { instrument.observe(time); }) {
@@ -37,14 +44,14 @@ void observe_time(const Instrument& instrument, std::chrono::steady_clock::durat
 /// Measures time by the steady clock, from its construction until `stop()` or the end of the scope. A histogram or
 /// summary then observes it; a gauge is set to it. Movable. Thread-compatible.
 template <class Instrument>
-class [[nodiscard]] BasicTimer {
+class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicTimer {
  public:
   using Clock = std::chrono::steady_clock;
 
   [[nodiscard("quipu: keep the timer until what it measures has ended")]] explicit BasicTimer(
       Instrument instrument) noexcept
       : instrument_(instrument), start_(Clock::now()), running_(true) {}
-  BasicTimer(BasicTimer&& other) noexcept
+  BasicTimer(BasicTimer && other) noexcept
       : instrument_(other.instrument_), start_(other.start_), running_(std::exchange(other.running_, false)) {}
   BasicTimer& operator=(BasicTimer&& other) noexcept {
     if (this != &other) {

@@ -220,6 +220,15 @@ void keep_exemplar(CellRef series, std::size_t place, double value, const Exempl
   unlock(*entry);
 }
 
+void drop_exemplar(CellRef series, std::size_t place) noexcept {
+  const Guard guard;
+  if (!series.is_live()) return;
+  Entry* entry = find_entry(series, place);
+  if (entry == nullptr || !try_lock(*entry)) return;
+  entry->tag.store(0, std::memory_order_relaxed);
+  unlock(*entry);
+}
+
 bool are_there_exemplars() noexcept { return has_entries.load(std::memory_order_relaxed); }
 
 bool read_exemplar(CellRef series, std::size_t place, ExemplarCopy& into) noexcept {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "base/backoff.hpp"
 #include "cells/cell_access.hpp"
@@ -49,7 +50,7 @@ class Look {
 /// Reads a gauge that is not set. To be used under a guard.
 class SumReader {
  public:
-  SumReader(CellRef gauge, const std::atomic<std::uint64_t>& sum) noexcept : gauge_(gauge), sum_(sum) {}
+  SumReader(CellRef gauge, std::atomic<std::uint64_t>& sum) noexcept : gauge_(gauge), sum_(sum) {}
 
   /// Whether value() is of one moment.
   [[nodiscard]] bool try_cells() noexcept {
@@ -58,11 +59,22 @@ class SumReader {
     return look_twice(first) && (first == nullptr || first == all_slabs());
   }
   /// Of the first looks of the last try, which are complete in any case.
-  [[nodiscard]] double value() const noexcept {
-    return shared_ + static_cast<double>(static_cast<std::int64_t>(tracked_));
+  [[nodiscard]] double value() const noexcept { return shared_ + tracked(); }
+
+  /// Takes the value off the shared sum.
+  void take_off() const noexcept {
+    std::uint64_t old = sum_.load(std::memory_order_relaxed);
+    // In this order, so that the gauge is exactly 0 if nothing was added since.
+    const auto rest = [this](double shared) { return (shared - shared_) - tracked(); };
+    // Release: pairs with the acquire in look_twice(), as in add_gauge_slowly().
+    while (!sum_.compare_exchange_weak(old, std::bit_cast<std::uint64_t>(rest(std::bit_cast<double>(old))),
+                                       std::memory_order_release, std::memory_order_relaxed)) {
+    }
   }
 
  private:
+  [[nodiscard]] double tracked() const noexcept { return static_cast<double>(static_cast<std::int64_t>(tracked_)); }
+
   /// Looks at the cells of a slab and those after it. There may be any number of them, so they are taken in parts, each
   /// of which is looked at before and after all that follow.
   bool look_twice(Slab* const first) noexcept {
@@ -87,24 +99,60 @@ class SumReader {
   }
 
   const CellRef gauge_;
-  const std::atomic<std::uint64_t>& sum_;
+  std::atomic<std::uint64_t>& sum_;
   std::uint64_t tracked_ = 0;
   double shared_ = 0;
 };
 
-/// The value of a gauge that is not set, while its thread cells are at rest: until they are, it is `shared`. To be
-/// called under a guard, with the readers' lock.
-double read_at_rest(std::atomic<std::uint32_t>& state, SumReader& reader) noexcept {
+/// Reads a gauge that is not set while its thread cells are at rest: until they are, it is `shared`. To be called under
+/// a guard, with the readers' lock.
+void read_at_rest(std::atomic<std::uint32_t>& state, SumReader& reader) noexcept {
   // Relaxed, all: the flag says nothing about other memory. A set stays a set.
   std::uint32_t known = state.load(std::memory_order_relaxed);
-  while (known != GaugeState::set &&
+  while (!GaugeState::is_set(known) &&
          !state.compare_exchange_weak(known, known | GaugeState::shared, std::memory_order_relaxed)) {
   }
   // A thread makes at most the step that it has begun. It may have been descheduled there, and is not waited for then.
   for (Backoff backoff; !reader.try_cells() && !backoff.is_exhausted(); backoff.wait()) {
   }
   state.fetch_and(~GaugeState::shared, std::memory_order_relaxed);
-  return reader.value();
+}
+
+constinit std::mutex readers;  // so that none takes away the flag of another one
+
+/// Calls use(reader) under a guard: for a gauge that is set with null, for another one with a reader that has its value
+/// of one moment. Does nothing for a removed series.
+template <class Use>
+void read_and(CellRef gauge, Use use) noexcept {
+  constexpr int attempts = 4;
+  const auto read = [&](auto is_read) -> bool {
+    const Guard guard;
+    if (!gauge.is_live()) return true;
+    std::atomic<std::uint32_t>& state = gauge.cell->state;
+    const std::uint32_t seen = state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
+    if (GaugeState::is_set(seen)) {
+      use(static_cast<const SumReader*>(nullptr));
+      return true;
+    }
+    SumReader reader(gauge, shared_sum(*gauge.cell, seen));
+    if (!is_read(state, reader)) return false;
+    use(&std::as_const(reader));
+    return true;
+  };
+  const bool is_of_one_moment = read([](auto&, SumReader& reader) {
+    for (int i = 0; i < attempts; ++i) {
+      if (reader.try_cells()) return true;
+    }
+    return false;
+  });
+  if (is_of_one_moment) return;
+  // The child of a fork finds neither the lock taken nor the flag.
+  const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
+  const std::lock_guard lock(readers);
+  static_cast<void>(read([](auto& state, SumReader& reader) {
+    read_at_rest(state, reader);
+    return true;
+  }));
 }
 
 }  // namespace
@@ -133,36 +181,47 @@ void add_gauge_slowly(CellRef to, double step) noexcept {
   const Guard guard;
   if (!to.is_live()) return;
   const std::uint32_t state = to.cell->state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
-  if (state == GaugeState::set) return add_shared(to.cell->bits, step);
+  if (GaugeState::is_set(state)) {
+    add_shared(to.cell->bits, step);
+    // Release: pairs with all acquire loads of the state, as in set_gauge_slowly().
+    if (state == GaugeState::set_and_idle) to.cell->state.store(GaugeState::set, std::memory_order_release);
+    return;
+  }
   // Release: pairs with the acquire in SumReader::look_twice().
   add_shared(shared_sum(*to.cell, state), step, std::memory_order_release);
 }
 
 double read_gauge(CellRef from) noexcept {
-  static constinit std::mutex readers;  // so that none takes away the flag of another one
-  constexpr int attempts = 4;
-  const auto read = [from](auto read_sum) -> double {
-    const Guard guard;
-    if (!from.is_live()) return 0;
-    std::atomic<std::uint32_t>& state = from.cell->state;
-    const std::uint32_t seen = state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
-    if (seen == GaugeState::set) return std::bit_cast<double>(from.cell->bits.load(std::memory_order_relaxed));
-    SumReader reader(from, shared_sum(*from.cell, seen));
-    return read_sum(state, reader);
-  };
-  bool is_of_one_moment = true;
-  const double value = read([&](auto&, SumReader& reader) {
-    for (int i = 0; i < attempts; ++i) {
-      if (reader.try_cells()) return reader.value();
-    }
-    is_of_one_moment = false;
-    return 0.0;
+  double value = 0;
+  read_and(from, [&](const SumReader* sum) {
+    value = sum != nullptr ? sum->value() : std::bit_cast<double>(from.cell->bits.load(std::memory_order_relaxed));
   });
-  if (is_of_one_moment) return value;
-  // The child of a fork finds neither the lock taken nor the flag.
-  const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
-  const std::lock_guard lock(readers);
-  return read(read_at_rest);
+  return value;
+}
+
+void reset_gauge(CellRef gauge) noexcept {
+  read_and(gauge, [&](const SumReader* sum) {
+    if (sum != nullptr) return sum->take_off();
+    gauge.cell->bits.store(std::bit_cast<std::uint64_t>(0.0), std::memory_order_relaxed);
+  });
+}
+
+GaugeLook look_at_gauge(CellRef gauge) noexcept {
+  const Guard guard;
+  if (!gauge.is_live()) return {};
+  std::uint32_t seen = gauge.cell->state.load(std::memory_order_acquire);  // pairs with set_gauge_slowly()
+  if (GaugeState::is_set(seen)) {
+    seen = GaugeState::set;
+    // Relaxed: a read-modify-write, which leaves what was released with the state to those who acquire it.
+    const bool is_written =
+        gauge.cell->state.compare_exchange_strong(seen, GaugeState::set_and_idle, std::memory_order_relaxed);
+    return {is_written, gauge.cell->bits.load(std::memory_order_relaxed)};
+  }
+  SumReader reader(gauge, shared_sum(*gauge.cell, seen));
+  if (!reader.try_cells() || reader.value() != 0) return {.is_in_use = true, .changes = 0};
+  GaugeLook look{};
+  for_each_thread(gauge, [&](Slab&, ThreadCell& cell) { look.changes += cell.count.load(std::memory_order_relaxed); });
+  return look;
 }
 
 }  // namespace quipu::detail

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <new>
 #include <vector>
 
 #include "base/backoff.hpp"
@@ -93,6 +94,19 @@ class HistogramReader {
   HistogramReader& operator=(const HistogramReader&) = delete;
 
   void read() {
+    read_parts();
+    into_.sum = sums_.threads + sums_.shared;
+  }
+  /// Of the last reading: the sums of what threads observed in their cells, and of what they share. In the order in
+  /// which read() adds them up, the result of a reset is exactly 0.
+  struct Sums {
+    double threads = 0;
+    double shared = 0;
+  };
+  [[nodiscard]] Sums sums() const noexcept { return sums_; }
+
+ private:
+  void read_parts() {
     Slab* const slabs = all_slabs();
     while (!read_what_is_at_rest(slabs)) {
       std::size_t count = 0;
@@ -105,7 +119,6 @@ class HistogramReader {
     if (!from_.is_live()) clear();
   }
 
- private:
   /// A slab whose cells were not at rest.
   struct Waiting {
     Slab* slab;
@@ -121,11 +134,11 @@ class HistogramReader {
 
   void clear() noexcept {
     std::ranges::fill(into_.counts, 0);
-    into_.sum = 0;
+    sums_ = {};
   }
   void add() noexcept {
     for (std::size_t i = 0; i < size_; ++i) into_.counts[i] += reading_.buckets[i];
-    into_.sum += reading_.sum;
+    sums_.threads += reading_.sum;
   }
 
   /// Adds up what is at rest; the others are in `waiting_`. False if there was no room for them.
@@ -136,7 +149,9 @@ class HistogramReader {
     if (!from_.is_live()) return true;
     // Acquire: pairs with the release in shared_histogram().
     if (auto* shared = std::bit_cast<SharedHistogram*>(from_.cell->bits.load(std::memory_order_acquire))) {
+      into_.sum = 0;
       shared->add_to(into_);
+      sums_.shared = into_.sum;
     }
     if (from_.slot == 0) return true;
     // A slab that is added later has nothing that was recorded before this reading.
@@ -238,6 +253,7 @@ class HistogramReader {
   const std::size_t size_;
   HistogramReading& into_;
   std::chrono::nanoseconds& patience_;
+  Sums sums_;
   std::vector<Waiting> waiting_;
   CellsReading reading_;
 };
@@ -295,6 +311,29 @@ void serve_reader(std::uint32_t slot, std::size_t words) noexcept {
 void read_histogram(CellRef from, const BucketLayout& layout, HistogramReading& into,
                     std::chrono::nanoseconds& patience) {
   HistogramReader(from, layout, into, patience).read();
+}
+
+void reset_histogram(CellRef histogram, const BucketLayout& layout, std::chrono::nanoseconds& patience) {
+  HistogramReading observed;
+  HistogramReader reader(histogram, layout, observed, patience);
+  reader.read();
+  const Guard guard;
+  if (!histogram.is_live()) return;
+  SharedHistogram* shared = shared_histogram(*histogram.cell, layout);
+  if (shared == nullptr) throw std::bad_alloc();
+  shared->take_off(observed.counts, reader.sums().shared, reader.sums().threads);
+}
+
+std::uint64_t count_observations(CellRef from) noexcept {
+  const Guard guard;
+  if (!from.is_live()) return 0;
+  std::uint64_t total = 0;
+  // Acquire: pairs with the release in shared_histogram().
+  if (const auto* shared = std::bit_cast<SharedHistogram*>(from.cell->bits.load(std::memory_order_acquire))) {
+    total = shared->count();
+  }
+  for_each_thread(from, [&](Slab&, ThreadCell& cell) { total += cell.count.load(std::memory_order_relaxed); });
+  return total;
 }
 
 void recycle_histogram(Cell& cell) noexcept {

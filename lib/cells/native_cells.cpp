@@ -191,6 +191,11 @@ bool NativeCells::can_reset() const noexcept {
          can_quiesce();
 }
 
+bool NativeCells::begin_again() noexcept {
+  const std::lock_guard held(native_lock);
+  return !can_quiesce() || reset();
+}
+
 bool NativeCells::reset() noexcept {
   if (!publish(spec_.initial, sizes.front(), current_.load(std::memory_order_relaxed)->epoch + 1)) return false;
   populated_.clear();
@@ -396,6 +401,23 @@ void read_summary(CellRef from, SummarySnapshot& into, std::chrono::nanoseconds&
   const SharedOwnership summary(from);
   if (summary.get() != nullptr) return summary.get()->read_summary(into, patience, now);
   into = {};
+}
+
+void reset_native(CellRef series, std::chrono::nanoseconds& patience) {
+  const SharedOwnership histogram(series);
+  if (histogram.get() == nullptr) return;
+  if (!histogram.get()->begin_again()) throw std::bad_alloc();
+  NativeHistogramSnapshot unused;
+  histogram.get()->read(unused, patience);  // recycles what the reset has ended
+}
+
+std::uint64_t count_native_observations(CellRef from) noexcept {
+  const Guard guard;
+  if (!from.is_live()) return 0;
+  // Relaxed, as in observe_native().
+  const CellRef current = std::bit_cast<NativeCells*>(from.cell->bits.load(std::memory_order_relaxed))->current().cells;
+  // A new generation counts from 0, and has another tag. There is one only because of an observation or a reset.
+  return (std::uint64_t{current.tag} << 32) + count_observations(current);
 }
 
 void begin_native(Cell& cell, NativeCells& histogram) noexcept {

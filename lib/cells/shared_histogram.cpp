@@ -63,6 +63,26 @@ void SharedHistogram::move(Half& from, Half& to, HistogramReading* into) noexcep
   if (into != nullptr) into->sum += sum;
 }
 
+void SharedHistogram::take_off(std::span<const std::uint64_t> counts, double shared_sum, double sum_of_threads) {
+  const ForkExclusion no_fork(ForkExclusion::Begin::at_once);
+  const std::lock_guard lock(reader_);
+  Half& hot = half_of(started_.load(std::memory_order_relaxed));
+  for (std::size_t i = 0; i < counts.size(); ++i) hot.buckets[i].fetch_sub(counts[i], std::memory_order_relaxed);
+  std::uint64_t old = hot.sum.load(std::memory_order_relaxed);
+  // In this order, so that nothing is left of a sum to which nothing was added since.
+  const auto rest = [&](double sum) { return std::bit_cast<std::uint64_t>((sum - shared_sum) - sum_of_threads); };
+  while (!hot.sum.compare_exchange_weak(old, rest(std::bit_cast<double>(old)), std::memory_order_relaxed)) {
+  }
+}
+
+std::uint64_t SharedHistogram::count() const noexcept {
+  std::uint64_t total = 0;
+  for (const Half& half : halves_) {
+    for (const auto& bucket : half.buckets) total += bucket.load(std::memory_order_relaxed);
+  }
+  return total;
+}
+
 void SharedHistogram::add_to(HistogramReading& into) {
   const ForkExclusion no_fork(ForkExclusion::Begin::at_once);
   const std::lock_guard lock(reader_);

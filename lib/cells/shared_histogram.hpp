@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "quipu/detail/cells/cell_memory.hpp"
@@ -47,6 +48,11 @@ class SharedHistogram {
   }
   /// Adds buckets and sum of one moment. Thread-safe; readers exclude each other. Not interrupted by a fork.
   void add_to(HistogramReading& into);
+  /// Takes off what was read: all buckets, modulo 2^64, and a sum of two parts, of which the first was here. Whoever
+  /// sees this sees what was read before it, as readers take the lock too.
+  void take_off(std::span<const std::uint64_t> counts, double shared_sum, double sum_of_threads);
+  /// The observations, without waiting for anything. May be wrong while there is a reader.
+  [[nodiscard]] std::uint64_t count() const noexcept;
 
   // The parts of an observation.
   [[nodiscard]] std::uint64_t begin() noexcept;

@@ -11,7 +11,7 @@ namespace quipu::detail {
 
 /// The sliding window of a summary.
 ///
-/// Recording knows nothing of it: a summary counts in a native histogram, which is never reset. Its readers keep some
+/// Recording knows nothing of it: a summary counts in a native histogram, from its beginning on. Its readers keep some
 /// of their readings. What was observed in the window is the difference between the latest reading and a kept one, at
 /// which the window begins.
 ///
@@ -20,6 +20,9 @@ namespace quipu::detail {
 /// that was. So the window is between (n-1)/n of `max_age` and all of it, as in other clients, if the summary is read n
 /// times in that time or more often. If it is read less often, the window begins earlier: it is never shorter, and no
 /// observation is in none. It does not matter who reads, or how many do: to read takes nothing away from others.
+///
+/// After a reset of the family the window begins there: a difference to a reading before it is all that was observed
+/// since (see NativeHistogramSnapshot::since).
 ///
 /// Invariants, which the lock of the histogram's readers keeps:
 ///

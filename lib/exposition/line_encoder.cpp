@@ -87,11 +87,9 @@ void LineEncoder::set_start(std::string& start, std::string_view name, std::stri
   start.assign(is_quoted_ ? "{" : "").append(mark).append(name).append(suffix).append(mark).append(first_labels_);
 }
 
-std::string_view LineEncoder::written_timestamp(const std::optional<WallTime>& timestamp) {
-  if (!timestamp) [[likely]]
-    return {};
+std::string_view LineEncoder::write_timestamp(WallTime timestamp) {
   timestamp_ = ' ';
-  append_time(timestamp_, *timestamp);
+  append_time(timestamp_, timestamp);
   return timestamp_;
 }
 

@@ -64,7 +64,9 @@ class LineEncoder : public Encoder {
   [[nodiscard]] char* put_number(char* to, Number number) const noexcept;
 
   /// A blank and the time as the format writes it; empty if there is none. Valid until the next call.
-  [[nodiscard]] std::string_view written_timestamp(const std::optional<WallTime>& timestamp);
+  [[nodiscard]] std::string_view written_timestamp(const std::optional<WallTime>& timestamp) {
+    return timestamp ? write_timestamp(*timestamp) : std::string_view();
+  }
   [[nodiscard]] static char* put_if_any(char* to, std::string_view text) noexcept {
     return text.empty() ? to : detail::put(to, text);
   }
@@ -83,6 +85,7 @@ class LineEncoder : public Encoder {
 
  private:
   virtual void append_time(std::string& to, WallTime time) const = 0;
+  std::string_view write_timestamp(WallTime timestamp);
   void prepare_parts(std::string_view label);
 
   PageBuffer& page_;

@@ -138,8 +138,12 @@ std::string describe(const Definition& definition) {
       text += fmt::format(", resets {} s apart", Seconds(native->min_reset_interval).count());
     }
   }
-  if (definition.type == MetricType::histogram && !(definition.native && definition.bounds.empty())) {
+  const bool is_collected = definition.cells == CellKind::real;
+  if (definition.type == MetricType::histogram && !is_collected && !(definition.native && definition.bounds.empty())) {
     text += fmt::format(" with buckets {}", definition.bounds);
+  }
+  if (definition.idle_expiry.count() != 0) {
+    text += fmt::format(", idle after {} s", Seconds(definition.idle_expiry).count());
   }
   return text + fmt::format(" \"{}\"", definition.help);
 }
@@ -215,6 +219,12 @@ void check(const Definition& definition, const OwnedLabels& const_labels, NameRu
   if (definition.type == MetricType::info &&
       (!definition.name.ends_with(info) || definition.name.size() == info.size())) {
     refuse(definition, "the name of an info ends in _info, with something before it");
+  }
+  if (definition.idle_expiry.count() < 0)
+    refuse(definition, "idle_expiry is negative; it is 0 (for never) or a time above it");
+  if (definition.idle_expiry.count() > 0 && labels.empty()) {
+    refuse(definition,
+           "idle_expiry is for families with labels, and a metric without labels is always shown; leave it out");
   }
   if (!definition.unit.empty() && !base_name(definition, definition.name).ends_with("_" + definition.unit)) {
     refuse(definition, fmt::format("its unit is {0}, so its name ends in _{0}{1}", definition.unit,

@@ -19,7 +19,7 @@ FamilyCore::FamilyCore(Definition made, std::size_t closed_size, SeriesLimits li
     : definition(std::move(made)),
       series(definition.cells, {definition.key_columns().begin(), definition.key_columns().end()},
              definition.type == MetricType::histogram ? &bucket_layout(definition.bounds) : nullptr, closed_size,
-             std::move(limits), definition.first_states, definition.native),
+             std::move(limits), definition.first_states, definition.native, definition.idle_expiry),
       key_names(std::span(definition.label_names).first(definition.key_columns().size())),
       key_of_names(packed(key_names)) {}
 
@@ -28,6 +28,17 @@ CellRef FamilyCore::the_only_series() {
   const CellRef only = series.find_or_create(key);
   if (only == CellRef{}) throw std::bad_alloc();
   return only;
+}
+
+HeldSeries::HeldSeries(const std::shared_ptr<FamilyCore>& family, LabelKey& key, std::size_t index) noexcept {
+  bool is_held = false;
+  series_ = family->series.hold(key, index, is_held);
+  if (is_held) family_ = family;
+}
+
+void HeldSeries::end() noexcept {
+  const CellRef series = std::exchange(series_, CellRef{});
+  if (const auto family = std::exchange(family_, nullptr)) family->series.release(series);
 }
 
 std::shared_ptr<FamilyCore> unregistered_family() {

@@ -6,8 +6,12 @@
 
 #include "base/utf8.hpp"
 #include "family/cell_use.hpp"
+#include "family/idle_series.hpp"
+#include "quipu/detail/cells/counter_cells.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/gauge_cells.hpp"
+#include "quipu/detail/cells/histogram_cells.hpp"
+#include "quipu/detail/cells/state_cells.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -46,6 +50,29 @@ void copy_as_valid_text(std::span<const LabelColumn> columns, std::span<const st
 /// Whether an exposition format escapes something in it.
 bool needs_escaping(std::string_view text) noexcept { return text.find_first_of("\\\n\"") != text.npos; }
 
+/// Looks at a series of this kind; its times are not filled in.
+IdleSeries::Look look_at_cells(CellKind kind, CellRef series) noexcept {
+  switch (kind) {
+    case CellKind::whole:
+      return {.fingerprint = read_whole(series), .is_in_use = false, .begin = {}, .end = {}};
+    case CellKind::real:
+      return {
+          .fingerprint = std::bit_cast<std::uint64_t>(read_real(series)), .is_in_use = false, .begin = {}, .end = {}};
+    case CellKind::gauge: {
+      const GaugeLook look = look_at_gauge(series);
+      return {.fingerprint = look.changes, .is_in_use = look.is_in_use, .begin = {}, .end = {}};
+    }
+    case CellKind::histogram:
+      return {.fingerprint = count_observations(series), .is_in_use = false, .begin = {}, .end = {}};
+    case CellKind::native:
+    case CellKind::summary:
+      return {.fingerprint = count_native_observations(series), .is_in_use = false, .begin = {}, .end = {}};
+    case CellKind::states:
+      break;
+  }
+  return {.fingerprint = 0, .is_in_use = true, .begin = {}, .end = {}};  // a state lasts
+}
+
 /// Puts label values that are all shown as "overflow". Returns false if that is not possible. Then no other series is
 /// shown like the empty key, which is also shown as "overflow".
 bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
@@ -66,7 +93,7 @@ bool put_overflow(std::span<const LabelColumn> columns, LabelKey& key) {
 
 SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout,
                          std::size_t closed_size, SeriesLimits limits, std::uint64_t first_bits,
-                         std::optional<NativeSpec> native)
+                         std::optional<NativeSpec> native, std::chrono::nanoseconds idle_expiry)
     : kind_(kind),
       columns_(std::move(columns)),
       layout_(layout),
@@ -76,7 +103,8 @@ SeriesTable::SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const 
       first_bits_(first_bits),
       seed_(random_seed(limits_.label_value)),
       names_need_no_escaping_(std::ranges::all_of(
-          columns_, [](const LabelColumn& column) { return std::ranges::none_of(column.names, needs_escaping); })) {
+          columns_, [](const LabelColumn& column) { return std::ranges::none_of(column.names, needs_escaping); })),
+      idle_(idle_expiry.count() > 0 ? std::make_unique<IdleSeries>(idle_expiry) : nullptr) {
   if (closed_size > 0) closed_.reset(new std::atomic<Series*>[closed_size]());
   in_use_ = std::make_unique<HashTable>(first_size);
   table_.store(in_use_.get(), std::memory_order_relaxed);
@@ -111,11 +139,13 @@ CellRef SeriesTable::find_stored(LabelKey& key) const {
 
 CellRef SeriesTable::find_or_create(LabelKey& key, std::size_t index) noexcept {
   CellRef series;
+  Series* evicted = nullptr;
   try {
-    series = create(key.finish(), index);
+    series = create(key.finish(), index, evicted);
   } catch (...) {
     // Memory ran out.
   }
+  recycle(evicted);
   if (has_retired_.load(std::memory_order_relaxed)) free_retired();
   return series;
 }
@@ -136,7 +166,7 @@ bool SeriesTable::take_place() noexcept {
   return true;
 }
 
-CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t index) {
+CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t index, Series*& evicted) {
   if (limits_.series == 0) return {};
   const auto is_too_long = [this](std::string_view text) { return text.size() > limits_.label_value; };
   if (has_text(columns_, key, is_too_long)) truncations_.fetch_add(1, std::memory_order_relaxed);
@@ -154,6 +184,8 @@ CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
     }
   };
   if (take_place()) return make(key, index).ref();
+  evicted = take_out_idle();
+  if (evicted != nullptr && take_place()) return make(key, index).ref();
   overflows_.fetch_add(1, std::memory_order_relaxed);
   if (overflow_ == nullptr) {
     LabelKey named;
@@ -215,6 +247,7 @@ void SeriesTable::insert(HashTable& table, Series& series) noexcept {
 /// Adds a position. There is room to give all positions back, so that removing needs no memory.
 void SeriesTable::make_room() {
   const std::size_t position = order_.size();
+  if (idle_ != nullptr) idle_->make_room(position + 1);
   if (free_positions_.capacity() <= position) free_positions_.reserve(2 * position + first_size);
   order_.push_back(nullptr);
   free_positions_.push_back(static_cast<std::uint32_t>(position));
@@ -245,6 +278,77 @@ void SeriesTable::free_retired() noexcept {
   const std::lock_guard lock(mutex_);
   last->next = std::move(kept_);
   kept_ = std::move(retired);
+}
+
+CellRef SeriesTable::hold(LabelKey& key, std::size_t index, bool& is_held) noexcept {
+  is_held = false;
+  for (;;) {
+    const CellRef series = find_or_create(key, index);
+    if (series == CellRef{}) return {};
+    const std::lock_guard lock(mutex_);
+    if (!series.is_live()) continue;  // removed since
+    if (series.cell == overflow_) return series;
+    try {
+      ++holders_[series.tag];
+    } catch (...) {
+      return {};
+    }
+    is_held = true;
+    return series;
+  }
+}
+
+void SeriesTable::release(CellRef held) noexcept {
+  Series* removed = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto holders = holders_.find(held.tag);
+    if (--holders->second > 0) return;
+    holders_.erase(holders);
+    if (!held.is_live() || held.cell == overflow_) return;
+    removed = static_cast<Series*>(held.cell);
+    take_out(*removed);
+  }
+  removed->set_next_removed(nullptr);
+  recycle(removed);
+}
+
+void SeriesTable::reset() {
+  static constinit std::mutex resets;  // two resets of one series would both take off what both have read
+  const std::lock_guard lock(resets);
+  std::chrono::nanoseconds patience = reading_patience;
+  Walk walk(*this);
+  for (auto batch = walk.next(); !batch.empty(); batch = walk.next()) {
+    for (const Walk::Item& item : batch) reset(item.series.ref, patience);
+  }
+}
+
+void SeriesTable::reset(CellRef series, std::chrono::nanoseconds& patience) const {
+  switch (kind_) {
+    case CellKind::whole:
+      reset_whole(series);
+      break;
+    case CellKind::real:
+      reset_real(series);
+      break;
+    case CellKind::gauge:
+      return reset_gauge(series);
+    case CellKind::states:
+      return set_states(series, first_bits_);
+    case CellKind::histogram:
+      reset_histogram(series, *layout_, patience);
+      break;
+    case CellKind::native:
+    case CellKind::summary:
+      reset_native(series, patience);
+      break;
+  }
+  const std::size_t places = use_of(kind_).has_buckets ? layout_->buckets() : 1;
+  for (std::size_t i = 0; i < places; ++i) {
+    drop_exemplar(series, use_of(kind_).has_buckets ? bucket_place(i) : counter_place);
+  }
+  const Guard guard;
+  if (series.is_live()) series.cell->state.store(seconds_now(), std::memory_order_relaxed);  // when it was made
 }
 
 bool SeriesTable::remove(LabelKey& key) {
@@ -288,6 +392,7 @@ void SeriesTable::clear() {
 
 /// Makes the series unfindable. What its handles write goes nowhere.
 void SeriesTable::take_out(Series& series) noexcept {
+  if (idle_ != nullptr) idle_->forget(series.position);
   free_positions_.push_back(series.position);
   end_series(series);
   for (std::size_t i = 0; i < closed_size_; ++i) {
@@ -326,6 +431,60 @@ void SeriesTable::recycle(Series* removed) noexcept {
   }
 }
 
+/// Whether the series never expires. The overflow series does not, as it stands for no label values. Nor does a series
+/// with holders. To be called with the lock held.
+bool SeriesTable::is_lasting(const Series& series, std::uint32_t tag) const noexcept {
+  return &series == overflow_ || (!holders_.empty() && holders_.contains(tag));
+}
+
+/// Looks at the series of the batch, moves those that are not idle to the front, and returns how many there are.
+std::size_t SeriesTable::without_idle(std::span<Walk::Item> batch) const noexcept {
+  std::array<IdleSeries::Look, Walk::max_batch> looks;
+  const std::lock_guard lock(mutex_);
+  const auto begin = IdleSeries::Clock::now();
+  if (kind_ == CellKind::whole) {
+    std::array<CellRef, Walk::max_batch> refs;
+    std::array<std::uint64_t, Walk::max_batch> values;
+    for (std::size_t i = 0; i < batch.size(); ++i) refs[i] = batch[i].series.ref;
+    read_whole(std::span(refs).first(batch.size()), values.data());
+    for (std::size_t i = 0; i < batch.size(); ++i) looks[i] = {values[i], false, begin, {}};
+  } else {
+    for (std::size_t i = 0; i < batch.size(); ++i) looks[i] = look_at_cells(kind_, batch[i].series.ref);
+  }
+  const auto end = IdleSeries::Clock::now();
+  std::size_t shown = 0;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const auto& [series, ref] = batch[i].series;
+    looks[i].begin = begin;
+    looks[i].end = end;
+    if (ref.is_live()) {
+      looks[i].is_in_use = looks[i].is_in_use || is_lasting(*series, ref.tag);
+      if (idle_->is_hidden(series->position, ref.tag, looks[i])) continue;
+    }
+    if (shown != i) batch[shown] = batch[i];
+    ++shown;
+  }
+  return shown;
+}
+
+/// Takes out the series that has been hidden the longest, unless it was recorded to since. Null if none is hidden.
+Series* SeriesTable::take_out_idle() noexcept {
+  if (idle_ == nullptr) return nullptr;
+  while (const auto position = idle_->first_hidden()) {
+    Series& series = *order_[*position];
+    const CellRef ref = series.ref();
+    IdleSeries::Look look = look_at_cells(kind_, ref);
+    look.is_in_use = look.is_in_use || is_lasting(series, ref.tag);
+    look.begin = look.end = IdleSeries::Clock::now();
+    if (!idle_->is_hidden(series.position, ref.tag, look)) continue;
+    take_out(series);
+    series.set_next_removed(nullptr);
+    evictions_.fetch_add(1, std::memory_order_relaxed);
+    return &series;
+  }
+  return nullptr;
+}
+
 SeriesTable::Walk::Walk(const SeriesTable& table, std::optional<std::uint32_t> newest) : table_(table) {
   const std::lock_guard lock(table_.mutex_);
   last_tag_ = newest ? *newest : last_tag();
@@ -336,6 +495,13 @@ std::span<const SeriesTable::Walk::Item> SeriesTable::Walk::next() {
   std::size_t count = 0;
   while (count == 0 && position_ < end_) count = copy_batch();
   return std::span(batch_).first(count);
+}
+
+bool SeriesTable::Walk::next_in_use(std::span<const Item>& batch) {
+  batch = next();
+  if (batch.empty()) return false;
+  if (table_.idle_ != nullptr) batch = batch.first(table_.without_idle(std::span(batch_).first(batch.size())));
+  return true;
 }
 
 /// Copies the series at the next positions; there may be none. Memory for their keys is not acquired under the guard: a

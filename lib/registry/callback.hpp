@@ -13,4 +13,8 @@ namespace quipu::detail {
 [[nodiscard]] std::shared_ptr<Collector> make_callback(FamilyDescription family, std::vector<std::string> label_values,
                                                        std::function<double()> read);
 
+/// A function, as a collector of the families that it describes, or of any.
+[[nodiscard]] std::shared_ptr<Collector> make_collector(std::vector<FamilyDescription> families,
+                                                        std::function<void(Samples&)> collect);
+
 }  // namespace quipu::detail

@@ -158,9 +158,15 @@ void Collection::set_done(CollectorCall& call) noexcept {
 
 }  // namespace
 
+void report(const RegisteredCollector& collector, CollectorFault fault, std::string_view what,
+            const OnCollectorError& on_error, std::uint64_t times) {
+  collector.count(fault, times);
+  if (on_error) on_error(collector.name(), what);
+}
+
 Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
-                  std::chrono::steady_clock::time_point deadline, const std::stop_token& stop, CollectorErrors& errors,
-                  Executor& threads) {
+                  std::chrono::steady_clock::time_point deadline, const std::stop_token& stop,
+                  const OnCollectorError& on_error, Executor& threads) {
   const bool may_leave = deadline != Clock::time_point::max() || stop.stop_possible();
   std::vector<CollectorCall> here;
   std::vector<CollectorCall> elsewhere;
@@ -178,19 +184,22 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
   for (CollectorCall& made : here) made.outcome = made.collector->collect();
   if (collection != nullptr) elsewhere = collection->finish(stop);
 
-  // Failures are counted at the end, so that a page shows the errors of the pages before it.
+  // Failures are reported at the end, so that a page shows the errors of the pages before it.
   Collected collected;
   for (auto* calls : {&here, &elsewhere}) {
     for (auto& [collector, state, is_shared, outcome] : *calls) {
       switch (outcome.kind) {
         case CollectorOutcome::Kind::shown:
-          collected.emplace(collector.get(), std::move(outcome.families));
+          collected.emplace(collector.get(), CollectedCall{std::move(outcome.families), outcome.duration});
           break;
         case CollectorOutcome::Kind::thrown:
-          errors.exceptions.fetch_add(1, std::memory_order_relaxed);
+          collected.emplace(collector.get(), CollectedCall{nullptr, outcome.duration});
+          report(*collector, CollectorFault::exception,
+                 outcome.error != nullptr ? std::string_view(*outcome.error) : "there is no memory left", on_error);
           break;
         case CollectorOutcome::Kind::none:
-          if (!stop.stop_requested()) errors.timeouts.fetch_add(1, std::memory_order_relaxed);
+          if (stop.stop_requested()) break;
+          report(*collector, CollectorFault::timeout, "no call of it was over at the deadline of the scrape", on_error);
           break;
         case CollectorOutcome::Kind::ended:
           break;

@@ -1,18 +1,42 @@
 #include "registry/registered_collector.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 namespace quipu {
 namespace detail {
+namespace {
+
+/// What is being thrown, for people. Null if there is no memory for it.
+std::shared_ptr<const std::string> thrown_text() noexcept {
+  try {
+    try {
+      throw;
+    } catch (const std::exception& error) {
+      return std::make_shared<const std::string>(error.what());
+    } catch (...) {
+      return std::make_shared<const std::string>("it threw something that is not a std::exception");
+    }
+  } catch (...) {
+    return nullptr;
+  }
+}
+
+std::string default_name(const std::vector<CollectedFamily>& families) {
+  return families.empty() ? "unnamed" : families.front().definition->name;
+}
+
+}  // namespace
 
 RegisteredCollector::RegisteredCollector(Collector& collector, std::string name, std::shared_ptr<Collector> owned,
-                                         std::vector<CollectedFamily> families,
+                                         std::vector<CollectedFamily> families, MakeFamily make_family,
                                          std::unique_ptr<const std::vector<std::string>> fixed_labels,
                                          std::function<void(const RegisteredCollector&)> on_end)
     : collector_(collector),
-      name_(name.empty() && !families.empty() ? families.front().definition->name : std::move(name)),
+      name_(name.empty() ? default_name(families) : std::move(name)),
       families_(std::move(families)),
+      make_family_(std::move(make_family)),
       fixed_labels_(std::move(fixed_labels)),
       on_end_(std::move(on_end)),
       owned_(std::move(owned)) {}
@@ -69,8 +93,9 @@ void RegisteredCollector::end() noexcept {
 CollectorOutcome RegisteredCollector::call(std::unique_lock<std::mutex>& lock, bool is_shared) noexcept {
   if (!is_open_) return {CollectorOutcome::Kind::ended};
   const CallingThread::Call under_way;
+  const auto begin = Clock::now();
   try {
-    calls_.push_back({&under_way, &CallingThread::current(), Clock::now(), is_shared});
+    calls_.push_back({&under_way, &CallingThread::current(), begin, is_shared});
   } catch (...) {
     return {CollectorOutcome::Kind::thrown};
   }
@@ -79,8 +104,9 @@ CollectorOutcome RegisteredCollector::call(std::unique_lock<std::mutex>& lock, b
   try {
     outcome = {CollectorOutcome::Kind::shown, read()};
   } catch (...) {
-    outcome = {CollectorOutcome::Kind::thrown};
+    outcome = {CollectorOutcome::Kind::thrown, nullptr, thrown_text()};
   }
+  outcome.duration = Clock::now() - begin;
   lock.lock();
   std::erase_if(calls_, [&under_way](const Call& call) { return call.call == &under_way; });
   left_.notify_all();
@@ -89,7 +115,7 @@ CollectorOutcome RegisteredCollector::call(std::unique_lock<std::mutex>& lock, b
 
 std::shared_ptr<const std::vector<CollectedFamily>> RegisteredCollector::read() const {
   const auto families = std::make_shared<std::vector<CollectedFamily>>(families_);
-  Samples samples(*families);
+  Samples samples(*families, make_family_);
   collector_.collect(samples);
   return families;
 }

@@ -1,12 +1,17 @@
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/calling_thread.hpp"
@@ -22,7 +27,16 @@ struct CollectorOutcome {
   enum class Kind { none, shown, thrown, ended };
   Kind kind = Kind::none;
   std::shared_ptr<const std::vector<CollectedFamily>> families{};  // if shown; pages may share them
+  std::shared_ptr<const std::string> error{};                      // if thrown; null if there was no memory for it
+  std::chrono::nanoseconds duration{0};                            // of the call, if shown or thrown
 };
+
+/// Why a page lacks something of a collector.
+enum class CollectorFault : std::uint8_t { clash, duplicate, exception, timeout };
+inline constexpr std::array<std::string_view, 4> collector_faults{"clash", "duplicate", "exception", "timeout"};
+
+/// How often each fault happened to the collectors of one name.
+using CollectorErrors = std::array<std::atomic<std::uint64_t>, collector_faults.size()>;
 
 /// Waits for shared calls of collectors, on behalf of one scrape.
 class CallWaiter {
@@ -40,11 +54,15 @@ class RegisteredCollector {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `name` stands for the collector in `quipu_collector_up`; by default it is the name of the first family. `owned` is
-  /// the collector if the registration keeps it, otherwise null. `fixed_labels` is set for a callback, and holds the
-  /// label values of its one series. `on_end` removes the collector from its registry, if the registry still exists.
+  using MakeFamily = std::function<CollectedFamily(const FamilyDescription&)>;
+
+  /// `name` stands for the collector in `quipu_collector_up`; by default it is the name of the first family, or
+  /// "unnamed". `owned` is the collector if the registration keeps it, otherwise null. `families` are those that it has
+  /// described. `make_family` makes another one, by the rules of the registry; it throws RegistrationError.
+  /// `fixed_labels` is set for a callback, and holds the label values of its one series. `on_end` removes the collector
+  /// from its registry, if the registry still exists.
   RegisteredCollector(Collector& collector, std::string name, std::shared_ptr<Collector> owned,
-                      std::vector<CollectedFamily> families,
+                      std::vector<CollectedFamily> families, MakeFamily make_family,
                       std::unique_ptr<const std::vector<std::string>> fixed_labels,
                       std::function<void(const RegisteredCollector&)> on_end);
 
@@ -71,6 +89,7 @@ class RegisteredCollector {
   void end() noexcept;
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  /// Those that it has described. If there are none, it may show any.
   [[nodiscard]] const std::vector<CollectedFamily>& families() const noexcept { return families_; }
   [[nodiscard]] const std::vector<std::string>* fixed_labels() const noexcept { return fixed_labels_.get(); }
 
@@ -78,6 +97,13 @@ class RegisteredCollector {
   /// - prompt: a call never waits for anything, and so needs no other thread.
   /// - status: it is not called. A scrape shows in its family which of the usual collectors its page has.
   enum class Role { usual, prompt, status };
+  /// Counts an error. Collectors of one name in one registry share the counts, which are set before the first scrape.
+  void count(CollectorFault fault, std::uint64_t times = 1) const noexcept {
+    (*errors_)[static_cast<std::size_t>(fault)].fetch_add(times, std::memory_order_relaxed);
+  }
+  void set_errors(std::shared_ptr<CollectorErrors> errors) noexcept { errors_ = std::move(errors); }
+  [[nodiscard]] const std::shared_ptr<CollectorErrors>& errors() const noexcept { return errors_; }
+
   /// Set before the first scrape.
   void set_role(Role role) noexcept { role_ = role; }
   [[nodiscard]] Role role() const noexcept { return role_; }
@@ -106,9 +132,11 @@ class RegisteredCollector {
   Collector& collector_;
   const std::string name_;
   const std::vector<CollectedFamily> families_;  // without series
+  const MakeFamily make_family_;
   const std::unique_ptr<const std::vector<std::string>> fixed_labels_;
   const std::function<void(const RegisteredCollector&)> on_end_;
   Role role_ = Role::usual;
+  std::shared_ptr<CollectorErrors> errors_;
 
   // The mutex guards what follows, and is not held during a call. `calls_` are the calls under way. Calls begin only
   // while `is_open_`. A forked child has none of its parent's other threads, so calls and waiters of its parent are

@@ -93,6 +93,8 @@ void Registry::collect(Visitor& visitor) const {
   }
 }
 
+void Registry::reset() const { detail::ScopeAccess::core(*this)->reset(); }
+
 Registry process_registry() {
   if (const Registry* const known = of_process.load(std::memory_order_acquire)) return *known;
   if (const Registry* const made = make_registry_of_process({})) return *made;

@@ -26,6 +26,7 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const Regi
       max_label_value_(options.max_label_value_size),
       series_budget_(std::make_shared<SeriesBudget>(options.max_series)),
       on_lint_(options.on_lint),
+      on_error_(options.on_error),
       exemplars_(options.exemplars) {}
 
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
@@ -112,33 +113,43 @@ void RegistryCore::unclaim(const Definition& definition) noexcept {
   }
 }
 
+CollectedFamily RegistryCore::make_collected(const FamilyDescription& described, const std::string& prefix) const {
+  auto definition = std::make_shared<Definition>(Definition{.type = described.type,
+                                                            .cells = CellKind::real,
+                                                            .name = prefix + described.name,
+                                                            .help = to_utf8(described.help),
+                                                            .unit = described.unit,
+                                                            .label_names = described.labels});
+  if (described.type == MetricType::stateset) definition->label_names.push_back(definition->name);
+  definition->columns.resize(definition->label_names.size(), {LabelType::text});
+  check(*definition, const_labels_, name_rules_);
+  return {std::move(definition), described.name, max_label_value_};
+}
+
 std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
     Collector& collector, std::string name, const std::string& prefix,
     std::unique_ptr<const std::vector<std::string>> fixed_labels, std::shared_ptr<Collector> owned, Batch* batch) {
   std::vector<CollectedFamily> families;
-  for (FamilyDescription& described : collector.describe()) {
-    auto definition = std::make_shared<Definition>(Definition{.type = described.type,
-                                                              .cells = CellKind::real,
-                                                              .name = prefix + described.name,
-                                                              .help = to_utf8(described.help),
-                                                              .unit = std::move(described.unit),
-                                                              .label_names = std::move(described.labels)});
-    definition->columns.resize(definition->label_names.size(), {LabelType::text});
-    if (described.type != MetricType::counter && described.type != MetricType::gauge) {
-      throw RegistrationError(
-          fmt::format("collector family \"{}\": a collector shows counters and gauges", described.name));
-    }
-    check(*definition, const_labels_, name_rules_);
-    families.push_back({std::move(definition), std::move(described.name), max_label_value_});
-  }
+  for (const FamilyDescription& described : collector.describe()) families.push_back(make_collected(described, prefix));
+  const auto make_family = [registry = weak_from_this(), prefix](const FamilyDescription& described) {
+    if (const auto core = registry.lock()) return core->make_collected(described, prefix);
+    throw CollectorError("collector: its registry no longer exists");
+  };
   const auto on_end = [registry = weak_from_this()](const RegisteredCollector& ended) {
     if (const auto core = registry.lock()) core->remove_collector(ended);
   };
-  auto registered = std::make_shared<RegisteredCollector>(collector, std::move(name), std::move(owned),
-                                                          std::move(families), std::move(fixed_labels), on_end);
+  auto registered = std::make_shared<RegisteredCollector>(
+      collector, std::move(name), std::move(owned), std::move(families), make_family, std::move(fixed_labels), on_end);
 
   std::unique_lock lock(mutex_);
   collectors_.reserve(collectors_.size() + 1);
+  if (errors_.size() > 2 * collectors_.size() + 16) {
+    std::erase_if(errors_, [](const auto& of_name) { return of_name.second.expired(); });
+  }
+  auto& known_errors = errors_[registered->name()];
+  auto errors = known_errors.lock();
+  if (errors == nullptr) known_errors = errors = std::make_shared<CollectorErrors>();
+  registered->set_errors(std::move(errors));
   std::size_t added = 0;
   try {
     for (const CollectedFamily& family : registered->families()) {
@@ -265,7 +276,8 @@ RegistryCore::ScrapeStart RegistryCore::start_scrape(std::span<const std::string
   ScrapeStart start{{}, shown_batches_, last_tag()};
   for (const auto& [registered, batch] : collectors_) {
     if (batch != nullptr) continue;
-    const bool is_asked = names.empty() || std::ranges::any_of(registered->families(), [names](const auto& family) {
+    const bool is_asked = names.empty() || registered->families().empty() ||
+                          std::ranges::any_of(registered->families(), [names](const auto& family) {
                             return is_wanted(names, family.definition->name);
                           });
     if (is_asked) start.collectors.push_back(registered);
@@ -273,16 +285,104 @@ RegistryCore::ScrapeStart RegistryCore::start_scrape(std::span<const std::string
   return start;
 }
 
-std::vector<RegistryCore::FamilyEntry> RegistryCore::families_of(std::span<const std::string> names,
-                                                                 const ScrapeStart& start) const {
-  std::vector<FamilyEntry> wanted;
+RegistryCore::PageFamilies RegistryCore::families_of(std::span<const std::string> names, const ScrapeStart& start,
+                                                     const Collected& collected) const {
+  PageFamilies page;
+  std::vector<FamilyEntry>& wanted = page.families;
   const std::lock_guard lock(mutex_);
   wanted.reserve(names.empty() ? families_.size() : names.size());
   for (const auto& [name, entry] : families_) {
     const bool is_shown = entry.batches.empty() && entry.shown_by <= start.batches;
     if (is_shown && is_wanted(names, name)) wanted.push_back(entry);
   }
-  return wanted;
+  add_undescribed(names, collected, page);
+  return page;
+}
+
+/// Of two families of collectors that clash, the page has that of the collector that was added first.
+void RegistryCore::add_undescribed(std::span<const std::string> names, const Collected& collected,
+                                   PageFamilies& page) const {
+  std::map<std::string, FamilyEntry> added;
+  std::map<std::string, const Definition*> claims[escaping_schemes.size()];  // of those that are added
+
+  const auto owner_of = [&](const Definition& definition) -> const Definition* {
+    for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+      for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) {
+        if (const auto taken = claims_[i].find(name); taken != claims_[i].end()) {
+          return families_.at(taken->second).definition.get();
+        }
+        if (const auto taken = claims[i].find(name); taken != claims[i].end()) return taken->second;
+      }
+    }
+    return nullptr;
+  };
+  const auto entry_for = [&](const CollectedFamily& family) -> FamilyEntry* {
+    const Definition& definition = *family.definition;
+    if (const auto known = added.find(definition.name); known != added.end()) {
+      return *known->second.definition == definition ? &known->second : nullptr;
+    }
+    if (const auto known = families_.find(definition.name); known != families_.end()) {
+      if (known->second.instruments != nullptr || *known->second.definition != definition) return nullptr;
+      const auto shown = std::ranges::find(page.families, known->second.definition, &FamilyEntry::definition);
+      if (shown != page.families.end()) return &*shown;
+      return &added.emplace(definition.name, known->second).first->second;  // not asked for, and not shown
+    }
+    if (owner_of(definition) != nullptr) return nullptr;
+    for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+      for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) {
+        claims[i].emplace(name, &definition);
+      }
+    }
+    return &added.emplace(definition.name, FamilyEntry{family.definition, nullptr}).first->second;
+  };
+
+  for (const auto& [registered, batch] : collectors_) {
+    if (!registered->families().empty()) continue;
+    if (batch == nullptr) page.undescribed.push_back(registered);
+    const auto call = collected.find(registered.get());
+    if (call == collected.end() || call->second.families == nullptr) continue;
+    for (const CollectedFamily& family : *call->second.families) {
+      if (family.series.empty()) continue;
+      if (FamilyEntry* const entry = entry_for(family)) {
+        entry->collectors.push_back(registered);
+        continue;
+      }
+      page.clashes.push_back(
+          {registered, fmt::format("family {} is left out: {} has its name or one of its samples'",
+                                   describe(*family.definition), describe(*owner_of(*family.definition)))});
+    }
+  }
+  if (added.empty()) return;
+  for (auto& [name, entry] : added) {
+    if (is_wanted(names, name)) page.families.push_back(std::move(entry));
+  }
+  std::ranges::sort(page.families, {},
+                    [](const FamilyEntry& entry) -> const std::string& { return entry.definition->name; });
+}
+
+std::map<std::string, RegistryCore::NamedErrors> RegistryCore::collector_errors() const {
+  std::map<std::string, NamedErrors> result;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [registered, batch] : collectors_) {
+    if (batch != nullptr || registered->role() == RegisteredCollector::Role::status) continue;
+    NamedErrors& named = result[registered->name()];
+    named.errors = registered->errors();
+    named.has_usual = named.has_usual || registered->role() == RegisteredCollector::Role::usual;
+  }
+  return result;
+}
+
+void RegistryCore::reset() const {
+  std::vector<std::shared_ptr<FamilyCore>> families;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, entry] : families_) {
+      if (entry.instruments != nullptr && entry.definition->type != MetricType::info) {
+        families.push_back(entry.instruments);
+      }
+    }
+  }
+  for (const auto& family : families) family->series.reset();
 }
 
 std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {
@@ -291,8 +391,11 @@ std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {
   for (const auto& [name, entry] : families_) {
     if (entry.instruments == nullptr || !entry.batches.empty()) continue;
     const SeriesTable& series = entry.instruments->series;
-    FamilyLosses family{.family = name, .overflows = series.overflows(), .truncations = series.truncations()};
-    if (family.overflows > 0 || family.truncations > 0) result.push_back(std::move(family));
+    FamilyLosses family{.family = name,
+                        .overflows = series.overflows(),
+                        .evictions = series.evictions(),
+                        .truncations = series.truncations()};
+    if (family.overflows > 0 || family.evictions > 0 || family.truncations > 0) result.push_back(std::move(family));
   }
   return result;
 }

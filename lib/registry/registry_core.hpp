@@ -72,24 +72,50 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
     std::uint32_t last_tag;  // the newest tag: infos with a newer one are not shown
   };
 
+  /// A family that a collector showed without having described it, and that is left out of the page.
+  struct Clash {
+    std::shared_ptr<const RegisteredCollector> collector;
+    std::string what;
+  };
+
+  /// What a page has, in the order of names.
+  struct PageFamilies {
+    std::vector<FamilyEntry> families{};
+    std::vector<std::shared_ptr<RegisteredCollector>> undescribed{};  // collectors that describe nothing
+    std::vector<Clash> clashes{};
+  };
+
   // For a scrape. They return what exists of the families with these names, or of all families if there are no names.
+  // Families that collectors have not described are those that they showed.
   [[nodiscard]] ScrapeStart start_scrape(std::span<const std::string> names) const;
-  [[nodiscard]] std::vector<FamilyEntry> families_of(std::span<const std::string> names,
-                                                     const ScrapeStart& start) const;
+  [[nodiscard]] PageFamilies families_of(std::span<const std::string> names, const ScrapeStart& start,
+                                         const Collected& collected) const;
   [[nodiscard]] const OwnedLabels& const_labels() const noexcept { return const_labels_; }
   [[nodiscard]] NameRules name_rules() const noexcept { return name_rules_; }
   [[nodiscard]] const FormatOptions& formats() const noexcept { return formats_; }
-  [[nodiscard]] CollectorErrors& errors() noexcept { return errors_; }
+  [[nodiscard]] const OnCollectorError& on_error() const noexcept { return on_error_; }
   [[nodiscard]] Executor& collector_threads() noexcept { return collector_threads_; }
+
+  /// Resets all families of instruments, but for infos. Throws std::bad_alloc.
+  void reset() const;
 
   /// What a family could not keep apart.
   struct FamilyLosses {
     std::string family;
     std::uint64_t overflows;
+    std::uint64_t evictions;
     std::uint64_t truncations;
   };
   /// Of the families that could not keep apart everything.
   [[nodiscard]] std::vector<FamilyLosses> losses() const;
+
+  /// The errors of the collectors of one name.
+  struct NamedErrors {
+    std::shared_ptr<const CollectorErrors> errors;
+    bool has_usual = false;  // a collector of the usual role has the name
+  };
+  /// By name. Of those that batches do not hide.
+  [[nodiscard]] std::map<std::string, NamedErrors> collector_errors() const;
 
  private:
   struct CollectorEntry {
@@ -97,7 +123,10 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
     const Batch* batch;  // the open batch that hides it, or null
   };
 
+  [[nodiscard]] CollectedFamily make_collected(const FamilyDescription& described, const std::string& prefix) const;
+
   // With the lock held.
+  void add_undescribed(std::span<const std::string> names, const Collected& collected, PageFamilies& page) const;
   void claim(const Definition& definition);
   [[nodiscard]] std::size_t escapings_in_use() const noexcept {
     return name_rules_ == NameRules::utf8 ? escaping_schemes.size() : 1;
@@ -117,8 +146,8 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   const std::size_t max_label_value_;
   const std::shared_ptr<SeriesBudget> series_budget_;
   const std::function<void(std::string_view, std::string_view)> on_lint_;
+  const OnCollectorError on_error_;
   const ExemplarSource exemplars_;
-  CollectorErrors errors_;
   Executor collector_threads_{"quipu-collect", 3};  // the endpoint makes three pages at a time
 
   mutable std::mutex mutex_;                     // guards what follows; not held while a collector is called
@@ -127,6 +156,8 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
   // names are not escaped, so for them the first map is enough.
   std::map<std::string, std::string> claims_[escaping_schemes.size()];
   std::vector<CollectorEntry> collectors_;
+  /// Of the collectors with this name. The errors go with the last of these, their places here when there are many.
+  std::map<std::string, std::weak_ptr<CollectorErrors>> errors_;
   std::uint64_t shown_batches_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "quipu/scope.hpp"
 
 #include <list>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -41,6 +42,11 @@ Registration Scope::callback(MetricType type, const MetricOptions& options, std:
     throw RegistrationError("cannot register the callback " + std::string(options.name.text()) +
                             ": max_series is 0, and must be at least 1");
   }
+  if (options.idle_expiry.count() != 0) {
+    throw RegistrationError("cannot register callback " + std::string(options.name.text()) +
+                            ": idle_expiry is for what is recorded, and a callback is shown until its registration "
+                            "ends; leave it out");
+  }
   FamilyDescription family{
       .name = std::string(options.name.text()), .help = options.help, .type = type, .unit = options.unit};
   std::vector<std::string> values;
@@ -64,6 +70,16 @@ Registration Scope::add(std::shared_ptr<Collector> collector, std::string_view n
   Collector& added = *collector;
   return Registration(
       core_->add_collector(added, detail::to_utf8(name), prefix_, nullptr, std::move(collector), batch_.get()));
+}
+
+Registration Scope::add(std::function<void(Samples&)> collect, std::string_view name) const {
+  return add({}, std::move(collect), name);
+}
+
+Registration Scope::add(std::vector<FamilyDescription> families, std::function<void(Samples&)> collect,
+                        std::string_view name) const {
+  if (!collect) throw RegistrationError("cannot add a collector that is an empty function");
+  return add(detail::make_collector(std::move(families), std::move(collect)), name);
 }
 
 Scope Scope::subsystem(MetricPrefix prefix) const {

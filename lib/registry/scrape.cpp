@@ -1,11 +1,16 @@
 #include "registry/scrape.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <set>
 #include <string_view>
 #include <utility>
+
+#include "registry/self_collector.hpp"
 
 namespace quipu::detail {
 namespace {
@@ -43,8 +48,8 @@ InstrumentWalk::InstrumentWalk(const FamilyCore& family, std::vector<Label>& lab
 }
 
 bool InstrumentWalk::show_some(Visitor& visitor) {
-  if (batch_.empty()) batch_ = walk_.next();
-  if (batch_.empty()) return false;
+  if (batch_.empty() && !walk_.next_in_use(batch_)) return false;
+  if (batch_.empty()) return true;
   const auto of_batch = [&](std::size_t i) { return std::pair(batch_[i].series.ref, counter_place); };
   switch (family_.definition.cells) {
     case CellKind::whole: {
@@ -176,7 +181,7 @@ inline bool InstrumentWalk::is_shown(const Item& series, Visitor& visitor) {
 }
 
 CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& family, const Collected& collected,
-                             std::vector<Label>& labels, CollectorErrors& errors)
+                             std::vector<Label>& labels, const OnCollectorError& on_error)
     : definition_(*family.definition), labels_(labels), const_labels_(labels.size()) {
   const auto by_labels = [](const CollectedSeries* a, const CollectedSeries* b) {
     return a->label_values < b->label_values;
@@ -184,16 +189,23 @@ CollectedWalk::CollectedWalk(const RegistryCore::FamilyEntry& family, const Coll
   std::set<const CollectedSeries*, decltype(by_labels)> known(by_labels);
   for (const auto& registered : family.collectors) {
     const auto found = collected.find(registered.get());
-    if (found == collected.end()) continue;
-    for (const CollectedFamily& part : *found->second) {
+    if (found == collected.end() || found->second.families == nullptr) continue;
+    std::uint64_t duplicates = 0;
+    for (const CollectedFamily& part : *found->second.families) {
       if (part.definition->name != definition_.name) continue;
       for (const CollectedSeries& series : part.series) {
         if (known.insert(&series).second) {
           series_.push_back(&series);
         } else {
-          errors.duplicates.fetch_add(1, std::memory_order_relaxed);
+          ++duplicates;
         }
       }
+    }
+    if (duplicates > 0) {
+      report(*registered, CollectorFault::duplicate,
+             fmt::format("family {} has series that are on the page already: {} of them were left out",
+                         definition_.name, duplicates),
+             on_error, duplicates);
     }
   }
   begin_labels(definition_, labels, const_labels_);
@@ -208,44 +220,97 @@ bool CollectedWalk::show_some(Visitor& visitor) {
     for (std::size_t i = 0; i < series.label_values.size(); ++i) {
       labels_[const_labels_ + i].value = series.label_values[i];
     }
-    visitor.sample({labels_, series.value});
+    show(series, visitor);
   }
   return true;
+}
+
+void CollectedWalk::show(const CollectedSeries& series, Visitor& visitor) const {
+  const CollectedDetails* const details = series.details.get();
+  if (details == nullptr) return visitor.sample({.labels = labels_, .value = series.value});
+  switch (definition_.type) {
+    case MetricType::histogram:
+      return visitor.histogram({.labels = labels_,
+                                .bounds = details->bounds,
+                                .counts = details->counts,
+                                .sum = details->sum,
+                                .created = details->created,
+                                .exemplars = details->exemplars,
+                                .native = details->native ? &*details->native : nullptr,
+                                .timestamp = details->timestamp});
+    case MetricType::summary:
+      return visitor.summary({.labels = labels_,
+                              .quantiles = details->quantiles,
+                              .count = details->count,
+                              .sum = details->sum,
+                              .created = details->created,
+                              .timestamp = details->timestamp});
+    case MetricType::counter:
+    case MetricType::gauge:
+    case MetricType::info:
+    case MetricType::stateset:
+    case MetricType::unknown:
+      break;
+  }
+  visitor.sample({.labels = labels_,
+                  .value = series.value,
+                  .created = details->created,
+                  .exemplar = details->exemplars.empty() ? nullptr : details->exemplars.front(),
+                  .timestamp = details->timestamp});
 }
 
 Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& request)
     : registry_(std::move(registry)),
       start_(registry_->start_scrape(request.families)),
-      collected_(collect(start_.collectors, request.deadline, request.stop, registry_->errors(),
+      collected_(collect(start_.collectors, request.deadline, request.stop, registry_->on_error(),
                          registry_->collector_threads())),
-      families_(registry_->families_of(request.families, start_)) {
+      page_(registry_->families_of(request.families, start_, collected_)) {
   for (const auto& [name, value] : registry_->const_labels()) labels_.push_back({name, value});
+  report_clashes();
   collect_status();
 }
 
-/// Makes the series of `quipu_collector_up`, if the page has it. They are of this page: what it has is certain by now.
-/// A collector that was removed meanwhile is not on it, and so has no status.
+void Scrape::report_clashes() const {
+  for (const auto& [collector, what] : page_.clashes) {
+    report(*collector, CollectorFault::clash, what, registry_->on_error());
+  }
+}
+
+/// Makes the series of `quipu_collector_up` and the durations, if the page has them. They are of this page: what it has
+/// is certain by now. A collector that was removed meanwhile is not on it, and so has no status.
 void Scrape::collect_status() {
   std::set<const RegisteredCollector*> present;
   const RegisteredCollector* status = nullptr;
-  for (const RegistryCore::FamilyEntry& family : families_) {
+  for (const auto& collector : page_.undescribed) present.insert(collector.get());
+  for (const RegistryCore::FamilyEntry& family : page_.families) {
     for (const auto& collector : family.collectors) {
       present.insert(collector.get());
       if (collector->role() == RegisteredCollector::Role::status) status = collector.get();
     }
   }
   if (status == nullptr) return;
-  std::map<std::string_view, bool> is_up;
+  struct Status {
+    bool is_up = true;
+    std::optional<std::chrono::nanoseconds> duration{};  // of the calls that are over
+  };
+  std::map<std::string_view, Status> by_name;
   for (const auto& collector : start_.collectors) {
     if (collector->role() != RegisteredCollector::Role::usual || !present.contains(collector.get())) continue;
-    const auto known = is_up.emplace(collector->name(), true).first;
-    known->second = known->second && collected_.contains(collector.get());
+    Status& of_name = by_name[collector->name()];
+    const auto call = collected_.find(collector.get());
+    of_name.is_up = of_name.is_up && call != collected_.end() && call->second.families != nullptr;
+    if (call == collected_.end()) continue;
+    of_name.duration = of_name.duration.value_or(std::chrono::nanoseconds(0)) + call->second.duration;
   }
   auto families = status->families();
-  for (const auto& [name, value] : is_up) {
-    families.front().series.push_back({{std::string(name)}, Number(std::uint64_t{value ? 1U : 0U})});
+  auto& up = families[up_family].series;
+  auto& durations = families[duration_family].series;
+  for (const auto& [name, of_name] : by_name) {
+    up.push_back({{std::string(name)}, of_name.is_up ? 1 : 0});
+    if (!of_name.duration) continue;
+    durations.push_back({{std::string(name)}, std::chrono::duration<double>(*of_name.duration).count()});
   }
-  collected_.emplace(status, std::make_shared<const std::vector<CollectedFamily>>(std::move(families)));
+  collected_.emplace(status, CollectedCall{std::make_shared<const std::vector<CollectedFamily>>(std::move(families))});
 }
 
 bool Scrape::show_some(Visitor& visitor) {
@@ -254,13 +319,13 @@ bool Scrape::show_some(Visitor& visitor) {
     if (collection_ && collection_->show_some(visitor)) return true;
     instruments_.reset();
     collection_.reset();
-    if (next_family_ == families_.size()) return false;
-    const RegistryCore::FamilyEntry& family = families_[next_family_++];
+    if (next_family_ == page_.families.size()) return false;
+    const RegistryCore::FamilyEntry& family = page_.families[next_family_++];
     labels_.resize(registry_->const_labels().size());
     if (family.instruments != nullptr) {
       instruments_.emplace(*family.instruments, labels_, start_.last_tag, patience_);
     } else {
-      collection_.emplace(family, collected_, labels_, registry_->errors());
+      collection_.emplace(family, collected_, labels_, registry_->on_error());
     }
   }
 }

@@ -63,11 +63,13 @@ class CollectedWalk {
  public:
   /// `labels` as for InstrumentWalk. Of a series that was collected twice, the first is shown.
   CollectedWalk(const RegistryCore::FamilyEntry& family, const Collected& collected, std::vector<Label>& labels,
-                CollectorErrors& errors);
+                const OnCollectorError& on_error);
 
   bool show_some(Visitor& visitor);
 
  private:
+  void show(const CollectedSeries& series, Visitor& visitor) const;
+
   const Definition& definition_;
   std::vector<Label>& labels_;
   const std::size_t const_labels_;
@@ -87,12 +89,13 @@ class Scrape {
   bool show_some(Visitor& visitor);
 
  private:
+  void report_clashes() const;
   void collect_status();
 
   const std::shared_ptr<RegistryCore> registry_;
   RegistryCore::ScrapeStart start_;
   Collected collected_;
-  std::vector<RegistryCore::FamilyEntry> families_;
+  RegistryCore::PageFamilies page_;
   std::size_t next_family_ = 0;
   std::vector<Label> labels_;
   std::chrono::nanoseconds patience_ = reading_patience;

@@ -33,14 +33,19 @@ class SelfCollector final : public Collector {
          .help = "Lookups of new label values in a family that had no room for them.",
          .type = MetricType::counter,
          .labels = {"family"}},
+        {.name = "quipu_evicted_series_total",
+         .help =
+             "Idle series that were removed to make room for new ones, with what their handles record from then on.",
+         .type = MetricType::counter,
+         .labels = {"family"}},
         {.name = "quipu_truncated_lookups_total",
          .help = "Lookups with label values that were too long, and were cut.",
          .type = MetricType::counter,
          .labels = {"family"}},
         {.name = "quipu_collector_errors_total",
-         .help = "Collectors and callbacks that failed during a scrape.",
+         .help = "What went wrong with a collector or callback during scrapes.",
          .type = MetricType::counter,
-         .labels = {"reason"}}};
+         .labels = {"collector", "reason"}}};
   }
   void collect(Samples& samples) override {
     const auto rejected = [](Rejection why) {
@@ -59,15 +64,18 @@ class SelfCollector final : public Collector {
     dropped("source_threw", Dropped::source_threw);
     dropped("not_utf8", Dropped::not_utf8);
     dropped("too_long", Dropped::too_long);
-    const auto errors = [&](std::string_view reason, const std::atomic<std::uint64_t>& count) {
-      samples.add("quipu_collector_errors_total", {reason}, count.load(std::memory_order_relaxed));
-    };
-    errors("duplicate", registry_.errors().duplicates);
-    errors("exception", registry_.errors().exceptions);
-    errors("timeout", registry_.errors().timeouts);
-    samples.add("quipu_thread_cell_bytes", static_cast<std::uint64_t>(thread_cell_bytes()));
-    for (const auto& [family, overflows, truncations] : registry_.losses()) {
+    const auto errors = samples.family("quipu_collector_errors_total");
+    for (const auto& [collector, named] : registry_.collector_errors()) {
+      for (std::size_t i = 0; i < collector_faults.size(); ++i) {
+        const std::uint64_t count = (*named.errors)[i].load(std::memory_order_relaxed);
+        // The library's own hardly ever fail.
+        if (named.has_usual || count > 0) errors.add({collector, collector_faults[i]}, count);
+      }
+    }
+    samples.add("quipu_thread_cell_bytes", thread_cell_bytes());
+    for (const auto& [family, overflows, evictions, truncations] : registry_.losses()) {
       if (overflows > 0) samples.add("quipu_overflowed_lookups_total", {family}, overflows);
+      if (evictions > 0) samples.add("quipu_evicted_series_total", {family}, evictions);
       if (truncations > 0) samples.add("quipu_truncated_lookups_total", {family}, truncations);
     }
   }
@@ -81,7 +89,11 @@ class StatusCollector final : public Collector {
   std::vector<FamilyDescription> describe() const override {
     return {{.name = "quipu_collector_up",
              .help = "Whether this page has what a collector or callback shows: 1 yes, 0 no, because it failed.",
-             .labels = {"collector"}}};
+             .labels = {"collector"}},
+            {.name = "quipu_collector_duration_seconds",
+             .help = "How long the call took from which this page has what a collector or callback shows.",
+             .labels = {"collector"},
+             .unit = "seconds"}};
   }
   void collect(Samples&) override {}
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 
 #include "quipu/collector.hpp"
@@ -12,7 +13,10 @@ class RegistryCore;
 /// collector.
 [[nodiscard]] std::shared_ptr<Collector> make_self_collector(RegistryCore& registry);
 
-/// Describes `quipu_collector_up`, for the collector of this role (RegisteredCollector::Role::status).
+/// The families of the collector of this role (RegisteredCollector::Role::status), in its order:
+/// `quipu_collector_up` and `quipu_collector_duration_seconds`.
+inline constexpr std::size_t up_family = 0;
+inline constexpr std::size_t duration_family = 1;
 [[nodiscard]] std::shared_ptr<Collector> make_status_collector();
 
 }  // namespace quipu::detail

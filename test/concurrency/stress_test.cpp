@@ -600,6 +600,143 @@ TEST_CASE("series come and go while others count and scrape") {
   CHECK(shown::Everything(registry).duplicates() == 0);
 }
 
+TEST_CASE("series expire and come back while threads record, and lose nothing") {
+  const auto registry = page::empty_registry();
+  // So short that two scrapes hide what was not recorded to between them.
+  constexpr auto at_once = 1ns;
+  const auto counters = registry.counter<int>({.name = "a_total", .idle_expiry = at_once}, {"n"});
+  const auto gauges = registry.gauge<int>({.name = "b", .idle_expiry = at_once}, {"n"});
+  const auto levels = registry.gauge<int>({.name = "c", .idle_expiry = at_once}, {"n"});
+  const auto histograms = registry.histogram<int>({.name = "d", .buckets = {1.0}, .idle_expiry = at_once}, {"n"});
+  const auto natives =
+      registry.native_histogram<int>({.name = "e", .buckets = quipu::Buckets{1.0}, .idle_expiry = at_once}, {"n"});
+  // Its series give way to new ones all the time, and thus may begin again at 0.
+  const auto many =
+      registry.counter<int, bool>({.name = "f_total", .max_series = 20, .idle_expiry = at_once}, {"n", "is_brief"});
+  constexpr int series = 8;
+  constexpr int recording = 3;
+  Watcher first(registry);
+  Watcher second(registry);
+  std::vector<std::uint64_t> rounds(recording);
+  Threads threads;
+  for (std::uint64_t& mine : rounds) {
+    threads.repeat([&, i = 0]() mutable {
+      // Each series is recorded to for a while, and then not, through handles that are kept or found again.
+      const int n = i / 500 % series;
+      const auto counter = counters(n);
+      const auto gauge = gauges(n);
+      for (int k = 0; k < 50; ++k, ++i) {
+        counter.inc();
+        gauge.inc();
+        levels(n).set(n);
+        histograms(n).observe(1);
+        natives(n).observe(1);
+        many(i % 1000, true).inc();
+        gauge.dec();
+      }
+      mine += 50;
+      std::this_thread::yield();
+    });
+  }
+  threads.repeat([&] { first.scrape(); });
+  threads.repeat([&] { second.scrape(); });
+  std::this_thread::sleep_for(some_time);
+  threads.stop();
+  for (const Watcher* watcher : {&first, &second}) {
+    CHECK(watcher->scrapes > 1);
+    CHECK(watcher->went_down == 0);
+    CHECK(watcher->torn == 0);
+    CHECK(watcher->shown_twice == 0);
+  }
+  std::uint64_t total = 0;
+  for (const std::uint64_t mine : rounds) total += mine;
+  std::uint64_t counted = 0;
+  std::uint64_t observed = 0;
+  std::uint64_t set = 0;
+  for (int n = 0; n < series; ++n) {
+    counted += counters(n).value();
+    observed += histograms(n).snapshot().count() + natives(n).snapshot().count();
+    CHECK(gauges(n).value() == 0);
+    const double level = levels(n).value();
+    set += static_cast<std::uint64_t>(level == n || level == 0);  // 0 if there was no time to set it
+  }
+  CHECK(counted == total);
+  CHECK(observed == 2 * total);
+  CHECK(set == series);
+  CHECK(many.size() <= 21);
+  // At rest, all of them expire, and all come back.
+  first.scrape();
+  first.scrape();
+  CHECK(first.series_shown() <= 1);  // the overflow series stays
+  for (int n = 0; n < series; ++n) {
+    counters(n).inc();
+    gauges(n).inc();
+    levels(n).set(n);
+    histograms(n).observe(1);
+    natives(n).observe(1);
+  }
+  first.scrape();
+  CHECK(first.series_shown() >= 5 * series);
+  CHECK(first.went_down == 0);
+}
+
+TEST_CASE("resets under writers that never pause show nothing that was not recorded since") {
+  const auto registry = page::empty_registry();
+  const auto counter = registry.counter({.name = "a_total"});
+  const auto fractions = registry.fractional_counter({.name = "b_total"});
+  const auto gauge = registry.gauge({.name = "c"});
+  const auto histogram = registry.histogram({.name = "d", .buckets = {1.0, 2.0}});
+  const auto native = registry.native_histogram({.name = "e"});
+  constexpr std::uint64_t most = std::uint64_t{1} << 40;  // more than there is time for
+  std::atomic<std::uint64_t> wrong{0};
+  std::atomic<std::uint64_t> resets{0};
+  Threads threads;
+  for (int t = 0; t < 2; ++t) {
+    threads.repeat([=, value = static_cast<double>(1 + t)] {
+      for (int i = 0; i < 100; ++i) {
+        counter.inc();
+        fractions.inc(0.5);
+        gauge.inc();
+        histogram.observe(value);
+        native.observe(value);
+      }
+    });
+  }
+  for (int t = 0; t < 2; ++t) {
+    threads.repeat([&, registry] {
+      registry.reset();
+      ++resets;
+    });
+  }
+  threads.repeat([&] {
+    wrong += static_cast<std::uint64_t>(counter.value() > most);
+    const double real = fractions.value();
+    wrong += static_cast<std::uint64_t>(!(real >= 0 && real < static_cast<double>(most)));
+    wrong += static_cast<std::uint64_t>(gauge.value() < 0);
+    const auto snapshot = histogram.snapshot();
+    double sum = 0;
+    for (std::size_t i = 0; i < 2; ++i) sum += static_cast<double>((i + 1) * snapshot.counts[i]);
+    wrong += static_cast<std::uint64_t>(snapshot.count() > most || snapshot.sum != sum);
+    wrong += static_cast<std::uint64_t>(native.snapshot().count() > most);
+  });
+  std::this_thread::sleep_for(some_time);
+  threads.stop();
+  CHECK(resets > 1);
+  CHECK(wrong == 0);
+  registry.reset();
+  counter.inc(3);
+  fractions.inc(0.5);
+  gauge.inc(3);
+  histogram.observe(1);
+  native.observe(1);
+  CHECK(counter.value() == 3);
+  CHECK(fractions.value() == 0.5);
+  CHECK(gauge.value() == 3);
+  CHECK(histogram.snapshot().counts == std::vector<std::uint64_t>{1, 0, 0});
+  CHECK(histogram.snapshot().sum == 1);
+  CHECK(native.snapshot().count() == 1);
+}
+
 TEST_CASE("families come while others count and scrape") {
   const auto registry = page::empty_registry();
   constexpr int names = 200;

@@ -62,6 +62,13 @@ static_assert(std::is_same_v<std::invoke_result_t<quipu::HistogramFamily<Text>, 
 static_assert(std::is_nothrow_invocable_v<quipu::CounterFamily<Text>, Text>);
 
 template <class Family>
+concept HasCreateAll = requires(Family family) {
+  family.create_all();
+};
+static_assert(HasCreateAll<quipu::CounterFamily<Method, bool>>);
+static_assert(HasCreateAll<quipu::CounterFamily<Shape>>);
+
+template <class Family>
 concept HasTime = requires(Family family) {
   family.time();
 };

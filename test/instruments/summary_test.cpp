@@ -212,6 +212,37 @@ TEST_CASE("summaries have families, and series that are removed begin anew") {
   CHECK(std::isnan(Summary().snapshot().quantile(0.5)));
 }
 
+TEST_CASE("a summary that is reset begins anew, with an empty window") {
+  const auto registry = page::empty_registry();
+  const auto family = registry.summary({.name = "a", .quantiles = {1}}, {"route"});
+  const auto summary = family("/cart");
+  summary.observe(3, 1000);
+  CHECK(values(summary).front() == Approx(3).epsilon(error));
+  family.reset();
+  CHECK(summary.snapshot().count == 0);
+  CHECK(std::isnan(values(summary).front()));
+  summary.observe(5);
+  CHECK(summary.snapshot().count == 1);
+  CHECK(summary.snapshot().window.count() == 1);
+  CHECK(values(summary).front() == Approx(5).epsilon(error));
+}
+
+TEST_CASE("a summary's labels may be named at run time") {
+  const auto registry = page::empty_registry();
+  const auto family = registry.summary({.name = "a"}, std::vector<std::string>{"route"});
+  family({"/cart"}).observe(1);
+  CHECK(family.with({{"route", "/cart"}}).snapshot().count == 1);
+  const auto stages = registry.gauge({.name = "b"}, std::vector<std::string>{"stage"});
+  {
+    auto tracker = stages.track();
+    tracker.labels({"parse"});
+    tracker.labels_with({{"stage", "store"}});
+    CHECK(stages({"parse"}).value() == 0);
+    CHECK(stages({"store"}).value() == 1);
+  }
+  CHECK(stages({"store"}).value() == 0);
+}
+
 TEST_CASE("a summary is registered in a batch, and again as the same") {
   struct Metrics {
     quipu::Scope scope;

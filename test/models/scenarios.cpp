@@ -104,6 +104,18 @@ SCENARIO("a thread that synchronises with one that recorded reads what it record
   require(!was_done || read == 1, "what happened before the reading is in it");
 }
 
+SCENARIO("a counter is reset while a thread records and another one reads") {
+  const CellRef series = begin_series(acquire_cell(sizeof(Cell)), 1, 0);
+  std::uint64_t read = 0;
+  in_parallel({
+      {[&] { add_whole(series, 1); }, [&] { touch(series), add_whole(series, 1); }},
+      {[&] { reset_whole(series); }},
+      {[&] { read = read_whole(series); }},
+  });
+  require(read <= 2, "a reading is of what was counted");
+  require(read_whole(series) <= 1, "what was counted before is taken off, once");
+}
+
 // Slots and tags.
 
 namespace {
@@ -324,6 +336,36 @@ SCENARIO("a histogram is read while its thread observes") {
       {[&] { read_histogram(histogram.series, histogram.layout, histogram.read); }},
   });
   histogram.check(2);
+}
+
+SCENARIO("a histogram is reset while its thread observes") {
+  Histogram histogram;
+  in_parallel({
+      {[&] { histogram.observe_one(); }, [&] { histogram.touch(), histogram.observe_eight(); }},
+      {[&] {
+        std::chrono::nanoseconds patience = reading_patience;
+        reset_histogram(histogram.series, histogram.layout, patience);
+      }},
+  });
+  read_histogram(histogram.series, histogram.layout, histogram.read);
+  const auto& [counts, sum] = histogram.read;
+  require(counts[0] <= 1 && counts[1] == 0, "what was observed before is taken off, once");
+  require(sum == static_cast<double>(counts[0]), "buckets and sum are of one moment");
+}
+
+SCENARIO("a histogram is reset while another thread reads it") {
+  Histogram histogram;
+  in_parallel({
+      {[&] {
+         std::chrono::nanoseconds patience = reading_patience;
+         reset_histogram(histogram.series, histogram.layout, patience);
+       },
+       [&] { histogram.touch(), histogram.observe_eight(); }},
+      {[&] { read_histogram(histogram.series, histogram.layout, histogram.read); }},
+  });
+  const auto& [counts, sum] = histogram.read;
+  require(counts[0] == 0 && counts[1] <= 1, "nothing is taken off that was not there");
+  require(sum == 8 * static_cast<double>(counts[1]), "buckets and sum are of one moment");
 }
 
 SCENARIO("a thread observes in the slab of one that has ended while a third reads") {
@@ -548,6 +590,67 @@ SCENARIO("a gauge is read while one thread adds to it, and another one takes awa
       {[&] { read = gauge.read(); }},
   });
   require(read == 0 || read == 1, "a reading is a value that the gauge had");
+}
+
+SCENARIO("a gauge is reset while a thread adds to it and another one reads") {
+  Gauge gauge;
+  double read = 0;
+  in_parallel({
+      {[&] { gauge.add(1); }, [&] { gauge.touch(), gauge.add(1); }},
+      {[&] { reset_gauge(gauge.series); }},
+      {[&] { read = gauge.read(); }},
+  });
+  require(read == 0 || read == 1 || read == 2, "a reading is a value that the gauge had");
+  const double last = gauge.read();
+  require(last == 0 || last == 1, "what was added before is taken off, once");
+}
+
+SCENARIO("a gauge is reset while a thread sets it for the first time") {
+  Gauge gauge;
+  in_parallel({
+      {[&] { gauge.set(100); }, [&] { gauge.touch(), gauge.add(1); }},
+      {[&] { reset_gauge(gauge.series); }},
+  });
+  const double last = gauge.read();
+  require(last == 0 || last == 100, "one of them wins");
+}
+
+SCENARIO("a look at a gauge finds that it was set to the same value") {
+  Gauge gauge;
+  GaugeLook look{};
+  in_parallel({
+      {[&] { gauge.set(100); },
+       [&] {
+         gauge.touch();
+         gauge.set(100);
+         static_cast<void>(look_at_gauge(gauge.series));
+         require(!look_at_gauge(gauge.series).is_in_use, "nothing was recorded in between");
+       }},
+      {[&] { look = look_at_gauge(gauge.series); }},
+  });
+  require(look.is_in_use || look_at_gauge(gauge.series).is_in_use, "a look finds what was recorded");
+  require(gauge.read() == 100, "nothing is lost");
+}
+
+SCENARIO("looks at a gauge that was set lose nothing that is added") {
+  Gauge gauge;
+  GaugeLook look{};
+  double read = 0;
+  in_parallel({
+      {[&] { gauge.add(1); },
+       [&] {
+         gauge.touch();
+         gauge.set(100);
+         static_cast<void>(look_at_gauge(gauge.series));
+       }},
+      {[&] {
+        look = look_at_gauge(gauge.series);
+        read = gauge.read();
+      }},
+  });
+  require(read == 100 || read == 101, "a reading is a value that the gauge had");
+  require(look.is_in_use || look_at_gauge(gauge.series).is_in_use, "a look finds what was recorded");
+  require(gauge.read() == 101, "nothing is lost");
 }
 
 SCENARIO("a gauge is read while steps go to a thread's cell and to what threads share") {

@@ -68,20 +68,3 @@ TEST_CASE("an info claims its name with and without _info") {
   static_cast<void>(registry.gauge({.name = "other"}));
   CHECK(missing(refusal([&] { registry.info({.name = "other_info"}, {}); }), {"\"other\""}).empty());
 }
-
-TEST_CASE("a collector shows neither infos nor statesets") {
-  class Wrong : public quipu::Collector {
-   public:
-    explicit Wrong(quipu::MetricType type) : kind_(type) {}
-    std::vector<quipu::FamilyDescription> describe() const override { return {{.name = "x_info", .type = kind_}}; }
-    void collect(quipu::Samples&) override {}
-
-   private:
-    quipu::MetricType kind_;
-  };
-  const auto registry = page::empty_registry();
-  for (const auto kind : {quipu::MetricType::info, quipu::MetricType::stateset}) {
-    Wrong wrong(kind);
-    CHECK(missing(refusal([&] { static_cast<void>(registry.add(wrong)); }), {"counters and gauges"}).empty());
-  }
-}

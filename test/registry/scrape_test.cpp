@@ -285,7 +285,8 @@ TEST_CASE("a scrape that is asked to stop does not wait for collectors, and does
   CHECK(series_of(quipu::render(registry, {.deadline = deadline, .stop = stop.get_token()}).body).count("y") == 0);
   gate.open();
   CHECK(soon([&gate] { return gate.passed() == gate.entered(); }));
-  CHECK(quipu::testing::value_of(registry, "quipu_collector_errors_total", {{"reason", "timeout"}}) == 0);
+  CHECK(quipu::testing::value_of(registry, "quipu_collector_errors_total",
+                                 {{"collector", "y"}, {"reason", "timeout"}}) == 0);
 }
 
 #ifdef __GLIBC__

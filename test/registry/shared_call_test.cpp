@@ -234,7 +234,7 @@ TEST_CASE("a call that throws is an exception on each page that waits for it") {
   CHECK(page::value(first.body(), "a_bad") == page::absent);
   CHECK(page::value(second.body(), "a_bad") == page::absent);
   CHECK(calls == 2);
-  CHECK(page::value(registry, R"(quipu_collector_errors_total{reason="exception"})") == "2");
+  CHECK(page::value(registry, R"(quipu_collector_errors_total{collector="a_bad",reason="exception"})") == "2");
 }
 
 TEST_CASE("a registration may end while scrapes wait for the next call") {

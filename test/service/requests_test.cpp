@@ -513,10 +513,11 @@ TEST_CASE("requests have labels by name, and labels that are known at run time")
   const quipu::RuntimeRequestFamily requests(other, {}, names);
   requests({"get", "/cart"}).start().end();
   requests.with({{"route", "/cart"}, {"method", "get"}}).start().fail();
-  CHECK(total(other) == 2);
-  CHECK(errors(other) == 1);
-  CHECK(durations(other) == 2);
-  CHECK(in_flight(other) == 0);
+  const quipu::Requests cart = requests({"get", "/cart"});
+  CHECK(value_of(other, "requests_total", {{"method", "get"}, {"route", "/cart"}}) == 2);
+  CHECK(cart.errors().value() == 1);
+  CHECK(histogram_of(other, "request_duration_seconds", {{"method", "get"}, {"route", "/cart"}}).count == 2);
+  CHECK(cart.in_flight().value() == 0);
   CHECK_THROWS_AS(requests({"get"}), quipu::LabelError);
   CHECK_THROWS_AS(quipu::RuntimeRequestFamily(other.subsystem("x"), {}, std::vector<std::string>{"a b"}),
                   quipu::RegistrationError);

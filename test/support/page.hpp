@@ -51,6 +51,19 @@ inline std::string value(const quipu::Registry& registry, std::string_view serie
   return value(body(registry), series);
 }
 
+/// How often something went wrong with collectors for this reason, as the page says of all of them together.
+inline std::uint64_t collector_errors(std::string_view body, std::string_view reason) {
+  std::uint64_t sum = 0;
+  const std::string label = "reason=\"" + std::string(reason) + "\"} ";
+  for (const std::string& line : lines(body)) {
+    const std::size_t at = line.find(label);
+    if (line.starts_with("quipu_collector_errors_total{") && at != std::string::npos) {
+      sum += std::stoull(line.substr(at + label.size()));
+    }
+  }
+  return sum;
+}
+
 /// What is on a page but HELP, TYPE and other comments.
 inline std::vector<std::string> samples(std::string_view body) {
   std::vector<std::string> result;

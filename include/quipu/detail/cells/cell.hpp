@@ -15,6 +15,11 @@
 /// A reading includes every recording that happens before it, by any synchronisation of the program. For each cell is a
 /// single atomic, and coherence forbids reading an older value of it. A whole number never goes down from one reading
 /// to the next, because no cell of it does, and nothing is ever moved from one cell to another.
+///
+/// A reset takes what was read off the part that all threads share. For a whole number that is exact, modulo 2^64,
+/// whatever threads record meanwhile. It is released, and readers acquire the shared part before they load the thread
+/// cells. So who sees the reset sees in the thread cells at least what the reset has taken off, and no reading is below
+/// 0. Whoever resets excludes other resets of the same series.
 namespace quipu::detail {
 
 /// The part of a series that its threads share. Cells are reused, and never destroyed: a handle that outlives its

@@ -34,4 +34,9 @@ QUIPU_EXPORT void read_whole(std::span<const CellRef> from, std::uint64_t* into)
 /// 0 for a removed series.
 QUIPU_EXPORT [[nodiscard]] double read_real(CellRef from) noexcept;
 
+/// Take off all that was recorded before. Nothing that is recorded meanwhile is lost. A real number is then as exact as
+/// the difference between what it was and what it becomes.
+void reset_whole(CellRef counter) noexcept;
+void reset_real(CellRef counter) noexcept;
+
 }  // namespace quipu::detail

@@ -53,6 +53,8 @@ QUIPU_EXPORT inline constinit std::atomic<bool> has_exemplar_sources{false};
 QUIPU_EXPORT void set_exemplar_source(std::uint32_t slot, ExemplarSource::Function* source) noexcept;
 /// Keeps the exemplar that the source of the series makes, if there is a source and one is due.
 QUIPU_EXPORT void keep_current_exemplar(CellRef series, std::size_t place, double value) noexcept;
+/// Forgets the exemplar at the place, unless another thread has it in use.
+void drop_exemplar(CellRef series, std::size_t place) noexcept;
 
 /// To be called after the recording. A reader that finds the exemplar, and then reads the values, finds the recording
 /// among them.

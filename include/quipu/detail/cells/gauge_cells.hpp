@@ -49,6 +49,10 @@ struct GaugeState {
   static constexpr std::uint32_t set = 0;
   /// The flag of a `shared` gauge. The value does not depend on it.
   static constexpr std::uint32_t shared = 1u << 31;
+  /// A gauge that was set, and not written to since look_at_gauge() has found that. The next write makes it `set`.
+  static constexpr std::uint32_t set_and_idle = shared;
+
+  [[nodiscard]] static constexpr bool is_set(std::uint32_t state) noexcept { return (state & ~shared) == 0; }
 
   /// Whether steps are counted in thread cells.
   [[nodiscard]] static constexpr bool is_counted(std::uint32_t state) noexcept {
@@ -103,5 +107,20 @@ inline void add_gauge(CellRef to, double step) noexcept {
 
 /// 0 for a removed series.
 QUIPU_EXPORT [[nodiscard]] double read_gauge(CellRef from) noexcept;
+
+/// Makes it 0. A gauge that is only added to loses no step that is made meanwhile. Of sets that are made meanwhile one
+/// may win. Takes a lock if threads change the gauge without a pause.
+void reset_gauge(CellRef gauge) noexcept;
+
+/// What look_at_gauge() finds.
+struct GaugeLook {
+  /// A gauge that was set: it was written to since the last look. Another one: its value is not 0, so what it counts is
+  /// there; or it is changing.
+  bool is_in_use;
+  std::uint64_t changes;  // changes when the gauge does, except that steps of a shared sum may cancel out
+};
+/// Looks at a gauge to find out whether it is in use. A write that was begun before the last look may not be found.
+/// Does not wait. One look at a gauge at a time.
+[[nodiscard]] GaugeLook look_at_gauge(CellRef gauge) noexcept;
 
 }  // namespace quipu::detail

@@ -89,6 +89,15 @@ inline void read_histogram(CellRef from, const BucketLayout& layout, HistogramRe
   read_histogram(from, layout, into, patience);
 }
 
+/// Takes off all that was observed before. Nothing that is observed meanwhile is lost, except that an observation that
+/// is under way for longer than `patience` may be in the sum and not in the buckets from then on. Waits as
+/// read_histogram(). Throws std::bad_alloc.
+void reset_histogram(CellRef histogram, const BucketLayout& layout, std::chrono::nanoseconds& patience);
+
+/// A number that changes with each observation. While another thread reads the histogram, it may change without one. 0
+/// for a removed series. Does not wait.
+[[nodiscard]] std::uint64_t count_observations(CellRef from) noexcept;
+
 /// Frees what a histogram's cell points to, after the series has ended and quiesce() has returned true.
 QUIPU_EXPORT void recycle_histogram(Cell& cell) noexcept;
 

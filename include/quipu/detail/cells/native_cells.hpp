@@ -150,6 +150,9 @@ class QUIPU_EXPORT NativeCells {
   /// The same for a summary; see SummaryWindow.
   void read_summary(SummarySnapshot& into, std::chrono::nanoseconds& patience,
                     std::chrono::steady_clock::time_point now);
+  /// Begins again at 0. What is observed meanwhile may be lost. Does nothing where quiesce() returns false. Takes a
+  /// lock. False if memory ran out.
+  [[nodiscard]] bool begin_again() noexcept;
 
   /// The constructor makes the first owner. Relaxed: the caller holds a guard or is an owner, so this object stays.
   void share() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }
@@ -239,6 +242,12 @@ inline void read_summary(CellRef from, SummarySnapshot& into) {
   std::chrono::nanoseconds patience = reading_patience;
   read_summary(from, into, patience, std::chrono::steady_clock::now());
 }
+/// Resets a histogram. What is observed meanwhile may be lost. Does nothing where quiesce() returns false. Waits as
+/// read_native(). Throws std::bad_alloc.
+void reset_native(CellRef histogram, std::chrono::nanoseconds& patience);
+
+/// As count_observations().
+[[nodiscard]] std::uint64_t count_native_observations(CellRef from) noexcept;
 
 /// Makes a series native. The series has just begun, and cannot be found yet.
 QUIPU_EXPORT void begin_native(Cell& cell, NativeCells& histogram) noexcept;

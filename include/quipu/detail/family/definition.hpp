@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -25,6 +26,7 @@ struct Definition {
   std::vector<double> bounds{};  // of a histogram
   std::optional<NativeSpec> native{};
   std::uint64_t first_states = 0;  // of a stateset: the states in which a series begins, a bit each
+  std::chrono::nanoseconds idle_expiry{0};
 
   /// The columns of the labels that tell series apart. The last label of a stateset is not among them, because its
   /// states share a cell.

@@ -33,11 +33,13 @@ struct InstrumentTraits {
                 "definition(options) and make(series, table)");
 };
 
-/// The part of a definition that the options of all instruments have. The options of a stateset have no unit.
+/// The part of a definition that the options of all instruments have. The options of a stateset have no unit and no
+/// expiry, because a state lasts.
 template <class Options>
 [[nodiscard]] Definition common_definition(MetricType type, CellKind cells, const Options& options) {
   Definition made{.type = type, .cells = cells, .name = std::string(options.name.text()), .help = options.help};
   if constexpr (requires { options.unit; }) made.unit = options.unit;
+  if constexpr (requires { options.idle_expiry; }) made.idle_expiry = options.idle_expiry;
   return made;
 }
 

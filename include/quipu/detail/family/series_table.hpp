@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -9,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "quipu/detail/base/export.hpp"
@@ -22,6 +24,8 @@ namespace quipu::detail {
 
 /// What the cells of a family's series are used for; see use_of() in lib/family/cell_use.hpp.
 enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native, summary };
+
+class IdleSeries;
 
 /// A series: its cell, then its key, then the shared sum of a gauge. Everything but cell and sum is written before the
 /// series is published. It does not change while the series can be found. Nor does it change, but for `hash` and
@@ -111,9 +115,10 @@ class QUIPU_EXPORT SeriesTable {
   /// `layout` is given for histograms, `native` for native ones and for summaries. `closed_size` is the number of
   /// combinations if every label is a closed set, otherwise 0. When the family or the registry has as many series as it
   /// may, new label values are counted in one overflow series, which is there in any case. `first_bits` is the first
-  /// value of each series' cell.
+  /// value of each series' cell. Series that are not recorded to for `idle_expiry` are hidden, unless that is 0.
   SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout, std::size_t closed_size,
-              SeriesLimits limits, std::uint64_t first_bits, std::optional<NativeSpec> native = {});
+              SeriesLimits limits, std::uint64_t first_bits, std::optional<NativeSpec> native = {},
+              std::chrono::nanoseconds idle_expiry = {});
   SeriesTable(const SeriesTable&) = delete;
   SeriesTable& operator=(const SeriesTable&) = delete;
   ~SeriesTable();
@@ -160,6 +165,15 @@ class QUIPU_EXPORT SeriesTable {
     return series == nullptr ? CellRef{} : series->ref();
   }
 
+  /// The same, and counts one more holder of the series, unless it is the overflow series. A series with holders does
+  /// not expire. `is_held` says whether the holder was counted.
+  [[nodiscard]] CellRef hold(LabelKey& key, std::size_t index, bool& is_held) noexcept;
+  /// One holder less. The last one removes the series, unless it was removed before.
+  void release(CellRef held) noexcept;
+
+  /// Takes off what each series has recorded; see Family::reset(). Thread-safe. Throws std::bad_alloc.
+  void reset();
+
   /// Removes a series. Returns whether there was one. Thread-safe.
   bool remove(LabelKey& key);
   bool remove(const SeriesRef& series);
@@ -187,6 +201,9 @@ class QUIPU_EXPORT SeriesTable {
 
     /// The next batch; empty at the end. It is valid until the next call. Throws std::bad_alloc.
     [[nodiscard]] std::span<const Item> next();
+    /// The same for a scrape, which shows no idle series (see IdleSeries). All series of a batch may be idle, so it may
+    /// be empty before the end. False at the end.
+    [[nodiscard]] bool next_in_use(std::span<const Item>& batch);
 
     static constexpr std::size_t max_batch = 64;
 
@@ -215,6 +232,8 @@ class QUIPU_EXPORT SeriesTable {
   [[nodiscard]] std::size_t size() const;
   /// Lookups that went to the overflow series because there was no room for another one.
   [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }
+  /// Idle series that were removed to make room for others.
+  [[nodiscard]] std::uint64_t evictions() const noexcept { return evictions_.load(std::memory_order_relaxed); }
   /// Lookups with a text that was too long.
   [[nodiscard]] std::uint64_t truncations() const noexcept { return truncations_.load(std::memory_order_relaxed); }
 
@@ -250,14 +269,18 @@ class QUIPU_EXPORT SeriesTable {
   [[nodiscard]] std::span<const std::uint64_t> stored(std::span<const std::uint64_t> key, LabelKey& valid) const;
   [[nodiscard]] bool take_place() noexcept;
   [[nodiscard]] std::size_t bytes_of_series(std::size_t key_words) const noexcept;
-  CellRef create(std::span<const std::uint64_t> key, std::size_t index);
+  CellRef create(std::span<const std::uint64_t> key, std::size_t index, Series*& evicted);
   Series& publish(std::span<const std::uint64_t> key, std::size_t index);
   void insert(HashTable& table, Series& series) noexcept;
   void make_room();
   void grow();
   void free_retired() noexcept;
   void take_out(Series& series) noexcept;
+  [[nodiscard]] bool is_lasting(const Series& series, std::uint32_t tag) const noexcept;
+  [[nodiscard]] std::size_t without_idle(std::span<Walk::Item> batch) const noexcept;
+  [[nodiscard]] Series* take_out_idle() noexcept;
   void recycle(Series* removed) noexcept;
+  void reset(CellRef series, std::chrono::nanoseconds& patience) const;
 
   const CellKind kind_;
   const std::vector<LabelColumn> columns_;
@@ -276,6 +299,7 @@ class QUIPU_EXPORT SeriesTable {
   std::unique_ptr<std::atomic<Series*>[]> closed_;  // for closed labels: the series of each combination, or null
   std::atomic<std::uint64_t> overflows_{0};
   std::atomic<std::uint64_t> truncations_{0};
+  std::atomic<std::uint64_t> evictions_{0};
 
   mutable std::mutex mutex_;                   // guards what follows, and changes to the table
   std::unique_ptr<HashTable> in_use_;          // where `table_` points
@@ -285,6 +309,8 @@ class QUIPU_EXPORT SeriesTable {
   std::vector<std::uint32_t> free_positions_;  // for new series; has room for all positions
   std::size_t live_ = 0;
   Series* overflow_ = nullptr;
+  std::unordered_map<std::uint32_t, std::size_t> holders_;  // how many a series has, by its tag
+  const std::unique_ptr<IdleSeries> idle_;                  // null if series do not expire
 };
 
 }  // namespace quipu::detail

@@ -43,14 +43,14 @@ void if_observable(double value, Count count, Observe observe) noexcept {
 /// The part of a histogram or summary that refuses what cannot be observed.
 struct RefusedObservations {
   template <class Value, class... More>
-  requires(!Observable<Value> || sizeof...(More) > 1) auto observe(const Value&, const More&...) const {
+  requires(!Observable<Value> || sizeof...(More) > 1) void observe(const Value&, const More&...) const {
     static_assert(
         misuse<Value>,
         "quipu: observe() takes a number or a duration, and perhaps how often it was observed, or an exemplar: "
         "observe(0.1, 3), observe(0.1, quipu::Exemplar{{\"trace_id\", id}})");
   }
   template <Observable Value, class Other>
-  requires(!WholeNumber<Other> && !ExemplarArgument<Other>) auto observe(const Value&, const Other&) const {
+  requires(!WholeNumber<Other> && !ExemplarArgument<Other>) void observe(const Value&, const Other&) const {
     static_assert(
         misuse<Other>,
         "quipu: after the value comes how often it was observed, a whole number; or an Exemplar or a function "
