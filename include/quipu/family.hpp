@@ -394,9 +394,9 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
 
   /// For tests: all values begin again at 0, exemplars are forgotten, and statesets are in their first states. Handles
   /// stay valid. Series begin anew, so a server takes it for a restart. What was recorded before the call is taken off.
-  /// What is recorded meanwhile counts on, except in native histograms, where it may be lost. They are not reset where
-  /// memory cannot be reused (without membarrier(2)). Something that is still tracked by a gauge makes it negative at
-  /// its end. Waits as a scrape does. Throws std::bad_alloc; some series may have been reset by then.
+  /// What is recorded meanwhile counts on, except in native histograms and summaries, where it may be lost. They are
+  /// not reset where memory cannot be reused (without membarrier(2)). Something that is still tracked by a gauge makes
+  /// it negative at its end. Waits as a scrape does. Throws std::bad_alloc; some series may have been reset by then.
   void reset() const { core_->series.reset(); }
 
   /// How many series there are.
