@@ -831,7 +831,7 @@ struct Native {
   void read() { read_native(series, snapshot); }
 
   CellRef series;
-  NativeHistogramSnapshot snapshot;
+  quipu::NativeHistogramSnapshot snapshot;
 };
 
 }  // namespace
