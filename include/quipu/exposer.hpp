@@ -18,6 +18,13 @@
 
 namespace quipu {
 
+namespace http {
+class Resources;
+struct Resource;
+}  // namespace http
+
+class Exposer;
+
 struct ExposerOptions {
   /// HOST:PORT to listen on, e.g. "127.0.0.1:9464", "localhost:0", "[::1]:9464" or ":9464" (every address, IPv4 and
   /// IPv6 alike). The default is reachable from this machine only. Port 0 lets the system choose; `port()` says what it
@@ -60,6 +67,28 @@ struct ExposerOptions {
   std::vector<std::string> allowed_hosts = {};
 };
 
+/// Keeps a path of an endpoint served, and ends that when it ends itself: later requests get 404, and so do those that
+/// wait to be served. Calls of its page source or route that are under way are not waited for, nor those that begin at
+/// this moment: what they use must live until they return. (Registries are kept by their pages.) Movable; may outlive
+/// the endpoint. Thread-compatible.
+class QUIPU_EXPORT ServedPath {
+ public:
+  ServedPath() noexcept = default;
+  ServedPath(ServedPath&&) noexcept;
+  ServedPath& operator=(ServedPath&&) noexcept;
+  ~ServedPath();
+
+  /// Ends it now.
+  void end() noexcept;
+
+ private:
+  friend Exposer;
+  ServedPath(std::weak_ptr<http::Resources> resources, std::shared_ptr<http::Resource> resource) noexcept;
+
+  std::weak_ptr<http::Resources> resources_;
+  std::shared_ptr<http::Resource> resource_;
+};
+
 namespace detail {
 
 /// An address or a port in place of options.
@@ -68,10 +97,11 @@ concept NoExposerOptions = std::is_convertible_v<const Option&, std::string_view
 
 }  // namespace detail
 
-/// A small HTTP server for one page of metrics: GET and HEAD of the path and of routes, a landing page at "/", 404 and
-/// 405 elsewhere. It speaks HTTP/1.1 and HTTP/1.0, and answers a request that violates RFC 9112 with 400. It listens
-/// from the end of the constructor until `stop()` or destruction. It is made for scrapers on a trusted network: it has
-/// no TLS and no passwords. If you need those, put a reverse proxy before it, or use `render()` in your own server.
+/// A small HTTP server for pages of metrics: GET and HEAD of the path, of added paths and of routes, a landing page at
+/// "/" with links to them, 404 and 405 elsewhere. It speaks HTTP/1.1 and HTTP/1.0, and answers a request that violates
+/// RFC 9112 with 400. It listens from the end of the constructor until `stop()` or destruction. It is made for scrapers
+/// on a trusted network: it has no TLS and no passwords. If you need those, put a reverse proxy before it, or use
+/// `render()` in your own server.
 ///
 /// A page is sent while it is made, so it takes little memory, however long it is. If a page fails half-way, the
 /// connection is reset, so that no client takes it for a whole one. `?name[]=FAMILY`, any number of times up to 256,
@@ -81,14 +111,14 @@ concept NoExposerOptions = std::is_convertible_v<const Option&, std::string_view
 /// its side of it a second ago. Requests for the same page that wait at the same time may share one page. Long pages
 /// are made in turns of milliseconds, so that they do not delay short ones.
 ///
-/// It has five threads, six with routes that are not prompt. No signal of the program is delivered on them, and the
-/// program's handling of signals is left alone. A connection answers any number of requests. It is closed in four
-/// cases: a request that has begun is not whole after two seconds; the client takes less than 64 KiB of its response in
-/// five seconds; a response has not ended after thirty seconds; no request comes for five minutes. The number of
-/// connections in each of these states is limited. Permits for responses, and connections, are shared out among the
-/// addresses of clients (of IPv6 their first half). When too many connections are silent or wait, the oldest silent one
-/// of the address that has the most of them is closed, but none in its first 100 ms. New clients then wait in the
-/// kernel's backlog.
+/// It has five threads, six as soon as there is a route that is not prompt. No signal of the program is delivered on
+/// them, and the program's handling of signals is left alone. A connection answers any number of requests. It is closed
+/// in four cases: a request that has begun is not whole after two seconds; the client takes less than 64 KiB of its
+/// response in five seconds; a response has not ended after thirty seconds; no request comes for five minutes. The
+/// number of connections in each of these states is limited. Permits for responses, and connections, are shared out
+/// among the addresses of clients (of IPv6 their first half). When too many connections are silent or wait, the oldest
+/// silent one of the address that has the most of them is closed, but none in its first 100 ms. New clients then wait
+/// in the kernel's backlog.
 ///
 /// Thread-safe, except for moving and destruction.
 class [[nodiscard]] QUIPU_EXPORT Exposer {
@@ -96,6 +126,9 @@ class [[nodiscard]] QUIPU_EXPORT Exposer {
   /// Serves `registry`, whose metrics stay alive as long as this object. Throws ListenError.
   [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
       const Registry& registry, ExposerOptions options = {});
+  /// The same for several registries on one page.
+  [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
+      const Registries& registries, ExposerOptions options = {});
   /// Serves what `source` makes. If it throws while the page is short, the response is a 500 without details. A
   /// stream's destructor must not take long, because other clients may wait for it. Throws ListenError.
   [[nodiscard("quipu: keep the endpoint: when it ends, nobody listens any more")]] explicit Exposer(
@@ -109,6 +142,17 @@ class [[nodiscard]] QUIPU_EXPORT Exposer {
   Exposer(Exposer&&) noexcept;
   Exposer& operator=(Exposer&&) noexcept;
   ~Exposer();
+
+  /// Serves another page at `path`, until the returned object ends. The limits are those of the endpoint, for all pages
+  /// together. Throws ListenError for a path that is taken, "/", or no path.
+  [[nodiscard("quipu: keep what add() returns: when it ends, the path is served no more")]] ServedPath add(
+      std::string_view path, const Registry& registry);
+  [[nodiscard("quipu: keep what add() returns: when it ends, the path is served no more")]] ServedPath add(
+      std::string_view path, const Registries& registries);
+  [[nodiscard("quipu: keep what add() returns: when it ends, the path is served no more")]] ServedPath add(
+      std::string_view path, PageSource source);
+  /// The same for a route.
+  [[nodiscard("quipu: keep what add() returns: when it ends, the path is served no more")]] ServedPath add(Route route);
 
   /// The port that the server listens on, also when 0 was asked for.
   [[nodiscard]] std::uint16_t port() const noexcept;
@@ -125,6 +169,9 @@ class [[nodiscard]] QUIPU_EXPORT Exposer {
 
  private:
   class Server;
+
+  [[nodiscard]] Server& server() const;
+
   std::unique_ptr<Server> server_;
 };
 

@@ -11,6 +11,7 @@
 namespace quipu {
 
 class Registry;
+class Registries;
 
 /// The response to one scrape: the HTTP body, and the Content-Type that must be sent with it.
 struct Page {
@@ -37,6 +38,10 @@ class QUIPU_EXPORT PageStream {
 [[nodiscard]] QUIPU_EXPORT std::unique_ptr<PageStream> open_page(const Registry& registry,
                                                                  const ScrapeRequest& request = {});
 
+/// The same of several registries, which say at their declaration what of them is shown.
+[[nodiscard]] QUIPU_EXPORT std::unique_ptr<PageStream> open_page(const Registries& registries,
+                                                                 const ScrapeRequest& request = {});
+
 /// The whole page at once, for programs that have their own web server; `Exposer` sends the same bytes.
 ///
 /// Thread-safe. Never blocks a thread that records. If a collector throws, only its own families are missing. Throws
@@ -46,10 +51,14 @@ class QUIPU_EXPORT PageStream {
 /// The same, in the memory of an earlier page. This saves most of the time for a large page.
 QUIPU_EXPORT void render(const Registry& registry, const ScrapeRequest& request, Page& into);
 
+/// The same of several registries.
+[[nodiscard]] QUIPU_EXPORT Page render(const Registries& registries, const ScrapeRequest& request = {});
+
 /// Begins the page of one scrape. Called from several threads at once. The request is valid until it returns.
 using PageSource = std::function<std::unique_ptr<PageStream>(const ScrapeRequest&)>;
 
 /// A source that renders `registry` and keeps its metrics alive.
 [[nodiscard]] QUIPU_EXPORT PageSource page_source(const Registry& registry);
+[[nodiscard]] QUIPU_EXPORT PageSource page_source(const Registries& registries);
 
 }  // namespace quipu

@@ -37,7 +37,8 @@ namespace detail {
 struct QUIPU_EXPORT FamilyCore {
   FamilyCore(Definition made, std::size_t closed_size, SeriesLimits limits);
 
-  /// The series of a family without labels. Throws std::bad_alloc.
+  /// The series of a family without labels, made if there is none. A handle to nowhere when the family has ended.
+  /// Throws std::bad_alloc.
   [[nodiscard]] CellRef the_only_series();
 
   const Definition definition;
@@ -229,6 +230,7 @@ template <class AnyFamily, class... Arguments>
 class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer;
 template <class AnyFamily, class... Arguments>
 class [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] BasicFamilyTracker;
+class Scope;
 
 /// An instrument whose series goes with this object, which `Family::scoped` returns: `session->inc()`.
 ///
@@ -437,6 +439,7 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
   }
 
  private:
+  friend Scope;
   friend detail::FamilyOperations<Family, Instrument>;
   template <class, class, class>
   friend class BasicCurriedFamily;

@@ -15,6 +15,19 @@
 
 namespace quipu {
 
+/// A label and its value, the same on every series of a registry, of a subsystem or of a family.
+struct ConstLabel {
+  LabelName name;
+  std::string value;
+
+  ConstLabel(LabelName label_name, std::string_view label_value) : name(std::move(label_name)), value(label_value) {}
+  // Without the braces.
+  template <std::convertible_to<std::string_view> Text>
+  ConstLabel(const Text&) : name(runtime("")) {
+    static_assert(detail::misuse<Text>, "quipu: each label is in braces of its own: {{\"env\", \"prod\"}}");
+  }
+};
+
 /// A counter or a gauge to be registered.
 struct MetricOptions {
   /// Without the prefix. A counter's name ends in "_total".
@@ -34,6 +47,9 @@ struct MetricOptions {
   /// that is only added to, and never set, is in use for as long as it is not 0. One that is set to the same value
   /// again is in use.
   std::chrono::nanoseconds idle_expiry{0};
+  /// Labels of every series that is registered so, after those of the registry and its subsystems. A family may be
+  /// registered several times, with other values of the same const labels: the page shows it once, with all its series.
+  std::vector<ConstLabel> const_labels = {};
 };
 
 struct HistogramOptions {
@@ -46,6 +62,7 @@ struct HistogramOptions {
   std::size_t max_series = 100'000;
   /// As in MetricOptions.
   std::chrono::nanoseconds idle_expiry{0};
+  std::vector<ConstLabel> const_labels = {};
 };
 
 struct InfoOptions {
@@ -53,6 +70,7 @@ struct InfoOptions {
   MetricName name;
   std::string help = {};
   std::size_t max_series = 100'000;
+  std::vector<ConstLabel> const_labels = {};
 };
 
 template <class State>
@@ -63,6 +81,7 @@ struct StateSetOptions {
   /// The state in which a series begins; none by default.
   std::optional<State> first = {};
   std::size_t max_series = 100'000;
+  std::vector<ConstLabel> const_labels = {};
 };
 
 struct NativeHistogramOptions {
@@ -91,6 +110,7 @@ struct NativeHistogramOptions {
   std::size_t max_series = 100'000;
   /// As in MetricOptions.
   std::chrono::nanoseconds idle_expiry{0};
+  std::vector<ConstLabel> const_labels = {};
 };
 
 struct SummaryOptions {
@@ -109,19 +129,7 @@ struct SummaryOptions {
   std::size_t max_series = 100'000;
   /// As in MetricOptions.
   std::chrono::nanoseconds idle_expiry{0};
-};
-
-/// A label and its value, the same on every series of a registry.
-struct ConstLabel {
-  LabelName name;
-  std::string value;
-
-  ConstLabel(LabelName label_name, std::string_view label_value) : name(std::move(label_name)), value(label_value) {}
-  // Without the braces.
-  template <std::convertible_to<std::string_view> Text>
-  ConstLabel(const Text&) : name(runtime("")) {
-    static_assert(detail::misuse<Text>, "quipu: each label is in braces of its own: {{\"env\", \"prod\"}}");
-  }
+  std::vector<ConstLabel> const_labels = {};
 };
 
 /// A label value of one callback.

@@ -183,7 +183,7 @@ struct RegistryRecorderOptions {
 ///
 /// - Characters other than letters and digits become '_', and a digit at the beginning gets a '_' before it. Counters
 ///   get the suffix "_total" unless an option says otherwise. Times are histograms of seconds, and get the suffix
-///   "_seconds". A suffix that is there already is not added.
+///   "_seconds". A suffix that is there already is not added. Names that are equal then are one.
 /// - The type of the first step of a counter decides what it is: a total of whole numbers, which is exact, or a sum of
 ///   fractions (FractionalCounter), which takes whole numbers as well. RecordedMetric::is_fractional decides it before.
 ///   A total of whole numbers takes a real step that has no fraction; any other is counted as dropped, and told.

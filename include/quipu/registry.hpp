@@ -2,12 +2,15 @@
 
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
+#include "quipu/described_family.hpp"
 #include "quipu/detail/base/export.hpp"
 #include "quipu/detail/base/misuse.hpp"
 #include "quipu/registry_options.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/scope.hpp"
+#include "quipu/scrape_request.hpp"
 
 namespace quipu {
 
@@ -29,10 +32,15 @@ class QUIPU_EXPORT Registry : public Scope {
     static_assert(detail::misuse<Text>, "quipu: options are in braces: Registry registry({.prefix = \"shop\"})");
   }
 
-  /// Shows every series to `visitor`. Thread-safe. Collectors and callbacks are called first, then families are shown
-  /// in the order of their names; no lock is held while `visitor` is called. Throws what `visitor` throws, and
-  /// std::bad_alloc.
-  void collect(Visitor& visitor) const;
+  /// Shows to `visitor` every series, or those that `request` asks for; `accept` does not matter. Thread-safe.
+  /// Collectors and callbacks are called first, then families are shown in the order of their names; no lock is held
+  /// while `visitor` is called. Throws what `visitor` throws, and std::bad_alloc.
+  void collect(Visitor& visitor, const ScrapeRequest& request = {}) const;
+
+  /// All families of instruments, collectors and callbacks, in the order of their names, also those without a series:
+  /// for a program that writes rules or dashboards, or documents its metrics. Families of open batches are missing.
+  /// Thread-safe. Holds the registry's lock while it looks at every family. Throws std::bad_alloc.
+  [[nodiscard]] std::vector<DescribedFamily> describe() const;
 
   /// For tests: Family::reset() for all families, and the same for metrics without labels. What collectors and
   /// callbacks show stays, and so do infos and what the library counts of itself.

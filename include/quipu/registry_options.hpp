@@ -16,7 +16,7 @@ namespace quipu {
 struct RegistryOptions {
   /// Stands before every name, joined by an underscore: prefix "shop" makes "shop_orders_total".
   MetricPrefix prefix = {};
-  /// Labels of every series, before the family's own labels.
+  /// Labels of every series, before the family's own labels. Subsystems and families may have more of them.
   std::vector<ConstLabel> const_labels = {};
   /// Whether names of metrics and labels may be any text in UTF-8 ("my.size") where they are given with `utf8()` or
   /// `runtime()`. Prometheus can read such names from version 3 on. A server that does not ask for them gets them
@@ -37,8 +37,8 @@ struct RegistryOptions {
   /// other servers refuse whole pages with values of more than 2 KiB.
   std::size_t max_label_value_size = detail::default_max_label_value;
   /// Called for each registered family that does not follow Prometheus' advice on names. `advice` is what promtool
-  /// would say about it: no unit, no "_total", no help. It is called without a lock, on the thread that registers. It
-  /// must not throw.
+  /// would say about it: no unit, no "_total", no help. Also called when a family is registered again with another help
+  /// text, which is not shown. It is called without a lock, on the thread that registers. It must not throw.
   std::function<void(std::string_view family, std::string_view advice)> on_lint = {};
   /// Called when a collector or callback fails at a scrape, with the name of the collector and what is wrong: the text
   /// of what it threw, that it was not over in time, a family or series that another one has. It is called as often as

@@ -113,6 +113,7 @@ class RuntimeFamily : public detail::FamilyOperations<RuntimeFamily<Instrument>,
   }
 
  private:
+  friend Scope;
   friend detail::FamilyOperations<RuntimeFamily, Instrument>;
 
   [[nodiscard]] detail::LabelLookup lookup() const noexcept {

@@ -170,7 +170,9 @@ struct SummarySample {
   std::optional<WallTime> timestamp = {};  // as in Sample
 };
 
-/// Receives the contents of a registry: `family`, then each series of that family, then the next family.
+/// Receives the contents of a registry: `family`, then each series of that family, then the next family. A family that
+/// was registered with several values of its const labels has a part for each of them: `part` comes before each part
+/// but the first.
 ///
 /// Families are sorted by name. Each appears once, and only if it has a series. All series of a family have the same
 /// label names, in the same order. The series of a family have the same order in each scrape; a new series may take the
@@ -179,6 +181,9 @@ class QUIPU_EXPORT Visitor {
  public:
   virtual ~Visitor() = default;
   virtual void family(const FamilyView& family) = 0;
+  /// The series that follow are of the same family. `family` differs from that before in the values of the const labels
+  /// alone. The labels of each series say the same, so most visitors need not know.
+  virtual void part(const FamilyView& family) { static_cast<void>(family); }
   virtual void sample(const Sample& sample) = 0;
   virtual void histogram(const HistogramSample& sample) = 0;
   virtual void summary(const SummarySample& sample) = 0;

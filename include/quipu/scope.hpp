@@ -86,10 +86,16 @@ struct FamilyOf<Instrument, Count> : decltype(family_of_texts<Instrument>(std::m
 
 /// Where metrics are registered: a registry, or a part of one with a longer prefix.
 ///
-/// Registering the same definition again returns the same family, whose `max_series` stays as it is. RegistrationError
-/// is thrown for a clash with another definition, a bad run-time name, a label used twice, `le` on a histogram,
-/// `quantile` on a summary, or a name that the samples of another family have (`x_count` beside a histogram `x`).
-/// Thread-safe. A scope is a handle: it keeps the registry's memory alive.
+/// Registering the same definition again returns the same family, whose `max_series` and help text stay as they are;
+/// RegistryOptions::on_lint is told of another help text. RegistrationError is thrown for a clash with another
+/// definition, a bad run-time name, a label used twice, `le` on a histogram, `quantile` on a summary, or a name that
+/// the samples of another family have (`x_count` beside a histogram `x`). Thread-safe. A scope is a handle: it keeps
+/// the registry's memory alive.
+///
+/// A family may be registered with different values of the same const labels (subsystem(),
+/// MetricOptions::const_labels). Each value has a family of its own to record to, and the page shows them as parts of
+/// one: under one HELP and TYPE, in the order of the values. The names of all labels, in their order, and the rest of
+/// the definition must be the same.
 ///
 /// Without label names a registration returns the instrument itself. Its series is on the page at once, at 0. With
 /// label names it returns the family. Label values are text unless types are given:
@@ -329,13 +335,42 @@ class QUIPU_EXPORT Scope {
   Registration add(std::vector<FamilyDescription> families, std::function<void(Samples&)> collect,
                    std::string_view name = {}) const;
 
-  /// The same registry with a longer prefix: `registry.subsystem("db").counter({.name = "queries_total"})`.
-  [[nodiscard]] Scope subsystem(MetricPrefix prefix) const;
+  /// The same registry with a longer prefix: `registry.subsystem("db").counter({.name = "queries_total"})`, and with
+  /// more const labels, which stand behind those that there are: `registry.subsystem("db", {{"shard", "1"}})`. Throws
+  /// RegistrationError for a bad run-time prefix, and for const labels as the constructor of a registry.
+  [[nodiscard]] Scope subsystem(MetricPrefix prefix, const std::vector<ConstLabel>& const_labels = {}) const;
+
+  /// Removes the family from its registry: of a family with several parts, the part that the handle was registered for.
+  /// Returns false if it is not there, or not any more. Its series end: no later page shows them, and what handles
+  /// record goes nowhere. A page under way shows the whole family or nothing of it; if it shows the family, the series
+  /// end with that page. The name can be registered anew, with any definition. Thread-safe. Takes time in proportion to
+  /// the number of families of the registry, and of the series that end.
+  template <class Instrument, class... LabelTypes>
+  bool remove(const Family<Instrument, LabelTypes...>& family) const {
+    return remove_family(*family.core_);
+  }
+  template <class Instrument>
+  bool remove(const RuntimeFamily<Instrument>& family) const {
+    return remove_family(*family.core_);
+  }
+  /// The same for an instrument that was registered without labels. False for a series of a family with labels:
+  /// `family.remove(values...)` removes that.
+  template <class Instrument>
+  requires(std::is_class_v<Instrument> && !std::is_convertible_v<const Instrument&, MetricName>)  //
+      bool remove(const Instrument& instrument) const {
+    return remove_single(detail::InstrumentTraits<Instrument>::series(instrument));
+  }
+  /// The same by the name, to which the prefix is added. Removes all parts that have the const labels of this scope.
+  /// False for a family of callbacks or collectors, which ends with their registrations.
+  bool remove(MetricName name) const;
 
  protected:
-  Scope(std::shared_ptr<detail::RegistryCore> core, std::string prefix,
-        std::shared_ptr<detail::Batch> batch = nullptr) noexcept
-      : core_(std::move(core)), prefix_(std::move(prefix)), batch_(std::move(batch)) {}
+  Scope(std::shared_ptr<detail::RegistryCore> core, std::string prefix, std::shared_ptr<detail::Batch> batch = nullptr,
+        detail::OwnedLabels const_labels = {}) noexcept
+      : core_(std::move(core)),
+        prefix_(std::move(prefix)),
+        batch_(std::move(batch)),
+        const_labels_(std::move(const_labels)) {}
 
  private:
   friend detail::OpenBatch;
@@ -363,6 +398,10 @@ class QUIPU_EXPORT Scope {
     return typename Made::Type(add_family(std::move(definition), labels, Made::closed_size, options.max_series));
   }
 
+  bool remove_family(const detail::FamilyCore& family) const;
+  bool remove_single(detail::CellRef series) const;
+  [[nodiscard]] detail::OwnedLabels all_const_labels() const;
+
   template <class Instrument, class... LabelTypes, class Options, class Names>
   [[nodiscard]] RuntimeFamily<Instrument> runtime_family(const Options& options, const Names& names) const {
     detail::labels_named_at_run_time_are_text<LabelTypes...>();
@@ -381,6 +420,7 @@ class QUIPU_EXPORT Scope {
   std::shared_ptr<detail::RegistryCore> core_;
   std::string prefix_;                    // with the underscore that joins it
   std::shared_ptr<detail::Batch> batch_;  // takes what is registered while it is open; null for none
+  detail::OwnedLabels const_labels_;      // those that the registry does not have
 };
 
 }  // namespace quipu

@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "exposition/encoders.hpp"
+#include "quipu/registries.hpp"
 #include "quipu/registry.hpp"
+#include "registry/joined_registries.hpp"
 #include "registry/registry_core.hpp"
 #include "registry/scope_access.hpp"
 #include "registry/scrape.hpp"
@@ -19,6 +21,9 @@ class RegistryPage final : public PageStream {
  public:
   RegistryPage(std::shared_ptr<detail::RegistryCore> registry, const ScrapeRequest& request)
       : format_(detail::negotiate(request.accept, registry->formats())), scrape_(std::move(registry), request) {}
+  RegistryPage(std::shared_ptr<detail::JoinedRegistries> registries, const ScrapeRequest& request)
+      : format_(detail::negotiate(request.accept, registries->registries().front()->formats())),
+        scrape_(std::move(registries), request) {}
 
   [[nodiscard]] std::string_view content_type() const noexcept override { return content_type_; }
 
@@ -41,17 +46,30 @@ class RegistryPage final : public PageStream {
   bool is_over_ = false;
 };
 
+void read_whole(std::unique_ptr<PageStream> page, Page& into) {
+  into.content_type = page->content_type();
+  into.body.clear();
+  for (auto piece = page->next(); !piece.empty(); piece = page->next()) into.body += piece;
+}
+
 }  // namespace
 
 std::unique_ptr<PageStream> open_page(const Registry& registry, const ScrapeRequest& request) {
   return std::make_unique<RegistryPage>(detail::ScopeAccess::core(registry), request);
 }
 
+std::unique_ptr<PageStream> open_page(const Registries& registries, const ScrapeRequest& request) {
+  return std::make_unique<RegistryPage>(detail::RegistriesAccess::joined(registries), request);
+}
+
 void render(const Registry& registry, const ScrapeRequest& request, Page& into) {
-  const auto page = open_page(registry, request);
-  into.content_type = page->content_type();
-  into.body.clear();
-  for (auto piece = page->next(); !piece.empty(); piece = page->next()) into.body += piece;
+  read_whole(open_page(registry, request), into);
+}
+
+Page render(const Registries& registries, const ScrapeRequest& request) {
+  Page page;
+  read_whole(open_page(registries, request), page);
+  return page;
 }
 
 Page render(const Registry& registry, const ScrapeRequest& request) {
@@ -62,6 +80,10 @@ Page render(const Registry& registry, const ScrapeRequest& request) {
 
 Page render(const Registry& registry, std::string_view accept) {
   return render(registry, ScrapeRequest{.accept = accept});
+}
+
+PageSource page_source(const Registries& registries) {
+  return [registries](const ScrapeRequest& request) { return open_page(registries, request); };
 }
 
 PageSource page_source(const Registry& registry) {

@@ -32,7 +32,8 @@ QUIPU_EXPORT void append_escaped(std::string& to, std::string_view text);
 
 /// The common part of the formats in which a series is a line: a name, labels, and a number.
 ///
-/// The common parts of the lines of a family are put together once. A line is then a few copies and a number.
+/// The common parts of the lines of a family, or of a part of it, are put together once. A line is then a few copies
+/// and a number.
 class LineEncoder : public Encoder {
  protected:
   /// Whether doubles that are whole numbers are written as `1` or as `1.0`.
@@ -43,7 +44,7 @@ class LineEncoder : public Encoder {
 
   LineEncoder(PageBuffer& page, Escaping escaping, Reals reals) : page_(page), escaping_(escaping), reals_(reals) {}
 
-  /// Prepares the lines of a family. Puts nothing.
+  /// Prepares the lines of a family, or of another part of it. Puts nothing.
   void begin_family(const FamilyView& family);
 
   [[nodiscard]] PageBuffer& page() noexcept { return page_; }

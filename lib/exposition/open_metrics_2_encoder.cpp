@@ -71,6 +71,11 @@ void OpenMetrics2Encoder::family(const FamilyView& family) {
   set_start(start_, name());
 }
 
+void OpenMetrics2Encoder::part(const FamilyView& family) {
+  begin_family(family);
+  set_start(start_, name());
+}
+
 void OpenMetrics2Encoder::sample(const Sample& sample) {
   if (!is_possible(sample.value)) return;
   rest_ = written_timestamp(sample.timestamp);

@@ -14,6 +14,7 @@ class OpenMetrics2Encoder final : public OpenMetricsLines {
   OpenMetrics2Encoder(PageBuffer& page, const Format& format) : OpenMetricsLines(page, format) {}
 
   void family(const FamilyView& family) override;
+  void part(const FamilyView& family) override;
   void sample(const Sample& sample) override;
   void histogram(const HistogramSample& sample) override;
   void summary(const SummarySample& sample) override;

@@ -19,10 +19,22 @@ void OpenMetricsEncoder::family(const FamilyView& family) {
   Type type = possible_type(family);
   // As a counter it would have series called something_total, another name than in the text format.
   if (type == Type::counter && !has_suffix(total)) type = Type::unknown;
-  std::string_view base = name();
-  if (type == Type::counter) base = name_without(total);
-  if (type == Type::info) base = name_without(info);
-  put_metadata(family, type, base);
+  put_metadata(family, type, base_name(type));
+  set_starts(base_name(type));
+}
+
+void OpenMetricsEncoder::part(const FamilyView& family) {
+  begin_family(family);
+  set_starts(base_name(type()));
+}
+
+std::string_view OpenMetricsEncoder::base_name(Type type) const noexcept {
+  if (type == Type::counter) return name_without(total);
+  if (type == Type::info) return name_without(info);
+  return name();
+}
+
+void OpenMetricsEncoder::set_starts(std::string_view base) {
   set_start(start_, name());
   if (has_created_lines_) set_start(created_start_, base, "_created");
 }

@@ -20,11 +20,15 @@ class OpenMetricsEncoder final : public OpenMetricsLines {
       : OpenMetricsLines(page, format), has_created_lines_(format.created_lines) {}
 
   void family(const FamilyView& family) override;
+  void part(const FamilyView& family) override;
   void sample(const Sample& sample) override;
   void histogram(const HistogramSample& sample) override;
   void summary(const SummarySample& sample) override;
 
  private:
+  /// The family's name without the suffix of its series.
+  [[nodiscard]] std::string_view base_name(Type type) const noexcept;
+  void set_starts(std::string_view base);
   /// Puts the line that says when the series began to count.
   template <class Series>
   void put_created(const Series& series);

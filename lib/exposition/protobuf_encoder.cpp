@@ -220,7 +220,10 @@ void ProtobufEncoder::family(const FamilyView& family) {
   message_.end_at(put_varint(message_.reserve(2), MetricFamily::type, wire_type(type_)));
   if (!family.unit.empty()) put_text(message_, MetricFamily::unit, family.unit);
   header_size_ = message_.size();
+  part(family);
+}
 
+void ProtobufEncoder::part(const FamilyView& family) {
   const_labels_ = family.const_labels.size();
   const_pairs_.clear();
   for (const auto& [name, value] : family.const_labels) {

@@ -26,6 +26,7 @@ class ProtobufEncoder final : public Encoder {
   ProtobufEncoder(PageBuffer& page, Escaping escaping) : page_(page), escaping_(escaping) {}
 
   void family(const FamilyView& family) override;
+  void part(const FamilyView& family) override;
   void sample(const Sample& sample) override;
   void histogram(const HistogramSample& sample) override;
   void summary(const SummarySample& sample) override;

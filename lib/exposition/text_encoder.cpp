@@ -26,6 +26,11 @@ void TextEncoder::family(const FamilyView& family) {
   set_start(start_, name());
 }
 
+void TextEncoder::part(const FamilyView& family) {
+  begin_family(family);
+  set_start(start_, name());
+}
+
 void TextEncoder::sample(const Sample& sample) {
   const std::string_view timestamp = written_timestamp(sample.timestamp);
   char* to = begin_line(start_, sample, number_size + timestamp.size() + 1);

@@ -13,6 +13,7 @@ class TextEncoder final : public LineEncoder {
   TextEncoder(PageBuffer& page, const Format& format) : LineEncoder(page, format.escaping, Reals::shortest) {}
 
   void family(const FamilyView& family) override;
+  void part(const FamilyView& family) override;
   void sample(const Sample& sample) override;
   void histogram(const HistogramSample& sample) override;
   void summary(const SummarySample& sample) override;

@@ -7,6 +7,7 @@
 #include <bit>
 #include <map>
 #include <span>
+#include <tuple>
 #include <utility>
 
 #include "base/utf8.hpp"
@@ -65,6 +66,29 @@ std::string what_clashes(std::span<const std::string_view> labels) {
   return "";
 }
 
+/// Why these cannot be const labels; "" if they can.
+std::string mistake_in(const OwnedLabels& const_labels, NameRules rules) {
+  std::vector<std::string_view> all;
+  for (auto label = const_labels.begin(); label != const_labels.end(); ++label) {
+    all.push_back(label->first);
+    if (!is_allowed_label_name(label->first, rules)) {
+      return fmt::format("const label \"{}\": {}", label->first, label_rule_for(rules));
+    }
+    const auto other = std::find_if(const_labels.begin(), label, [&](auto& o) { return o.first == label->first; });
+    if (other != label) {
+      return fmt::format("const label \"{}\" is given twice, as {} and as {}; leave one of them out", label->first,
+                         describe(*other), describe(*label));
+    }
+    for (const auto& [name, use] : names_of_formats) {
+      if (label->first != name) continue;
+      return fmt::format("const label {}: \"{}\" is the {}; choose another name", describe(*label), name, use);
+    }
+  }
+  if (rules == NameRules::legacy) return "";
+  const std::string clash = what_clashes(all);
+  return clash.empty() ? "" : "const " + clash;
+}
+
 /// The word before the type that tells instruments of one type apart.
 std::string_view variant(const Definition& definition) noexcept {
   switch (definition.cells) {
@@ -101,6 +125,15 @@ OwnedLabels owned(std::span<const ConstLabel> labels) {
   return result;
 }
 
+bool is_same_family(const Definition& a, const Definition& b) noexcept {
+  const auto rest = [](const Definition& one) {
+    return std::tie(one.type, one.cells, one.name, one.unit, one.label_names, one.columns, one.bounds, one.native,
+                    one.first_states, one.idle_expiry);
+  };
+  return rest(a) == rest(b) && std::ranges::equal(a.const_labels, b.const_labels, {}, &OwnedLabels::value_type::first,
+                                                  &OwnedLabels::value_type::first);
+}
+
 std::string_view to_string(const LabelColumn& column) noexcept {
   if (!column.names.empty()) return "enum";
   switch (column.type) {
@@ -116,13 +149,12 @@ std::string_view to_string(const LabelColumn& column) noexcept {
 
 std::string describe(const Definition& definition) {
   std::string text = fmt::format("{}{} {}", variant(definition), to_string(definition.type), definition.name);
-  if (!definition.label_names.empty()) {
-    text += '{';
-    for (std::size_t i = 0; i < definition.label_names.size(); ++i) {
-      text += fmt::format("{}{} {}", i > 0 ? ", " : "", definition.label_names[i], to_string(definition.columns[i]));
-    }
-    text += '}';
+  std::vector<std::string> labels;
+  for (const auto& label : definition.const_labels) labels.push_back(describe(label));
+  for (std::size_t i = 0; i < definition.label_names.size(); ++i) {
+    labels.push_back(fmt::format("{} {}", definition.label_names[i], to_string(definition.columns[i])));
   }
+  if (!labels.empty()) text += fmt::format("{{{}}}", fmt::join(labels, ", "));
   if (!definition.unit.empty()) text += fmt::format(" in {}", definition.unit);
   if (definition.first_states != 0) {
     const auto first = static_cast<std::size_t>(std::countr_zero(definition.first_states));
@@ -185,8 +217,10 @@ std::string_view type_in_text(MetricType type) noexcept {
   return to_string(type);
 }
 
-void check(const Definition& definition, const OwnedLabels& const_labels, NameRules rules) {
+void check(const Definition& definition, NameRules rules) {
   if (!is_allowed_metric_name(definition.name, rules)) refuse(definition, metric_rule_for(rules));
+  const OwnedLabels& const_labels = definition.const_labels;
+  if (const std::string mistake = mistake_in(const_labels, rules); !mistake.empty()) refuse(definition, mistake);
   const auto& labels = definition.label_names;
   for (auto label = labels.begin(); label != labels.end(); ++label) {
     if (!is_allowed_label_name(*label, rules)) {
@@ -197,9 +231,8 @@ void check(const Definition& definition, const OwnedLabels& const_labels, NameRu
     }
     const auto same = std::ranges::find(const_labels, *label, &OwnedLabels::value_type::first);
     if (same != const_labels.end()) {
-      refuse(definition,
-             fmt::format("label \"{}\" is a const label of the registry, {}; choose another name for one of them",
-                         *label, describe(*same)));
+      refuse(definition, fmt::format("label \"{}\" is a const label, {}; choose another name for one of them", *label,
+                                     describe(*same)));
     }
   }
   if (rules == NameRules::utf8) {
@@ -233,25 +266,17 @@ void check(const Definition& definition, const OwnedLabels& const_labels, NameRu
 }
 
 void check(const OwnedLabels& const_labels, NameRules rules) {
-  std::vector<std::string_view> all;
-  for (auto label = const_labels.begin(); label != const_labels.end(); ++label) {
-    all.push_back(label->first);
-    if (!is_allowed_label_name(label->first, rules)) {
-      throw RegistrationError(fmt::format("const label \"{}\": {}", label->first, label_rule_for(rules)));
-    }
-    const auto other = std::find_if(const_labels.begin(), label, [&](auto& o) { return o.first == label->first; });
-    if (other != label) {
-      throw RegistrationError(fmt::format("const label \"{}\" is given twice, as {} and as {}; leave one of them out",
-                                          label->first, describe(*other), describe(*label)));
-    }
-    for (const auto& [name, use] : names_of_formats) {
-      if (label->first != name) continue;
-      throw RegistrationError(
-          fmt::format("const label {}: \"{}\" is the {}; choose another name", describe(*label), name, use));
-    }
+  if (const std::string mistake = mistake_in(const_labels, rules); !mistake.empty()) throw RegistrationError(mistake);
+}
+
+void check_sizes(const OwnedLabels& const_labels, std::size_t max_label_value) {
+  for (const auto& [name, value] : const_labels) {
+    if (value.size() <= max_label_value) continue;
+    throw RegistrationError(
+        fmt::format("const label \"{}\": its value has {} bytes, and may have {}; shorten it, or raise "
+                    "RegistryOptions::max_label_value_size",
+                    name, value.size(), max_label_value));
   }
-  if (rules == NameRules::legacy) return;
-  if (const std::string clash = what_clashes(all); !clash.empty()) throw RegistrationError("const " + clash);
 }
 
 void check_prefix(std::string_view prefix, NameRules rules) {

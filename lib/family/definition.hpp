@@ -1,10 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "family/escaping.hpp"
@@ -14,15 +14,17 @@
 
 namespace quipu::detail {
 
-using OwnedLabels = std::vector<std::pair<std::string, std::string>>;
-
 /// Values become valid UTF-8.
 [[nodiscard]] OwnedLabels owned(std::span<const ConstLabel> labels);
+
+/// Whether a page can show both as one family, and one of them may be registered after the other: all is equal but for
+/// the help text and the values of the const labels.
+[[nodiscard]] bool is_same_family(const Definition& a, const Definition& b) noexcept;
 
 /// For people: text, integer, unsigned or enum.
 [[nodiscard]] std::string_view to_string(const LabelColumn& column) noexcept;
 
-/// For people: `counter shop_orders_total{method enum, code integer} "Orders."`
+/// For people: `counter shop_orders_total{env="prod", method enum, code integer} "Orders."`
 [[nodiscard]] std::string describe(const Definition& definition);
 
 /// The names of a family's samples and metadata in all formats, with this escaping. No two families of a registry share
@@ -35,12 +37,13 @@ using OwnedLabels = std::vector<std::pair<std::string, std::string>>;
 /// The rules for names in a registry.
 enum class NameRules : std::uint8_t { legacy, utf8 };
 
-/// Throws RegistrationError if the definition breaks a rule by itself or with these const labels. The message has the
-/// definition and the rule.
-void check(const Definition& definition, const OwnedLabels& const_labels, NameRules rules);
+/// Throws RegistrationError if the definition breaks a rule. The message has the definition and the rule.
+void check(const Definition& definition, NameRules rules);
 
 /// Throws RegistrationError if these cannot be const labels.
 QUIPU_EXPORT void check(const OwnedLabels& const_labels, NameRules rules);
+/// Throws RegistrationError if a value has more bytes than that.
+void check_sizes(const OwnedLabels& const_labels, std::size_t max_label_value);
 
 /// Throws RegistrationError if the prefix is neither empty nor the beginning of a metric name.
 QUIPU_EXPORT void check_prefix(std::string_view prefix, NameRules rules);

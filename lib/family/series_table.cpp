@@ -129,6 +129,12 @@ Series* SeriesTable::find_key(std::span<const std::uint64_t> key) const noexcept
   return find_if(hash(key), [key](const Series& met) { return std::ranges::equal(met.key(), key); });
 }
 
+CellRef SeriesTable::the_only() const noexcept {
+  const Guard guard;
+  Series* series = find_key({});
+  return series == nullptr ? CellRef{} : series->ref();
+}
+
 CellRef SeriesTable::find_stored(LabelKey& key) const {
   LabelKey valid;
   const auto words = stored(key.finish(), valid);
@@ -174,6 +180,7 @@ CellRef SeriesTable::create(std::span<const std::uint64_t> key, std::size_t inde
   key = stored(key, valid);
 
   const std::lock_guard lock(mutex_);
+  if (has_ended_) return {};
   if (Series* series = find_key(key)) return series->ref();
   const auto make = [this](std::span<const std::uint64_t> words, std::size_t at) -> Series& {
     try {
@@ -381,13 +388,35 @@ void SeriesTable::clear() {
   Series* removed = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    for (Series* series : order_) {
-      if (series == nullptr) continue;
-      take_out(*series);
-      series->set_next_removed(std::exchange(removed, series));
-    }
+    removed = take_out_all();
   }
   recycle(removed);
+}
+
+void SeriesTable::end() noexcept {
+  Series* removed = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    has_ended_ = true;
+    removed = take_out_all();
+  }
+  recycle(removed);
+}
+
+bool SeriesTable::has_ended() const {
+  const std::lock_guard lock(mutex_);
+  return has_ended_;
+}
+
+/// The series are in a list, to be recycled without the lock.
+Series* SeriesTable::take_out_all() noexcept {
+  Series* removed = nullptr;
+  for (Series* series : order_) {
+    if (series == nullptr) continue;
+    take_out(*series);
+    series->set_next_removed(std::exchange(removed, series));
+  }
+  return removed;
 }
 
 /// Makes the series unfindable. What its handles write goes nowhere.

@@ -131,8 +131,9 @@ void EventLoop::for_each_ready(Connections& connections, void (EventLoop::*step)
 EventLoop::RequestClass& EventLoop::class_of(const Connection& connection) noexcept {
   const Request& request = connection.request;
   if (request.error_status != 0) return prompt_;
-  if (request.route != nullptr) return request.route->is_prompt ? prompt_ : routed_;
-  return request.path == config_.path ? pages_ : prompt_;
+  if (request.resource == nullptr) return prompt_;
+  if (request.resource->is_page()) return pages_;
+  return request.resource->is_prompt ? prompt_ : routed_;
 }
 
 /// Takes back the connections that the workers have completed. False when the loop is to end.
@@ -326,9 +327,9 @@ void EventLoop::try_parse_head(ConnectionIterator connection, std::size_t search
     request.error_status = 421;
     request.closes = true;
   }
-  if (request.error_status == 0) request.route = find_route(config_.routes, request.path);
+  if (request.error_status == 0) request.resource = config_.resources->find(request.path);
   // A route's function may respond differently each time.
-  if (request.route != nullptr) request.may_share = false;
+  if (request.resource != nullptr && !request.resource->is_page()) request.may_share = false;
   const auto now = Clock::now();
   request.deadline = now + std::min(request.time, detail::page_time(config_.max_scrape_time));
   RequestClass& request_class = class_of(*connection);

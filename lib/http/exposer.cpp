@@ -22,6 +22,7 @@
 #include "http/event_loop.hpp"
 #include "http/exposer.hpp"
 #include "http/listener.hpp"
+#include "http/resources.hpp"
 #include "http/server_config.hpp"
 #include "http/work_queue.hpp"
 #include "http/worker.hpp"
@@ -36,6 +37,8 @@ namespace quipu {
 namespace {
 
 using http::EventLoop;
+using http::Resource;
+using http::Resources;
 using http::WorkQueue;
 
 // Scrapes are few, and a page of thousands of series takes milliseconds. There are five threads with the event loop and
@@ -74,22 +77,27 @@ std::string checked_path(std::string_view path) {
   return std::string(path);
 }
 
-std::vector<Route> checked_routes(std::vector<Route> routes, std::string_view metrics_path) {
-  for (auto route = routes.begin(); route != routes.end(); ++route) {
-    const std::string& path = route->path;
-    if (!is_path(path)) {
-      throw ListenError(fmt::format(
-          "route \"{}\": expected '/' and then letters, digits or other characters of URL paths, without '%'", path));
-    }
-    if (path == metrics_path) {
-      throw ListenError(fmt::format("route \"{}\": the metrics are there; choose another path for one of them", path));
-    }
-    if (std::find_if(routes.begin(), route, [&](const Route& other) { return other.path == path; }) != route) {
-      throw ListenError(fmt::format("route \"{}\": it is there twice; give each route a path of its own", path));
-    }
-    if (!route->respond) throw ListenError(fmt::format("route \"{}\": it has no function that answers", path));
+std::shared_ptr<Resource> made_page(std::string_view path, PageSource source) {
+  auto made = std::make_shared<Resource>(checked_path(path), std::move(source));
+  if (!made->is_page()) throw ListenError(fmt::format("path \"{}\": it has no function that makes pages", path));
+  return made;
+}
+
+std::shared_ptr<Resource> made_route(Route route) {
+  if (!is_path(route.path)) {
+    throw ListenError(
+        fmt::format("route \"{}\": expected '/' and then letters, digits or other characters of URL paths, without '%'",
+                    route.path));
   }
-  return routes;
+  if (!route.respond) throw ListenError(fmt::format("route \"{}\": it has no function that answers", route.path));
+  return std::make_shared<Resource>(std::move(route));
+}
+
+std::shared_ptr<Resources> made_resources(PageSource source, const ExposerOptions& options) {
+  auto made = std::make_shared<Resources>();
+  made->add(made_page(options.path, std::move(source)));
+  for (const Route& route : options.routes) made->add(made_route(route));
+  return made;
 }
 
 std::chrono::milliseconds checked_scrape_time(std::chrono::milliseconds time) {
@@ -107,7 +115,7 @@ class Exposer::Server {
   Server(PageSource source, const ExposerOptions& options)
       : state_(std::make_shared<State>(std::move(source), options)),
         port_(state_->listener.port),
-        url_(fmt::format("http://{}:{}{}", state_->listener.host, port_, state_->config.path)) {
+        url_(fmt::format("http://{}:{}{}", state_->listener.host, port_, options.path)) {
     try {
       state_->wake_pipe.open();
       start_threads();
@@ -142,6 +150,21 @@ class Exposer::Server {
     join_or_leave();
   }
 
+  ServedPath add(std::shared_ptr<Resource> resource) {
+    const auto& resources = state_->config.resources;
+    const std::lock_guard lock(stopping_);
+    resources->add(resource);
+    ServedPath made(resources, std::move(resource));
+    if (!may_wait(*made.resource_) || is_stopped_ || !process_.is_current()) return made;
+    try {
+      start_route_worker();
+    } catch (const std::system_error& error) {
+      throw ListenError(
+          fmt::format("route \"{}\": it needs a thread: {}", made.resource_->path, error.code().message()));
+    }
+    return made;
+  }
+
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
   [[nodiscard]] const std::string& url() const noexcept { return url_; }
 
@@ -152,10 +175,8 @@ class Exposer::Server {
     State(PageSource source, const ExposerOptions& options)
         : State(std::move(source), options, http::listen_at(options.listen)) {}
     State(PageSource source, const ExposerOptions& options, http::Listener listening)
-        : config{.source = std::move(source),
-                 .path = checked_path(options.path),
+        : config{.resources = made_resources(std::move(source), options),
                  .gzip = options.gzip && can_gzip(),
-                 .routes = checked_routes(options.routes, options.path),
                  .max_scrapes = checked_max_scrapes(options.max_concurrent_scrapes),
                  .max_response_bytes = checked_response_bytes(options.max_response_bytes),
                  .max_scrape_time = checked_scrape_time(options.max_scrape_time),
@@ -192,13 +213,24 @@ class Exposer::Server {
     start_thread([&queue](State& state) { http::Worker(state.config, queue).run(); });
   }
 
+  /// Whether it is a route that is not prompt.
+  [[nodiscard]] static bool may_wait(const Resource& resource) noexcept {
+    return !resource.is_page() && !resource.is_prompt;
+  }
+
+  void start_route_worker() {
+    if (has_route_worker_) return;
+    start_worker(state_->route_queue);
+    has_route_worker_ = true;
+  }
+
   void start_threads() {
-    const std::vector<Route>& routes = state_->config.routes;
+    const Resources::List resources = state_->config.resources->all();
     threads_->reserve(worker_count + 3);  // those for routes and for prompt responses, and the event loop
     state_->ended.reserve(threads_->capacity());
     for (std::size_t i = 0; i < worker_count; ++i) start_worker(state_->page_queue);
     start_worker(state_->prompt_queue);
-    if (!std::ranges::all_of(routes, &Route::is_prompt)) start_worker(state_->route_queue);
+    if (std::ranges::any_of(resources, [](const auto& resource) { return may_wait(*resource); })) start_route_worker();
     // This thread closes the listening socket. If stop() did, accept() might be called with another socket of the same
     // number.
     start_thread([](State& state) {
@@ -235,11 +267,13 @@ class Exposer::Server {
   bool is_stopped_ = false;
   std::unique_ptr<std::vector<std::thread>> threads_ = std::make_unique<std::vector<std::thread>>();
   bool has_event_loop_ = false;  // its thread has been started
+  bool has_route_worker_ = false;
 };
 
 Exposer::Exposer(PageSource source, ExposerOptions options)
     : server_(std::make_unique<Server>(std::move(source), options)) {}
 Exposer::Exposer(const Registry& registry, ExposerOptions options) : Exposer(page_source(registry), options) {}
+Exposer::Exposer(const Registries& registries, ExposerOptions options) : Exposer(page_source(registries), options) {}
 Exposer::Exposer(Exposer&&) noexcept = default;
 Exposer& Exposer::operator=(Exposer&&) noexcept = default;
 Exposer::~Exposer() = default;
@@ -249,6 +283,39 @@ std::uint16_t Exposer::port() const noexcept { return server_ ? server_->port() 
 const std::string& Exposer::url() const& noexcept {
   static const std::string none;
   return server_ ? server_->url() : none;
+}
+
+Exposer::Server& Exposer::server() const {
+  if (!server_) throw ListenError("the endpoint was moved to another object; add the path there");
+  return *server_;
+}
+
+ServedPath Exposer::add(std::string_view path, const Registry& registry) { return add(path, page_source(registry)); }
+ServedPath Exposer::add(std::string_view path, const Registries& registries) {
+  return add(path, page_source(registries));
+}
+ServedPath Exposer::add(std::string_view path, PageSource source) {
+  return server().add(made_page(path, std::move(source)));
+}
+ServedPath Exposer::add(Route route) { return server().add(made_route(std::move(route))); }
+
+ServedPath::ServedPath(std::weak_ptr<Resources> resources, std::shared_ptr<Resource> resource) noexcept
+    : resources_(std::move(resources)), resource_(std::move(resource)) {}
+ServedPath::ServedPath(ServedPath&&) noexcept = default;
+ServedPath& ServedPath::operator=(ServedPath&& other) noexcept {
+  if (this != &other) {
+    end();
+    resources_ = std::move(other.resources_);
+    resource_ = std::move(other.resource_);
+  }
+  return *this;
+}
+ServedPath::~ServedPath() { end(); }
+
+void ServedPath::end() noexcept {
+  const auto resource = std::exchange(resource_, nullptr);
+  if (resource == nullptr) return;
+  if (const auto resources = resources_.lock()) resources->remove(*resource);
 }
 
 void Exposer::stop() noexcept {

@@ -302,16 +302,11 @@ std::optional<ParsedHead> parse_head(std::string_view data, std::size_t searched
   return failed(data.find('\n', begin) == data.npos ? 414 : 431);
 }
 
-const Route* find_route(std::span<const Route> routes, std::string_view path) {
-  const auto found = std::ranges::find(routes, path, &Route::path);
-  return found == routes.end() ? nullptr : &*found;
-}
-
 bool can_share_page(const Request& one, const Request& other) {
   if (!one.may_share || !other.may_share) return false;
   const auto content = [](const Request& request) {
-    return std::tie(request.path, request.families, request.accept, request.prefers_gzip, request.is_head,
-                    request.accepts_chunks);
+    return std::tie(request.path, request.resource, request.families, request.accept, request.prefers_gzip,
+                    request.is_head, request.accepts_chunks);
   };
   if (content(one) != content(other)) return false;
   const auto apart = one.deadline - other.deadline;

@@ -2,33 +2,33 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "quipu/route.hpp"
-
 namespace quipu::http {
+
+struct Resource;
 
 using Clock = std::chrono::steady_clock;
 
 /// A parsed request head, as far as the endpoint uses it.
 struct Request {
-  std::string path = {};                   // percent-decoded, without the query
-  std::vector<std::string> families = {};  // the decoded values of `name[]` in the query
-  std::string host = {};                   // with the port, if there is one; empty if it is not known
-  std::string accept = {};                 // all Accept fields as one list
-  Clock::duration time{};                  // how long the client can use the page, by what it says
-  int error_status = 0;                    // the status to answer with, or 0 for a request without an error
-  bool is_head = false;                    // the response has no body
-  bool accepts_chunks = false;             // the version is at least HTTP/1.1
-  bool prefers_gzip = false;               // over an uncompressed page
-  bool closes = false;                     // the connection is closed after the response
-  bool may_share = true;                   // a response made for an equal request
-  Clock::time_point deadline{};            // `time` after the head was complete
-  const Route* route = nullptr;            // the route that answers, if any
+  std::string path = {};                       // percent-decoded, without the query
+  std::vector<std::string> families = {};      // the decoded values of `name[]` in the query
+  std::string host = {};                       // with the port, if there is one; empty if it is not known
+  std::string accept = {};                     // all Accept fields as one list
+  Clock::duration time{};                      // how long the client can use the page, by what it says
+  int error_status = 0;                        // the status to answer with, or 0 for a request without an error
+  bool is_head = false;                        // the response has no body
+  bool accepts_chunks = false;                 // the version is at least HTTP/1.1
+  bool prefers_gzip = false;                   // over an uncompressed page
+  bool closes = false;                         // the connection is closed after the response
+  bool may_share = true;                       // a response made for an equal request
+  Clock::time_point deadline{};                // `time` after the head was complete
+  std::shared_ptr<const Resource> resource{};  // what it asks for, if that is served
 };
 
 /// A scraper's request is under 1 KiB. A browser may add some KiB of cookies that belong to "localhost".
@@ -49,9 +49,6 @@ struct ParsedHead {
 /// no error yet. The result depends on the bytes of the head alone, not on how they arrive. The first `searched` bytes
 /// of `data` have been passed to an earlier call.
 [[nodiscard]] std::optional<ParsedHead> parse_head(std::string_view data, std::size_t searched = 0);
-
-/// The route with this decoded path, or null.
-[[nodiscard]] const Route* find_route(std::span<const Route> routes, std::string_view path);
 
 /// Whether one page can answer both requests: they ask for the same content and their deadlines are close.
 [[nodiscard]] bool can_share_page(const Request& one, const Request& other);

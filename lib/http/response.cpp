@@ -117,9 +117,9 @@ std::string page_response_head(std::string_view content_type, bool is_gzip, cons
       content_type, is_gzip ? "Content-Encoding: gzip\r\n" : "", field, connection(closes));
 }
 
-std::string landing_response(std::string_view path, std::span<const Route> routes, const Request& request) {
-  std::string links = link(path, "Metrics");
-  for (const Route& route : routes) links += link(route.path, route.path);
+std::string landing_response(const Resources::List& resources, const Request& request) {
+  std::string links;
+  for (const auto& resource : resources) links += link(resource->path, links.empty() ? "Metrics" : resource->path);
   const std::string body = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head><title>Metrics</title></head>\n<body>{}</body>\n</html>\n", links);
   return short_response(200, "text/html; charset=utf-8", "", body, request);

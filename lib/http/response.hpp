@@ -4,11 +4,11 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 
 #include "http/request.hpp"
+#include "http/resources.hpp"
 #include "quipu/route.hpp"
 
 namespace quipu::http {
@@ -26,8 +26,8 @@ struct Framing {
 /// The head of a response with a page.
 [[nodiscard]] std::string page_response_head(std::string_view content_type, bool is_gzip, const Framing& framing,
                                              bool closes);
-[[nodiscard]] std::string landing_response(std::string_view path, std::span<const Route> routes,
-                                           const Request& request);
+/// Links to everything that is served. The first is the page of the endpoint's options.
+[[nodiscard]] std::string landing_response(const Resources::List& resources, const Request& request);
 /// The head of a route's response. Throws std::runtime_error for a response that cannot be sent.
 [[nodiscard]] std::string route_response_head(const RouteResponse& response, const Request& request);
 /// The response to a request that gets no page.

@@ -2,21 +2,17 @@
 
 #include <chrono>
 #include <cstddef>
-#include <string>
-#include <vector>
+#include <memory>
 
 #include "http/allowed_hosts.hpp"
-#include "quipu/exposition.hpp"
-#include "quipu/route.hpp"
+#include "http/resources.hpp"
 
 namespace quipu::http {
 
 /// What the server serves. The event loop and the workers share it.
 struct ServerConfig {
-  PageSource source;
-  std::string path;
+  std::shared_ptr<Resources> resources;  // the first is the page of the options
   bool gzip = false;
-  std::vector<Route> routes;
   std::size_t max_scrapes;
   std::size_t max_response_bytes;
   std::chrono::milliseconds max_scrape_time;

@@ -72,7 +72,7 @@ std::optional<PageStart> open(const ServerConfig& config, const Connections& bat
   if (token.stop_requested()) return std::nullopt;
   std::optional<PageStart> started(std::in_place);
   PageStart& start = *started;
-  start.page = config.source(
+  start.page = request.resource->page(
       {.accept = request.accept, .families = request.families, .deadline = request.deadline, .stop = token});
   if (token.stop_requested()) return std::nullopt;
   if (!start.page) throw std::runtime_error("no page");
@@ -137,15 +137,18 @@ void Worker::respond(Connections& batch) noexcept {
   const Request& request = batch.front().request;
   if (request.error_status != 0) return fail(request.error_status);
   try {
-    if (request.route != nullptr) return respond_by_route(batch.front());
-    if (request.path == config_.path) {
-      respond_with_page(batch);
-    } else if (request.path == "/") {
+    if (request.resource == nullptr) {
+      if (request.path != "/") return fail(404);
+      const Resources::List resources = config_.resources->all();
       for (Connection& connection : batch) {
-        start_response(connection, {.front = landing_response(config_.path, config_.routes, connection.request)});
+        start_response(connection, {.front = landing_response(resources, connection.request)});
       }
-    } else {
+    } else if (request.resource->is_removed.load(std::memory_order_relaxed)) {
       fail(404);
+    } else if (request.resource->is_page()) {
+      respond_with_page(batch);
+    } else {
+      respond_by_route(batch.front());
     }
   } catch (...) {
     fail(500);
@@ -155,7 +158,7 @@ void Worker::respond(Connections& batch) noexcept {
 void Worker::respond_by_route(Connection& connection) {
   const Request& request = connection.request;
   if (connection.client_gone.stop_requested()) return abort_connection(connection);
-  RouteResponse response = request.route->respond({.is_loopback_peer = is_loopback_peer(connection)});
+  RouteResponse response = request.resource->respond({.is_loopback_peer = is_loopback_peer(connection)});
   std::string head = route_response_head(response, request);
   auto body = request.is_head ? nullptr : std::make_shared<const std::string>(std::move(response.body));
   start_response(connection, {.front = std::move(head), .whole = std::move(body)});

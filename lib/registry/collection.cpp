@@ -17,6 +17,7 @@ struct CollectorCall {
   /// due: needs a task that calls it. has_task: has one, which has not begun. waits: for a call under way.
   enum class State { due, has_task, waits, done };
   std::shared_ptr<RegisteredCollector> collector;
+  const OnCollectorError* on_error;
   State state = State::due;
   bool is_shared = true;
   CollectorOutcome outcome{};
@@ -164,16 +165,15 @@ void report(const RegisteredCollector& collector, CollectorFault fault, std::str
   if (on_error) on_error(collector.name(), what);
 }
 
-Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
-                  std::chrono::steady_clock::time_point deadline, const std::stop_token& stop,
-                  const OnCollectorError& on_error, Executor& threads) {
+Collected collect(std::span<const ScrapedCollector> collectors, std::chrono::steady_clock::time_point deadline,
+                  const std::stop_token& stop, Executor& threads) {
   const bool may_leave = deadline != Clock::time_point::max() || stop.stop_possible();
   std::vector<CollectorCall> here;
   std::vector<CollectorCall> elsewhere;
-  for (const auto& collector : collectors) {
+  for (const auto& [collector, on_error] : collectors) {
     if (collector->role() == RegisteredCollector::Role::status) continue;
     const bool is_prompt = collector->role() == RegisteredCollector::Role::prompt;
-    (may_leave && !is_prompt ? elsewhere : here).push_back({collector});
+    (may_leave && !is_prompt ? elsewhere : here).push_back({collector, on_error});
   }
   std::shared_ptr<Collection> collection;
   if (!elsewhere.empty()) {
@@ -187,7 +187,7 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
   // Failures are reported at the end, so that a page shows the errors of the pages before it.
   Collected collected;
   for (auto* calls : {&here, &elsewhere}) {
-    for (auto& [collector, state, is_shared, outcome] : *calls) {
+    for (auto& [collector, on_error, state, is_shared, outcome] : *calls) {
       switch (outcome.kind) {
         case CollectorOutcome::Kind::shown:
           collected.emplace(collector.get(), CollectedCall{std::move(outcome.families), outcome.duration});
@@ -195,11 +195,12 @@ Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collecto
         case CollectorOutcome::Kind::thrown:
           collected.emplace(collector.get(), CollectedCall{nullptr, outcome.duration});
           report(*collector, CollectorFault::exception,
-                 outcome.error != nullptr ? std::string_view(*outcome.error) : "there is no memory left", on_error);
+                 outcome.error != nullptr ? std::string_view(*outcome.error) : "there is no memory left", *on_error);
           break;
         case CollectorOutcome::Kind::none:
           if (stop.stop_requested()) break;
-          report(*collector, CollectorFault::timeout, "no call of it was over at the deadline of the scrape", on_error);
+          report(*collector, CollectorFault::timeout, "no call of it was over at the deadline of the scrape",
+                 *on_error);
           break;
         case CollectorOutcome::Kind::ended:
           break;

@@ -26,6 +26,12 @@ using Collected = std::map<const RegisteredCollector*, CollectedCall>;
 
 using OnCollectorError = std::function<void(std::string_view collector, std::string_view what)>;
 
+/// A collector of a scrape, and whom its registry tells of errors.
+struct ScrapedCollector {
+  std::shared_ptr<RegisteredCollector> registered;
+  const OnCollectorError* on_error;
+};
+
 /// Counts an error that happened so many times, and tells the program. To be called without a lock.
 void report(const RegisteredCollector& collector, CollectorFault fault, std::string_view what,
             const OnCollectorError& on_error, std::uint64_t times = 1);
@@ -34,8 +40,8 @@ void report(const RegisteredCollector& collector, CollectorFault fault, std::str
 /// at the deadline these are reported. Prompt collectors are called on this thread, the others on other threads, in
 /// calls that scrapes share. With neither a deadline (time_point::max()) nor anybody who can ask it to stop, all are
 /// called on this thread, for this scrape alone.
-[[nodiscard]] Collected collect(std::span<const std::shared_ptr<RegisteredCollector>> collectors,
+[[nodiscard]] Collected collect(std::span<const ScrapedCollector> collectors,
                                 std::chrono::steady_clock::time_point deadline, const std::stop_token& stop,
-                                const OnCollectorError& on_error, Executor& threads);
+                                Executor& threads);
 
 }  // namespace quipu::detail

@@ -108,6 +108,13 @@ class RegisteredCollector {
   void set_role(Role role) noexcept { role_ = role; }
   [[nodiscard]] Role role() const noexcept { return role_; }
 
+  /// What its values are about. A page of several registries shows those about the process once, and adds up those
+  /// about the registries.
+  enum class Subject { program, process, registry };
+  /// Set before the first scrape.
+  void set_subject(Subject subject) noexcept { subject_ = subject; }
+  [[nodiscard]] Subject subject() const noexcept { return subject_; }
+
  private:
   struct Call {
     const CallingThread::Call* call;  // only its address, which no other call under way has
@@ -136,6 +143,7 @@ class RegisteredCollector {
   const std::unique_ptr<const std::vector<std::string>> fixed_labels_;
   const std::function<void(const RegisteredCollector&)> on_end_;
   Role role_ = Role::usual;
+  Subject subject_ = Subject::program;
   std::shared_ptr<CollectorErrors> errors_;
 
   // The mutex guards what follows, and is not held during a call. `calls_` are the calls under way. Calls begin only

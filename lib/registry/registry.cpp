@@ -30,34 +30,34 @@ void check_limits(const RegistryOptions& options) {
     throw RegistrationError(fmt::format("RegistryOptions::max_label_value_size is {}, and must be from {} to {} bytes",
                                         max_value, detail::lowest_max_label_value, detail::highest_max_label_value));
   }
-  for (const ConstLabel& label : options.const_labels) {
-    if (label.value.size() <= max_value) continue;
-    throw RegistrationError(
-        fmt::format("const label \"{}\": its value has {} bytes, and may have {}; shorten it, or raise "
-                    "RegistryOptions::max_label_value_size",
-                    label.name.text(), label.value.size(), max_value));
-  }
 }
 
 std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) {
   check_limits(options);
   auto const_labels = detail::owned(options.const_labels);
-  detail::check(const_labels, name_rules(options));
   auto core = std::make_shared<detail::RegistryCore>(std::move(const_labels), name_rules(options), options);
-  const auto add_own = [&core](std::shared_ptr<Collector> collector) {
-    Collector& added = *collector;
-    return core->add_collector(added, "", "", nullptr, std::move(collector), nullptr);
-  };
+  core->check_const_labels(core->const_labels());
   using Role = detail::RegisteredCollector::Role;
+  using Subject = detail::RegisteredCollector::Subject;
+  const auto add_own = [&core](std::shared_ptr<Collector> collector, Role role, Subject subject) {
+    Collector& added = *collector;
+    const auto registered =
+        core->add_collector(added, "", "", core->const_labels(), nullptr, std::move(collector), nullptr);
+    registered->set_role(role);
+    registered->set_subject(subject);
+  };
   const detail::ProcessFamilies process_families{.standard = options.process_metrics,
                                                  .io = options.process_io_metrics,
                                                  .pressure = options.process_pressure_metrics,
                                                  .peaks = options.process_peak_metrics};
-  if (process_families.any()) add_own(detail::make_process_collector(process_families))->set_role(Role::prompt);
-  if (options.runtime_metrics) add_own(detail::make_runtime_collector());
+  if (process_families.any()) {
+    add_own(detail::make_process_collector(process_families), Role::prompt, Subject::process);
+  }
+  if (options.runtime_metrics) add_own(detail::make_runtime_collector(), Role::usual, Subject::process);
   if (options.self_metrics) {
-    add_own(detail::make_self_collector(*core))->set_role(Role::prompt);
-    add_own(detail::make_status_collector())->set_role(Role::status);
+    add_own(detail::make_recording_collector(), Role::prompt, Subject::process);
+    add_own(detail::make_self_collector(*core), Role::prompt, Subject::registry);
+    add_own(detail::make_status_collector(), Role::status, Subject::registry);
   }
   return core;
 }
@@ -87,12 +87,13 @@ Registry::Registry(const RegistryOptions& options)
        {{"version", build.version}, {"revision", build.revision}, {"compiler", build.compiler}});
 }
 
-void Registry::collect(Visitor& visitor) const {
-  detail::Scrape scrape(detail::ScopeAccess::core(*this), {});
+void Registry::collect(Visitor& visitor, const ScrapeRequest& request) const {
+  detail::Scrape scrape(detail::ScopeAccess::core(*this), request);
   while (scrape.show_some(visitor)) {
   }
 }
 
+std::vector<DescribedFamily> Registry::describe() const { return detail::ScopeAccess::core(*this)->describe(); }
 void Registry::reset() const { detail::ScopeAccess::core(*this)->reset(); }
 
 Registry process_registry() {

@@ -17,7 +17,26 @@ bool is_wanted(std::span<const std::string> names, const std::string& name) {
   return names.empty() || std::ranges::find(names, name) != names.end();
 }
 
+RegistryCore::FamilyKey key_of(const Definition& definition) {
+  RegistryCore::FamilyKey key{definition.name, {}};
+  for (const auto& [name, value] : definition.const_labels) key.const_values.push_back(value);
+  return key;
+}
+
+/// Whether it is the key of the definition. Needs no memory.
+bool is_at(const RegistryCore::FamilyKey& key, const Definition& definition) noexcept {
+  return key.name == definition.name &&
+         std::ranges::equal(key.const_values, definition.const_labels, {}, {}, &OwnedLabels::value_type::second);
+}
+
 }  // namespace
+
+bool is_before(const Definition& a, const Definition& b) noexcept {
+  constexpr auto value = &OwnedLabels::value_type::second;
+  const int names = a.name.compare(b.name);
+  return names != 0 ? names < 0
+                    : std::ranges::lexicographical_compare(a.const_labels, b.const_labels, {}, value, value);
+}
 
 RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const RegistryOptions& options)
     : const_labels_(std::move(const_labels)),
@@ -29,41 +48,57 @@ RegistryCore::RegistryCore(OwnedLabels const_labels, NameRules rules, const Regi
       on_error_(options.on_error),
       exemplars_(options.exemplars) {}
 
+void RegistryCore::check_const_labels(const OwnedLabels& labels) const {
+  check(labels, name_rules_);
+  check_sizes(labels, max_label_value_);
+}
+
 std::shared_ptr<FamilyCore> RegistryCore::add_family(Definition definition, std::size_t closed_size,
                                                      std::size_t max_series, Batch* batch, bool is_own) {
-  check(definition, const_labels_, name_rules_);
+  check(definition, name_rules_);
+  check_sizes(definition.const_labels, max_label_value_);
   if (max_series == 0) {
     throw RegistrationError(
-        fmt::format("cannot register {}: max_series is 0, and must be at least 1", describe(definition)));
+        fmt::format("cannot register {}: max_series is 0, and must be at least 1", detail::describe(definition)));
   }
   std::unique_lock lock(mutex_);
   const Batch* const open = nearest_open(batch);
-  if (const auto known = families_.find(definition.name); known != families_.end()) {
+  const FamilyEntry* const first = first_part(families_, definition.name);
+  std::string shown_help;
+  if (first != nullptr) {
+    check_second(definition, false, *first);
+    shown_help = first->definition->help;
+  }
+  if (const auto known = families_.find(key_of(definition)); known != families_.end()) {
     FamilyEntry& entry = known->second;
-    if (entry.instruments == nullptr || *entry.definition != definition) refuse_second(definition, entry);
     if (open == nullptr) {
       entry.batches.clear();
     } else if (!entry.batches.empty() && std::ranges::find(entry.batches, open) == entry.batches.end()) {
       entry.batches.push_back(open);
     }
-    return entry.instruments;
+    const auto family = entry.instruments->core;
+    lock.unlock();
+    report_help(definition, shown_help);
+    return family;
   }
   SeriesLimits limits{.series = max_series, .label_value = max_label_value_, .budget = series_budget_};
   if (is_own) limits.budget = std::make_shared<SeriesBudget>(max_series);
+  const std::string own_help = definition.help;
+  if (first != nullptr) definition.help = shown_help;
   auto family = std::make_shared<FamilyCore>(std::move(definition), closed_size, std::move(limits));
   family->series.set_exemplar_source(exemplars_.function());
   const Definition& made = family->definition;
-  FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), family};
+  FamilyEntry entry{std::shared_ptr<const Definition>(family, &made), std::make_shared<Instruments>(family)};
   if (open != nullptr) entry.batches.push_back(open);
-  claim(made);
-  try {
-    families_.emplace(made.name, std::move(entry));
-  } catch (...) {
-    unclaim(made);
-    throw;
-  }
+  insert(std::move(entry));
   lock.unlock();
-  report_lint(made);
+  if (first == nullptr) {
+    report_lint(made);
+  } else if (on_lint_) {
+    Definition second = made;
+    second.help = own_help;
+    report_help(second, shown_help);
+  }
   return family;
 }
 
@@ -77,10 +112,49 @@ void RegistryCore::report_lint(const Definition& definition) const {
   for (const std::string& advice : lint(family)) on_lint_(definition.name, advice);
 }
 
-void RegistryCore::refuse_second(const Definition& definition, const FamilyEntry& first) const {
-  throw RegistrationError(fmt::format(
-      "cannot register {}: the name is taken by {}{}; register the same definition, or choose another name",
-      describe(definition), describe(*first.definition), first.instruments == nullptr ? ", read by a collector" : ""));
+void RegistryCore::report_help(const Definition& definition, const std::string& shown) const {
+  if (!on_lint_ || definition.help == shown) return;
+  on_lint_(definition.name, fmt::format("help text \"{}\" is not shown, because \"{}\" was there first; write the same",
+                                        definition.help, shown));
+}
+
+/// The first part of the family, or null.
+const RegistryCore::FamilyEntry* RegistryCore::first_part(const Families& families, std::string_view name) {
+  const auto first = families.lower_bound(name);
+  return first == families.end() || first->first.name != name ? nullptr : &first->second;
+}
+
+/// Throws RegistrationError if the definition cannot be one of the family whose first part this is.
+void RegistryCore::check_second(const Definition& definition, bool is_collected, const FamilyEntry& first) const {
+  const bool is_first_collected = first.instruments == nullptr;
+  if (is_collected == is_first_collected && is_same_family(definition, *first.definition)) return;
+  throw RegistrationError(
+      fmt::format("cannot register {}: the name is taken by {}{}; register the same definition, or choose another name",
+                  detail::describe(definition), detail::describe(*first.definition),
+                  is_first_collected ? ", read by a collector" : ""));
+}
+
+/// Adds a part, which is not there yet.
+void RegistryCore::insert(FamilyEntry made) {
+  const std::shared_ptr<const Definition> definition = made.definition;
+  const bool is_first = first_part(families_, definition->name) == nullptr;
+  if (is_first) claim(*definition);
+  try {
+    families_.emplace(key_of(*definition), std::move(made));
+    ++version_;
+  } catch (...) {
+    if (is_first) unclaim(definition->name);
+    throw;
+  }
+}
+
+/// Takes a part out. Its series may have to be destroyed without the lock, because that waits for guards.
+RegistryCore::Families::node_type RegistryCore::extract(Families::iterator part) noexcept {
+  auto taken = families_.extract(part);
+  ++version_;
+  const std::string& name = taken.key().name;
+  if (first_part(families_, name) == nullptr) unclaim(name);
+  return taken;
 }
 
 void RegistryCore::claim(const Definition& definition) {
@@ -90,9 +164,9 @@ void RegistryCore::claim(const Definition& definition) {
       if (taken == claims_[i].end()) continue;
       throw RegistrationError(
           fmt::format("cannot register {}: {}\"{}\" would be a sample of it, and is one of {}; choose another name",
-                      describe(definition),
+                      detail::describe(definition),
                       i == 0 ? "" : fmt::format("where names are escaped as {}, ", escaping_schemes[i].second), name,
-                      describe(*families_.at(taken->second).definition)));
+                      detail::describe(*first_part(families_, taken->second)->definition)));
     }
   }
   try {
@@ -101,38 +175,43 @@ void RegistryCore::claim(const Definition& definition) {
         claims_[i].emplace(name, definition.name);
     }
   } catch (...) {
-    unclaim(definition);
+    unclaim(definition.name);
     throw;
   }
 }
 
 /// Needs no memory, so that a registration can always end.
-void RegistryCore::unclaim(const Definition& definition) noexcept {
+void RegistryCore::unclaim(std::string_view family) noexcept {
   for (auto& claims : claims_) {
-    std::erase_if(claims, [&](const auto& claimed) { return claimed.second == definition.name; });
+    std::erase_if(claims, [&](const auto& claimed) { return claimed.second == family; });
   }
 }
 
-CollectedFamily RegistryCore::make_collected(const FamilyDescription& described, const std::string& prefix) const {
+CollectedFamily RegistryCore::make_collected(const FamilyDescription& described, const std::string& prefix,
+                                             const OwnedLabels& const_labels) const {
   auto definition = std::make_shared<Definition>(Definition{.type = described.type,
                                                             .cells = CellKind::real,
                                                             .name = prefix + described.name,
                                                             .help = to_utf8(described.help),
                                                             .unit = described.unit,
+                                                            .const_labels = const_labels,
                                                             .label_names = described.labels});
   if (described.type == MetricType::stateset) definition->label_names.push_back(definition->name);
   definition->columns.resize(definition->label_names.size(), {LabelType::text});
-  check(*definition, const_labels_, name_rules_);
+  check(*definition, name_rules_);
+  check_sizes(definition->const_labels, max_label_value_);
   return {std::move(definition), described.name, max_label_value_};
 }
 
 std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
-    Collector& collector, std::string name, const std::string& prefix,
+    Collector& collector, std::string name, const std::string& prefix, const OwnedLabels& const_labels,
     std::unique_ptr<const std::vector<std::string>> fixed_labels, std::shared_ptr<Collector> owned, Batch* batch) {
   std::vector<CollectedFamily> families;
-  for (const FamilyDescription& described : collector.describe()) families.push_back(make_collected(described, prefix));
-  const auto make_family = [registry = weak_from_this(), prefix](const FamilyDescription& described) {
-    if (const auto core = registry.lock()) return core->make_collected(described, prefix);
+  for (const FamilyDescription& described : collector.describe()) {
+    families.push_back(make_collected(described, prefix, const_labels));
+  }
+  const auto make_family = [registry = weak_from_this(), prefix, const_labels](const FamilyDescription& described) {
+    if (const auto core = registry.lock()) return core->make_collected(described, prefix, const_labels);
     throw CollectorError("collector: its registry no longer exists");
   };
   const auto on_end = [registry = weak_from_this()](const RegisteredCollector& ended) {
@@ -150,9 +229,12 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
   auto errors = known_errors.lock();
   if (errors == nullptr) known_errors = errors = std::make_shared<CollectorErrors>();
   registered->set_errors(std::move(errors));
+  std::vector<std::shared_ptr<const Definition>> first;  // of each family: null if there was none before
   std::size_t added = 0;
   try {
     for (const CollectedFamily& family : registered->families()) {
+      const FamilyEntry* const known = first_part(families_, family.definition->name);
+      first.push_back(known == nullptr ? nullptr : known->definition);
       add_to_families(family.definition, registered);
       ++added;
     }
@@ -163,7 +245,14 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
   collectors_.push_back({registered, nearest_open(batch)});
   lock.unlock();
   try {
-    for (const CollectedFamily& family : registered->families()) report_lint(*family.definition);
+    for (std::size_t i = 0; i < first.size(); ++i) {
+      const Definition& definition = *registered->families()[i].definition;
+      if (first[i] == nullptr) {
+        report_lint(definition);
+      } else {
+        report_help(definition, first[i]->help);
+      }
+    }
   } catch (...) {
     registered->end();  // the caller gets no registration that could end it
     throw;
@@ -173,26 +262,17 @@ std::shared_ptr<RegisteredCollector> RegistryCore::add_collector(
 
 void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& definition,
                                    const std::shared_ptr<RegisteredCollector>& registered) {
-  const auto known = families_.find(definition->name);
-  if (known == families_.end()) {
-    FamilyEntry made{definition, nullptr, {registered}};
-    claim(*definition);
-    try {
-      families_.emplace(definition->name, std::move(made));
-    } catch (...) {
-      unclaim(*definition);
-      throw;
-    }
-    return;
-  }
+  const FamilyEntry* const first = first_part(families_, definition->name);
+  if (first != nullptr) check_second(*definition, true, *first);
+  const auto known = families_.find(key_of(*definition));
+  if (known == families_.end()) return insert({definition, nullptr, {registered}});
   FamilyEntry& entry = known->second;
-  if (entry.instruments != nullptr || *entry.definition != *definition) refuse_second(*definition, entry);
   for (const auto& other : entry.collectors) {
     const bool is_other = registered->fixed_labels() == nullptr || other->fixed_labels() == nullptr ||
                           *registered->fixed_labels() != *other->fixed_labels();
     if (other == registered || !is_other) {
       throw RegistrationError(fmt::format("cannot register {}: a callback with the same label values reads it already",
-                                          describe(*definition)));
+                                          detail::describe(*definition)));
     }
   }
   entry.collectors.push_back(registered);
@@ -201,11 +281,10 @@ void RegistryCore::add_to_families(const std::shared_ptr<const Definition>& defi
 /// Removes the collector from the first `families` of its families.
 void RegistryCore::remove_from_families(const RegisteredCollector& registered, std::size_t families) {
   for (const CollectedFamily& family : std::span(registered.families()).first(families)) {
-    const auto entry = families_.find(family.definition->name);
+    auto entry = families_.lower_bound(std::string_view(family.definition->name));
+    while (!is_at(entry->first, *family.definition)) ++entry;
     std::erase_if(entry->second.collectors, [&](auto& other) { return other.get() == &registered; });
-    if (!entry->second.collectors.empty()) continue;
-    unclaim(*entry->second.definition);
-    families_.erase(entry);
+    if (entry->second.collectors.empty()) static_cast<void>(extract(entry));
   }
 }
 
@@ -222,7 +301,41 @@ void RegistryCore::add_info(std::list<Info> info, Batch* batch) {
     if (Batch* const open = nearest_open(batch)) return open->infos.splice(open->infos.end(), info);
   }
   auto& [family, key] = info.front();
-  if (family->series.find_or_create(key) == CellRef{}) throw std::bad_alloc();
+  if (family->series.find_or_create(key) == CellRef{} && !family->series.has_ended()) throw std::bad_alloc();
+}
+
+/// Removes the parts of instruments that are meant.
+template <class Condition>
+bool RegistryCore::remove_if(Condition is_meant) {
+  Families removed;  // destroyed without the lock, because the end of series waits for guards
+  const std::lock_guard lock(mutex_);
+  for (auto next = families_.begin(); next != families_.end();) {
+    const auto part = next++;
+    const FamilyEntry& entry = part->second;
+    if (entry.instruments == nullptr || !is_meant(entry)) continue;
+    entry.instruments->is_removed = true;
+    removed.insert(extract(part));
+  }
+  return !removed.empty();
+}
+
+bool RegistryCore::remove(const FamilyCore& family) {
+  return remove_if([&](const FamilyEntry& entry) { return entry.instruments->core.get() == &family; });
+}
+
+bool RegistryCore::remove(CellRef series) {
+  if (series == CellRef{}) return false;
+  return remove_if([&](const FamilyEntry& entry) {
+    return entry.definition->key_columns().empty() && entry.instruments->core->series.the_only() == series;
+  });
+}
+
+bool RegistryCore::remove(const std::string& name, const OwnedLabels& const_labels) {
+  return remove_if([&](const FamilyEntry& entry) {
+    const OwnedLabels& all = entry.definition->const_labels;
+    return entry.definition->name == name && all.size() >= const_labels.size() &&
+           std::equal(const_labels.begin(), const_labels.end(), all.begin());
+  });
 }
 
 void RegistryCore::close(Batch& batch) noexcept {
@@ -252,7 +365,7 @@ void RegistryCore::close(Batch& batch) noexcept {
 
 void RegistryCore::take_back(Batch& batch) noexcept {
   // The families are destroyed without the lock, because that waits for guards.
-  std::map<std::string, FamilyEntry> families;
+  Families families;
   std::list<Info> infos;
   const std::lock_guard lock(mutex_);
   batch.is_open = false;
@@ -260,8 +373,7 @@ void RegistryCore::take_back(Batch& batch) noexcept {
   for (auto next = families_.begin(); next != families_.end();) {
     const auto entry = next++;
     if (std::erase(entry->second.batches, &batch) == 0 || !entry->second.batches.empty()) continue;
-    unclaim(*entry->second.definition);
-    families.insert(families_.extract(entry));
+    families.insert(extract(entry));
   }
   // Collectors that still exist belong to registrations that are kept elsewhere.
   std::erase_if(collectors_, [this, &batch](const CollectorEntry& collector) {
@@ -291,25 +403,38 @@ RegistryCore::PageFamilies RegistryCore::families_of(std::span<const std::string
   std::vector<FamilyEntry>& wanted = page.families;
   const std::lock_guard lock(mutex_);
   wanted.reserve(names.empty() ? families_.size() : names.size());
-  for (const auto& [name, entry] : families_) {
+  for (const auto& [key, entry] : families_) {
     const bool is_shown = entry.batches.empty() && entry.shown_by <= start.batches;
-    if (is_shown && is_wanted(names, name)) wanted.push_back(entry);
+    if (is_shown && is_wanted(names, key.name)) wanted.push_back(entry);
   }
+  page.version = version_;
   add_undescribed(names, collected, page);
   return page;
+}
+
+RegistryCore::DefinedParts RegistryCore::definitions() const {
+  std::vector<DefinedPart> parts;
+  const std::lock_guard lock(mutex_);
+  parts.reserve(families_.size());
+  for (const auto& [key, entry] : families_) {
+    const bool is_collected = entry.instruments == nullptr;
+    const bool is_own = is_collected && entry.collectors.front()->subject() != RegisteredCollector::Subject::program;
+    parts.push_back({entry.definition, is_collected, is_own});
+  }
+  return {std::move(parts), version_};
 }
 
 /// Of two families of collectors that clash, the page has that of the collector that was added first.
 void RegistryCore::add_undescribed(std::span<const std::string> names, const Collected& collected,
                                    PageFamilies& page) const {
-  std::map<std::string, FamilyEntry> added;
+  Families added;
   std::map<std::string, const Definition*> claims[escaping_schemes.size()];  // of those that are added
 
   const auto owner_of = [&](const Definition& definition) -> const Definition* {
     for (std::size_t i = 0; i < escapings_in_use(); ++i) {
       for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) {
         if (const auto taken = claims_[i].find(name); taken != claims_[i].end()) {
-          return families_.at(taken->second).definition.get();
+          return first_part(families_, taken->second)->definition.get();
         }
         if (const auto taken = claims[i].find(name); taken != claims[i].end()) return taken->second;
       }
@@ -318,22 +443,31 @@ void RegistryCore::add_undescribed(std::span<const std::string> names, const Col
   };
   const auto entry_for = [&](const CollectedFamily& family) -> FamilyEntry* {
     const Definition& definition = *family.definition;
-    if (const auto known = added.find(definition.name); known != added.end()) {
-      return *known->second.definition == definition ? &known->second : nullptr;
+    const FamilyEntry* first = first_part(families_, definition.name);
+    if (first == nullptr) first = first_part(added, definition.name);
+    if (first == nullptr) {
+      if (owner_of(definition) != nullptr) return nullptr;
+      for (std::size_t i = 0; i < escapings_in_use(); ++i) {
+        for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) {
+          claims[i].emplace(name, &definition);
+        }
+      }
+    } else if (first->instruments != nullptr || !is_same_family(definition, *first->definition)) {
+      return nullptr;
     }
-    if (const auto known = families_.find(definition.name); known != families_.end()) {
-      if (known->second.instruments != nullptr || *known->second.definition != definition) return nullptr;
+    FamilyKey key = key_of(definition);
+    if (const auto known = families_.find(key); known != families_.end()) {
       const auto shown = std::ranges::find(page.families, known->second.definition, &FamilyEntry::definition);
       if (shown != page.families.end()) return &*shown;
-      return &added.emplace(definition.name, known->second).first->second;  // not asked for, and not shown
+      return &added.emplace(std::move(key), known->second).first->second;  // not asked for, and not shown
     }
-    if (owner_of(definition) != nullptr) return nullptr;
-    for (std::size_t i = 0; i < escapings_in_use(); ++i) {
-      for (const std::string& name : sample_names(definition, escaping_schemes[i].first)) {
-        claims[i].emplace(name, &definition);
-      }
+    FamilyEntry made{.definition = family.definition, .instruments = nullptr, .is_undescribed = true};
+    if (first != nullptr && first->definition->help != definition.help) {
+      auto with_help = std::make_shared<Definition>(definition);
+      with_help->help = first->definition->help;
+      made.definition = std::move(with_help);
     }
-    return &added.emplace(definition.name, FamilyEntry{family.definition, nullptr}).first->second;
+    return &added.emplace(std::move(key), std::move(made)).first->second;
   };
 
   for (const auto& [registered, batch] : collectors_) {
@@ -347,17 +481,18 @@ void RegistryCore::add_undescribed(std::span<const std::string> names, const Col
         entry->collectors.push_back(registered);
         continue;
       }
-      page.clashes.push_back(
-          {registered, fmt::format("family {} is left out: {} has its name or one of its samples'",
-                                   describe(*family.definition), describe(*owner_of(*family.definition)))});
+      page.clashes.push_back({registered, fmt::format("family {} is left out: {} has its name or one of its samples'",
+                                                      detail::describe(*family.definition),
+                                                      detail::describe(*owner_of(*family.definition)))});
     }
   }
   if (added.empty()) return;
-  for (auto& [name, entry] : added) {
-    if (is_wanted(names, name)) page.families.push_back(std::move(entry));
+  for (auto& [key, entry] : added) {
+    if (is_wanted(names, key.name)) page.families.push_back(std::move(entry));
   }
-  std::ranges::sort(page.families, {},
-                    [](const FamilyEntry& entry) -> const std::string& { return entry.definition->name; });
+  std::ranges::sort(page.families, [](const FamilyEntry& first, const FamilyEntry& second) {
+    return is_before(*first.definition, *second.definition);
+  });
 }
 
 std::map<std::string, RegistryCore::NamedErrors> RegistryCore::collector_errors() const {
@@ -376,9 +511,9 @@ void RegistryCore::reset() const {
   std::vector<std::shared_ptr<FamilyCore>> families;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [name, entry] : families_) {
+    for (const auto& [key, entry] : families_) {
       if (entry.instruments != nullptr && entry.definition->type != MetricType::info) {
-        families.push_back(entry.instruments);
+        families.push_back(entry.instruments->core);
       }
     }
   }
@@ -388,14 +523,42 @@ void RegistryCore::reset() const {
 std::vector<RegistryCore::FamilyLosses> RegistryCore::losses() const {
   std::vector<FamilyLosses> result;
   const std::lock_guard lock(mutex_);
-  for (const auto& [name, entry] : families_) {
+  for (const auto& [key, entry] : families_) {
     if (entry.instruments == nullptr || !entry.batches.empty()) continue;
-    const SeriesTable& series = entry.instruments->series;
-    FamilyLosses family{.family = name,
-                        .overflows = series.overflows(),
-                        .evictions = series.evictions(),
-                        .truncations = series.truncations()};
-    if (family.overflows > 0 || family.evictions > 0 || family.truncations > 0) result.push_back(std::move(family));
+    const SeriesTable& series = entry.instruments->core->series;
+    const FamilyLosses part{.family = key.name,
+                            .overflows = series.overflows(),
+                            .evictions = series.evictions(),
+                            .truncations = series.truncations()};
+    if (part.overflows == 0 && part.evictions == 0 && part.truncations == 0) continue;
+    if (result.empty() || result.back().family != key.name) result.push_back({key.name, 0, 0, 0});
+    result.back().overflows += part.overflows;
+    result.back().evictions += part.evictions;
+    result.back().truncations += part.truncations;
+  }
+  return result;
+}
+
+std::vector<DescribedFamily> RegistryCore::describe() const {
+  std::vector<DescribedFamily> result;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [key, entry] : families_) {
+    if (!entry.batches.empty()) continue;
+    const Definition& definition = *entry.definition;
+    if (result.empty() || result.back().name != key.name) {
+      DescribedFamily& family = result.emplace_back(
+          DescribedFamily{.name = key.name, .help = definition.help, .unit = definition.unit, .type = definition.type});
+      for (const auto& [name, value] : definition.const_labels) family.const_labels.push_back({name, {}});
+      for (std::size_t i = 0; i < definition.label_names.size(); ++i) {
+        const auto names = definition.columns[i].names;
+        family.labels.push_back({definition.label_names[i], {names.begin(), names.end()}});
+      }
+    }
+    for (std::size_t i = 0; i < definition.const_labels.size(); ++i) {
+      std::vector<std::string>& values = result.back().const_labels[i].values;
+      const std::string& value = definition.const_labels[i].second;
+      if (std::ranges::find(values, value) == values.end()) values.push_back(value);
+    }
   }
   return result;
 }

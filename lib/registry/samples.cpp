@@ -233,7 +233,7 @@ FamilySamples Samples::family(const FamilyDescription& description) {
   }();
   const auto found = std::ranges::find(families_, made.local_name, &detail::CollectedFamily::local_name);
   if (found != families_.end()) {
-    if (*found->definition != *made.definition) {
+    if (!detail::is_same_family(*found->definition, *made.definition)) {
       detail::refuse(*found, fmt::format("is {}, and so cannot be {}", detail::describe(*found->definition),
                                          detail::describe(*made.definition)));
     }

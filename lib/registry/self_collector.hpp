@@ -9,8 +9,10 @@ namespace quipu::detail {
 
 class RegistryCore;
 
-/// The collector of the library's own metrics: those of the process, and those of this registry, which must outlive the
-/// collector.
+/// The collector of what the library counts of recordings in the process.
+[[nodiscard]] std::shared_ptr<Collector> make_recording_collector();
+
+/// The collector of what the library counts of this registry, which must outlive the collector.
 [[nodiscard]] std::shared_ptr<Collector> make_self_collector(RegistryCore& registry);
 
 /// The families of the collector of this role (RegisteredCollector::Role::status), in its order:

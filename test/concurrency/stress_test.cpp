@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,7 +22,9 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "quipu/batch.hpp"
 #include "quipu/exemplar.hpp"
+#include "quipu/registries.hpp"
 #include "quipu/registry.hpp"
 #include "quipu/thread_cell_budget.hpp"
 #include "support/page.hpp"
@@ -1294,4 +1297,89 @@ TEST_CASE("a fork while exemplars are written leaves the child every place for i
   }
   INFO(children << " children");
   CHECK(all_well);
+}
+
+TEST_CASE(
+    "families and their parts come and go while threads record and scrape, and a page shows all of one or nothing") {
+  constexpr int count = 300;
+  struct Whole {
+    explicit Whole(const quipu::Scope& scope) : family(scope.counter<int>({.name = "whole_total"}, {"n"})) {
+      for (int i = 0; i < count; ++i) family(i).inc();
+    }
+    quipu::CounterFamily<int> family;
+  };
+  const auto registry = page::empty_registry();
+  const auto other = page::empty_registry({.const_labels = {{"other", "1"}}});
+  const quipu::Registries both({registry, other});
+  const auto kept = registry.counter({.name = "kept_total"});
+  std::mutex mutex;  // guards the handle
+  quipu::CounterFamily<int> handle;
+  std::atomic<int> wrong{0};
+  std::atomic<int> whole{0};
+  std::atomic<int> parts{0};
+  const auto end = Clock::now() + some_time;
+  const auto until_end = [end](auto step) {
+    return [end, step]() mutable {
+      while (Clock::now() < end) step();
+    };
+  };
+  std::vector<std::thread> threads;
+  threads.emplace_back(until_end([&] {
+    const auto made = quipu::batch<Whole>(registry, "");
+    {
+      const std::lock_guard lock(mutex);
+      handle = made.family;
+    }
+    std::this_thread::sleep_for(1ms);
+    if (!registry.remove(made.family)) ++wrong;
+  }));
+  threads.emplace_back(until_end([&, n = 0]() mutable {
+    quipu::CounterFamily<int> family;
+    {
+      const std::lock_guard lock(mutex);
+      family = handle;
+    }
+    for (int i = 0; i < 100; ++i) family(++n % count).inc();
+    kept.inc();
+  }));
+  for (const char* const shard : {"1", "2"}) {
+    threads.emplace_back(until_end([&, shard] {
+      const auto scope = registry.subsystem("", {{"shard", shard}});
+      const auto family = scope.counter<int>({.name = "x_total"}, {"n"});
+      for (int i = 0; i < 20; ++i) family(i).inc();
+      ++parts;
+      if (!scope.remove("x_total")) ++wrong;
+    }));
+  }
+  threads.emplace_back(until_end([&] {
+    try {
+      static_cast<void>(other.gauge({.name = "x"}));  // clashes with the samples of x_total
+    } catch (const quipu::RegistrationError&) {
+      ++wrong;
+    }
+    static_cast<void>(other.remove("x"));
+  }));
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back(until_end([&, i, last = std::uint64_t{0}]() mutable {
+      const std::string body = i == 0 ? page::body(registry) : quipu::render(both).body;
+      int found = 0;
+      for (const std::string& line : page::samples(body)) {
+        found += line.starts_with("whole_total{") ? 1 : 0;
+        const auto name = std::string_view(line).substr(0, line.rfind(' '));
+        if (body.find("\n" + std::string(name) + " ") != body.rfind("\n" + std::string(name) + " ")) ++wrong;
+      }
+      if (found != 0 && found != count) ++wrong;
+      whole += found == count ? 1 : 0;
+      const std::uint64_t now = std::stoull(page::value(body, "kept_total"));
+      if (now < last) ++wrong;
+      last = now;
+    }));
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+  CHECK(whole > 0);
+  CHECK(parts > 0);
+  const std::string body = page::body(registry);
+  CHECK(page::samples(body).size() == 1);
+  CHECK(registry.describe().size() == 1);
 }

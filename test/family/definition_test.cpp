@@ -34,7 +34,7 @@ TEST_CASE("a family claims the names of its samples in all formats") {
 
 TEST_CASE("the label of a quantile is reserved in a summary, as that of a bound is in a histogram") {
   const auto refusal = [](MetricType type, const std::string& label) {
-    return page::refusal([&] { check(definition(type, {label}), {}, NameRules::legacy); });
+    return page::refusal([&] { check(definition(type, {label}), NameRules::legacy); });
   };
   CHECK(page::missing(refusal(MetricType::summary, "quantile"), {"summary x{quantile text}", "choose another name"}) ==
         "");

@@ -78,7 +78,7 @@ inline std::string check_pages(quipu::RegistryOptions options) try {
 } catch (const quipu::RegistrationError& error) {
   // No variable is wrong by itself if its label is also one of a metric of the program, or of the library.
   const std::string_view message = error.what();
-  const bool is_clash = message.find(" is a const label of the registry") != message.npos ||
+  const bool is_clash = message.find(" is a const label, ") != message.npos ||
                         message.find(" when names are escaped as ") != message.npos;
   return is_clash && !options.const_labels.empty() ? "" : "a counter is refused: " + std::string(message);
 }

@@ -158,9 +158,9 @@ TEST_CASE("routes that cannot be are reported", "[exposer][route]") {
               "\": expected '/' and then letters, digits or other characters of URL paths, without '%'");
   }
   CHECK(refusal({hello("/metrics")}) ==
-        "route \"/metrics\": the metrics are there; choose another path for one of them");
+        "route \"/metrics\": a page of metrics is served there; choose another path for one of them");
   CHECK(refusal({hello(), hello("/b"), hello()}) ==
-        "route \"/hello\": it is there twice; give each route a path of its own");
+        "route \"/hello\": another route is served there; choose another path for one of them");
   CHECK(refusal({{.path = "/none", .respond = {}}}) == "route \"/none\": it has no function that answers");
 }
 

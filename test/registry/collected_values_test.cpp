@@ -300,7 +300,8 @@ TEST_CASE("a family that a collector has not described is checked where it is sh
   CHECK(missing(message({.name = "a-b"}), {"collector", "a-b", "[a-zA-Z_:][a-zA-Z0-9_:]*"}) == "");
   CHECK(missing(message({.name = "x", .labels = {"env"}}), {"const label"}) == "");
   CHECK(missing(message({.name = "x", .type = MetricType::info}), {"ends in _info"}) == "");
-  CHECK(missing(message({.name = "known"}), {"\"known\" is gauge known{a text}", "cannot be gauge known"}) == "");
+  CHECK(missing(message({.name = "known"}),
+                {"\"known\" is gauge known{env=\"test\", a text}", "cannot be gauge known{env=\"test\"}"}) == "");
   CHECK(message({.name = "x"}) == "(nothing was refused)");
 
   // Who describes has to describe everything.

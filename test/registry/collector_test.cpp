@@ -257,7 +257,7 @@ TEST_CASE("a collector's families are checked as others are") {
   CHECK(missing(refused({{.name = "a", .type = MetricType::summary, .labels = {"quantile"}}}), {"quantile"}) == "");
   CHECK(missing(refused({{.name = "a", .type = MetricType::info}}), {"ends in _info"}) == "");
   CHECK(missing(refused({{.name = "taken_total", .help = "T.", .type = MetricType::counter}}),
-                {"is taken by counter taken_total \"T.\""}) == "");
+                {"is taken by counter taken_total{env=\"test\"} \"T.\""}) == "");
   CHECK(missing(refused({{.name = "taken"}}), {"cannot register gauge taken", "counter taken_total"}) == "");
   CHECK(missing(refused({{.name = "a"}, {.name = "a"}}), {"cannot register gauge a"}) == "");
   CHECK(missing(refused({{.name = "a"}, {.name = "b"}, {.name = "taken"}}), {"cannot register gauge taken"}) == "");

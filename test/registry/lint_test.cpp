@@ -214,3 +214,31 @@ TEST_CASE("a registry passes on the advice on what is registered") {
   CHECK(families == std::vector<std::string>{"shop_sales", "shop_queueLength", "shop_queueLength"});
   CHECK(advices.front().second.find("_total") != std::string::npos);
 }
+
+TEST_CASE("another help text gives the same family, and an advice") {
+  std::vector<std::string> advices;
+  const auto registry = page::empty_registry({.on_lint = [&](std::string_view family, std::string_view advice) {
+    advices.push_back(std::string(family) + ": " + std::string(advice));
+  }});
+  const auto first = registry.counter({.name = "x_total", .help = "First."});
+  CHECK(registry.counter({.name = "x_total", .help = "Second."}) == first);
+  const std::string advice =
+      "x_total: help text \"Second.\" is not shown, because \"First.\" was there first; write the same";
+  CHECK(advices == std::vector<std::string>{advice});
+  CHECK(registry.counter({.name = "x_total", .help = "First."}) == first);
+  CHECK(advices.size() == 1);
+  CHECK(page::body(registry) == "# HELP x_total First.\n# TYPE x_total counter\nx_total 0\n");
+
+  const auto a = registry.gauge_callback({.name = "y", .help = "First."}, {{"k", "a"}}, [] { return 1.0; });
+  const auto b = registry.gauge_callback({.name = "y", .help = "Second."}, {{"k", "b"}}, [] { return 2.0; });
+  CHECK(advices.size() == 2);
+  // All parts of a family have the help text of the first.
+  for (const char* const shard : {"2", "1"}) {
+    static_cast<void>(
+        registry.subsystem("", {{"shard", shard}}).gauge({.name = "z", .help = "Help of " + std::string(shard) + "."}));
+  }
+  CHECK(advices.size() == 3);
+  CHECK(advices.back() ==
+        "z: help text \"Help of 1.\" is not shown, because \"Help of 2.\" was there first; write the same");
+  CHECK(page::body(registry).find("# HELP z Help of 2.\n") != std::string::npos);
+}

@@ -289,6 +289,35 @@ TEST_CASE("a scrape that is asked to stop does not wait for collectors, and does
                                  {{"collector", "y"}, {"reason", "timeout"}}) == 0);
 }
 
+TEST_CASE("a visitor sees the families that were asked for, without waiting for others") {
+  const quipu::Registry registry({.process_metrics = false});
+  registry.counter({.name = "x_total"}).inc(3);
+  static_cast<void>(registry.counter({.name = "y_total"}));
+  Gate gate;
+  const auto hangs = registry.gauge_callback({.name = "z"}, [&gate] {
+    gate.pass();
+    return 1.0;
+  });
+  struct : quipu::Visitor {
+    std::string text;
+    void family(const quipu::FamilyView& family) override { text += std::string(family.name) + ":"; }
+    void sample(const quipu::Sample& sample) override { text += std::to_string(sample.value.whole()) + ";"; }
+    void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
+  } visitor;
+  const std::vector<std::string> names{"x_total"};
+  registry.collect(visitor, {.families = names});
+  CHECK(visitor.text == "x_total:3;");
+  CHECK(gate.entered() == 0);
+  visitor.text.clear();
+  const std::vector<std::string> both{"y_total", "z"};
+  registry.collect(visitor,
+                   {.families = both, .deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(20)});
+  CHECK(visitor.text == "y_total:0;");
+  gate.open();
+  CHECK(soon([&gate] { return gate.passed() == gate.entered(); }));
+}
+
 #ifdef __GLIBC__
 TEST_CASE("a scrape takes little memory, however long the page") {
   if (is_sanitized) return;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quipu/detail/cells/native_cells.hpp"
@@ -14,13 +15,18 @@
 
 namespace quipu::detail {
 
-/// The definition of a family. Registering an equal definition again gives the same family.
+/// Names and values of const labels, as valid UTF-8.
+using OwnedLabels = std::vector<std::pair<std::string, std::string>>;
+
+/// The definition of a family, or of a part of one. The parts of a family have the same definition (is_same_family()),
+/// but for the values of their const labels. Registering the definition of a part again gives the same part.
 struct Definition {
   MetricType type = MetricType::counter;
   CellKind cells = CellKind::whole;
   std::string name{};  // with its prefix
   std::string help{};
   std::string unit{};
+  OwnedLabels const_labels{};  // of the registry, its subsystems and the family, in this order
   std::vector<std::string> label_names{};
   std::vector<LabelColumn> columns{};
   std::vector<double> bounds{};  // of a histogram
@@ -33,8 +39,6 @@ struct Definition {
   [[nodiscard]] std::span<const LabelColumn> key_columns() const noexcept {
     return std::span(columns).first(columns.size() - (type == MetricType::stateset ? 1 : 0));
   }
-
-  friend bool operator==(const Definition&, const Definition&) = default;
 };
 
 }  // namespace quipu::detail

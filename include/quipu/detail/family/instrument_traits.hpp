@@ -25,12 +25,13 @@ namespace quipu::detail {
 /// needs a CellKind if it uses the cells of its series in a new way.
 ///
 /// `definition(options)` is the definition of a family of the instrument, without labels that the options do not name.
-/// It throws RegistrationError. `make(series, table)` is the instrument that writes a series of that table.
+/// It throws RegistrationError. `make(series, table)` is the instrument that writes a series of that table, and
+/// `series(instrument)` that series.
 template <class Instrument>
 struct InstrumentTraits {
   static_assert(misuse<Instrument>,
                 "quipu: this instrument has no specialisation of quipu::detail::InstrumentTraits with "
-                "definition(options) and make(series, table)");
+                "definition(options), make(series, table) and series(instrument)");
 };
 
 /// The part of a definition that the options of all instruments have. The options of a stateset have no unit and no
@@ -40,6 +41,7 @@ template <class Options>
   Definition made{.type = type, .cells = cells, .name = std::string(options.name.text()), .help = options.help};
   if constexpr (requires { options.unit; }) made.unit = options.unit;
   if constexpr (requires { options.idle_expiry; }) made.idle_expiry = options.idle_expiry;
+  for (const ConstLabel& label : options.const_labels) made.const_labels.emplace_back(label.name.text(), label.value);
   return made;
 }
 
@@ -49,6 +51,7 @@ struct InstrumentTraits<Counter> {
     return common_definition(MetricType::counter, CellKind::whole, options);
   }
   [[nodiscard]] static Counter make(CellRef series, const SeriesTable&) noexcept { return Counter(series); }
+  [[nodiscard]] static CellRef series(const Counter& made) noexcept { return made.ref_; }
 };
 
 template <>
@@ -59,6 +62,7 @@ struct InstrumentTraits<FractionalCounter> {
   [[nodiscard]] static FractionalCounter make(CellRef series, const SeriesTable&) noexcept {
     return FractionalCounter(series);
   }
+  [[nodiscard]] static CellRef series(const FractionalCounter& made) noexcept { return made.ref_; }
 };
 
 template <>
@@ -67,6 +71,7 @@ struct InstrumentTraits<Gauge> {
     return common_definition(MetricType::gauge, CellKind::gauge, options);
   }
   [[nodiscard]] static Gauge make(CellRef series, const SeriesTable&) noexcept { return Gauge(series); }
+  [[nodiscard]] static CellRef series(const Gauge& made) noexcept { return made.ref_; }
 };
 
 template <class State>
@@ -86,6 +91,7 @@ struct InstrumentTraits<StateSet<State>> {
   [[nodiscard]] static StateSet<State> make(CellRef series, const SeriesTable&) noexcept {
     return StateSet<State>(series);
   }
+  [[nodiscard]] static CellRef series(const StateSet<State>& made) noexcept { return made.ref_; }
 };
 
 template <>
@@ -98,6 +104,7 @@ struct InstrumentTraits<Histogram> {
   [[nodiscard]] static Histogram make(CellRef series, const SeriesTable& table) noexcept {
     return Histogram(series, *table.layout());
   }
+  [[nodiscard]] static CellRef series(const Histogram& made) noexcept { return made.ref_; }
 };
 
 template <>
@@ -111,6 +118,7 @@ struct InstrumentTraits<NativeHistogram> {
   [[nodiscard]] static NativeHistogram make(CellRef series, const SeriesTable&) noexcept {
     return NativeHistogram(series);
   }
+  [[nodiscard]] static CellRef series(const NativeHistogram& made) noexcept { return made.ref_; }
 };
 
 template <>
@@ -121,6 +129,7 @@ struct InstrumentTraits<Summary> {
     return made;
   }
   [[nodiscard]] static Summary make(CellRef series, const SeriesTable&) noexcept { return Summary(series); }
+  [[nodiscard]] static CellRef series(const Summary& made) noexcept { return made.ref_; }
 };
 
 }  // namespace quipu::detail

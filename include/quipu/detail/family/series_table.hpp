@@ -171,6 +171,9 @@ class QUIPU_EXPORT SeriesTable {
   /// One holder less. The last one removes the series, unless it was removed before.
   void release(CellRef held) noexcept;
 
+  /// The series of a family without labels; a handle to nowhere when it was not made yet. Thread-safe, takes no lock.
+  [[nodiscard]] CellRef the_only() const noexcept;
+
   /// Takes off what each series has recorded; see Family::reset(). Thread-safe. Throws std::bad_alloc.
   void reset();
 
@@ -178,6 +181,9 @@ class QUIPU_EXPORT SeriesTable {
   bool remove(LabelKey& key);
   bool remove(const SeriesRef& series);
   void clear();
+  /// Removes every series, and makes no more. Thread-safe.
+  void end() noexcept;
+  [[nodiscard]] bool has_ended() const;
 
   /// Goes through the series that exist when it begins, in a stable order, a batch at a time. It does not show a series
   /// that is removed and made again meanwhile, because the new tag is newer than the walk. Thread-compatible.
@@ -276,6 +282,7 @@ class QUIPU_EXPORT SeriesTable {
   void grow();
   void free_retired() noexcept;
   void take_out(Series& series) noexcept;
+  [[nodiscard]] Series* take_out_all() noexcept;
   [[nodiscard]] bool is_lasting(const Series& series, std::uint32_t tag) const noexcept;
   [[nodiscard]] std::size_t without_idle(std::span<Walk::Item> batch) const noexcept;
   [[nodiscard]] Series* take_out_idle() noexcept;
@@ -311,6 +318,7 @@ class QUIPU_EXPORT SeriesTable {
   Series* overflow_ = nullptr;
   std::unordered_map<std::uint32_t, std::size_t> holders_;  // how many a series has, by its tag
   const std::unique_ptr<IdleSeries> idle_;                  // null if series do not expire
+  bool has_ended_ = false;
 };
 
 }  // namespace quipu::detail
