@@ -33,11 +33,13 @@ struct RegistriesAccess;
 ///   the series of such a family while it shows them, if its parts have equal const labels.
 ///
 /// Each is counted in `quipu_page_clashes_total{reason}` of the registry that lost it ("family", "series"), on each
-/// page. Registries whose const labels have the same names and different values never clash in their series.
+/// page. A family that a collector shows without having described it comes after all that were registered or described;
+/// where it clashes, it is counted and reported as an error of the collector, as on the page of one registry.
+/// Registries whose const labels have the same names and different values never clash in their series.
 ///
 /// What the library shows of the process (`process_*`, `cxx_*`, and some of `quipu_*`) is there once, from the first
 /// registry that shows it. What it counts of a registry is added up, where the const labels are equal, and clashes are
-/// not counted.
+/// not counted. `quipu_collector_up` is 1 where the collectors of the name are up in all registries.
 ///
 /// Collectors of all registries are called as if they were of one. The page has the formats of the first registry. It
 /// promises what the page of one registry does (see Registry).

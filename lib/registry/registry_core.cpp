@@ -13,10 +13,6 @@
 namespace quipu::detail {
 namespace {
 
-bool is_wanted(std::span<const std::string> names, const std::string& name) {
-  return names.empty() || std::ranges::find(names, name) != names.end();
-}
-
 RegistryCore::FamilyKey key_of(const Definition& definition) {
   RegistryCore::FamilyKey key{definition.name, {}};
   for (const auto& [name, value] : definition.const_labels) key.const_values.push_back(value);
@@ -30,6 +26,10 @@ bool is_at(const RegistryCore::FamilyKey& key, const Definition& definition) noe
 }
 
 }  // namespace
+
+bool is_wanted(std::span<const std::string> names, const std::string& name) noexcept {
+  return names.empty() || std::ranges::find(names, name) != names.end();
+}
 
 bool is_before(const Definition& a, const Definition& b) noexcept {
   constexpr auto value = &OwnedLabels::value_type::second;
@@ -488,7 +488,7 @@ void RegistryCore::add_undescribed(std::span<const std::string> names, const Col
   }
   if (added.empty()) return;
   for (auto& [key, entry] : added) {
-    if (is_wanted(names, key.name)) page.families.push_back(std::move(entry));
+    if (entry.is_undescribed || is_wanted(names, key.name)) page.families.push_back(std::move(entry));
   }
   std::ranges::sort(page.families, [](const FamilyEntry& first, const FamilyEntry& second) {
     return is_before(*first.definition, *second.definition);

@@ -28,6 +28,9 @@
 
 namespace quipu::detail {
 
+/// Whether a page of the families with these names has this one. With no names it has all.
+[[nodiscard]] bool is_wanted(std::span<const std::string> names, const std::string& name) noexcept;
+
 /// Whether the part of a family comes first on a page: by the name of the family, then by the values of its const
 /// labels.
 [[nodiscard]] bool is_before(const Definition& a, const Definition& b) noexcept;
@@ -138,7 +141,7 @@ class RegistryCore : public std::enable_shared_from_this<RegistryCore> {
 
   // For a scrape. They return what exists of the families with these names, or of all families if there are no names.
   // The parts of a family come one after another. Families that collectors have not described are those that they
-  // showed.
+  // showed, whatever their names, because others may clash with them.
   [[nodiscard]] ScrapeStart start_scrape(std::span<const std::string> names) const;
   [[nodiscard]] PageFamilies families_of(std::span<const std::string> names, const ScrapeStart& start,
                                          const Collected& collected) const;

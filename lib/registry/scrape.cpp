@@ -310,6 +310,7 @@ Scrape::Scrape(std::shared_ptr<RegistryCore> registry, const ScrapeRequest& requ
   sources_.push_back({registry, registry->start_scrape(request.families)});
   collected_ = collect_from(request, registry->collector_threads());
   add_parts(sources_.front(), registry->families_of(request.families, sources_.front().start, collected_));
+  leave_out_unwanted(request.families);
 }
 
 Scrape::Scrape(std::shared_ptr<JoinedRegistries> registries, const ScrapeRequest& request)
@@ -325,6 +326,7 @@ Scrape::Scrape(std::shared_ptr<JoinedRegistries> registries, const ScrapeRequest
     add_parts(source, std::move(page));
   }
   leave_out_clashes(versions);
+  leave_out_unwanted(request.families);
   join_parts();
 }
 
@@ -411,6 +413,13 @@ void Scrape::leave_out_clashes(std::span<const std::uint64_t> versions) {
     if (why.empty()) shown.push_back(std::move(part));
   }
   parts_ = std::move(shown);
+}
+
+/// Removes the families that collectors have not described and nobody asked for.
+void Scrape::leave_out_unwanted(std::span<const std::string> names) {
+  std::erase_if(parts_, [names](const Part& part) {
+    return part.entry.is_undescribed && !is_wanted(names, part.entry.definition->name);
+  });
 }
 
 /// Brings the parts into the order of the page, and joins those that the library has of its own.

@@ -132,6 +132,7 @@ class Scrape {
   void add_parts(const Source& source, RegistryCore::PageFamilies page);
   void collect_status(const Source& source, const RegistryCore::PageFamilies& page);
   void leave_out_clashes(std::span<const std::uint64_t> versions);
+  void leave_out_unwanted(std::span<const std::string> names);
   void join_parts();
   void join_own(Part& first, const Part& other);
   void report_repetition(Labels labels);

@@ -1375,6 +1375,23 @@ TEST_CASE(
       last = now;
     }));
   }
+  // A slow reader, so that families are removed while a page is in the middle of them.
+  struct Slow final : quipu::Visitor {
+    bool is_whole = false;
+    int found = 0;
+    void family(const quipu::FamilyView& family) override { is_whole = family.name == "whole_total"; }
+    void part(const quipu::FamilyView&) override {}
+    void sample(const quipu::Sample&) override {
+      if (is_whole && ++found % 50 == 0) std::this_thread::sleep_for(100us);
+    }
+    void histogram(const quipu::HistogramSample&) override {}
+    void summary(const quipu::SummarySample&) override {}
+  };
+  threads.emplace_back(until_end([&] {
+    Slow reader;
+    registry.collect(reader);
+    if (reader.found != 0 && reader.found != count) ++wrong;
+  }));
   for (std::thread& thread : threads) thread.join();
   CHECK(wrong == 0);
   CHECK(whole > 0);

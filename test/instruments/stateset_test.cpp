@@ -158,7 +158,7 @@ TEST_CASE("a stateset of which another definition is registered is refused") {
   const auto phase = registry.stateset<Phase>({.name = "phase"});
   CHECK(registry.stateset<Phase>({.name = "phase"}) == phase);
   const auto other = [&] { static_cast<void>(registry.stateset<Phase>({.name = "phase", .first = Phase::serving})); };
-  CHECK(missing(refusal(other), {"stateset phase{phase enum} beginning as serving", "taken"}).empty());
+  CHECK(missing(refusal(other), {"stateset phase{env=\"test\", phase enum} beginning as serving", "taken"}).empty());
   CHECK(missing(refusal([&] { static_cast<void>(registry.stateset<Flag>({.name = "phase"})); }), {"taken"}).empty());
   const auto unknown = [&] {
     static_cast<void>(registry.stateset<Phase>({.name = "mode", .first = static_cast<Phase>(3)}));

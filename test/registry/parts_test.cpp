@@ -108,6 +108,68 @@ TEST_CASE("scopes with other values of the same const labels share a family of t
         first.counter(queries, {"kind"})("read"));
 }
 
+TEST_CASE("a collector of a subsystem with const labels shows values of every type, described or not") {
+  const auto registry = page::empty_registry({.const_labels = {{"env", "prod"}}});
+  const auto show = [](double value) {
+    return [value](quipu::Samples& samples) {
+      samples.family({.name = "seconds", .help = "Time.", .type = quipu::MetricType::histogram, .labels = {"kind"}})
+          .add({"read"}, quipu::HistogramValue{.bounds = {value}, .counts = {1, 2}, .sum = value});
+    };
+  };
+  const std::vector<quipu::FamilyDescription> described = {
+      {.name = "seconds", .help = "Time.", .type = quipu::MetricType::histogram, .labels = {"kind"}}};
+  const auto second = registry.subsystem("db", {{"shard", "2"}});
+  const auto first = registry.subsystem("db", {{"shard", "1"}});
+  const auto of_second = second.add(described, show(2));
+  const auto of_first = first.add(show(1));  // another part of the family, not described
+  const auto more = first.add([](quipu::Samples& samples) {
+    samples.family({.name = "free", .help = "Free."}).add(5);
+    samples.family({.name = "seconds", .help = "Other.", .type = quipu::MetricType::histogram, .labels = {"kind"}})
+        .add({"write"}, quipu::HistogramValue{.counts = {7}, .sum = 8});
+  });
+  const auto same = second.add([](quipu::Samples& samples) {
+    samples.family({.name = "free", .help = "Other."}).add(6);  // a part of it, with the help of the first
+  });
+  const std::string page =
+      "# HELP db_free Free.\n# TYPE db_free gauge\n"
+      "db_free{env=\"prod\",shard=\"1\"} 5\ndb_free{env=\"prod\",shard=\"2\"} 6\n"
+      "# HELP db_seconds Time.\n# TYPE db_seconds histogram\n"
+      "db_seconds_bucket{env=\"prod\",shard=\"1\",kind=\"read\",le=\"1\"} 1\n"
+      "db_seconds_bucket{env=\"prod\",shard=\"1\",kind=\"read\",le=\"+Inf\"} 3\n"
+      "db_seconds_sum{env=\"prod\",shard=\"1\",kind=\"read\"} 1\n"
+      "db_seconds_count{env=\"prod\",shard=\"1\",kind=\"read\"} 3\n"
+      "db_seconds_bucket{env=\"prod\",shard=\"1\",kind=\"write\",le=\"+Inf\"} 7\n"
+      "db_seconds_sum{env=\"prod\",shard=\"1\",kind=\"write\"} 8\n"
+      "db_seconds_count{env=\"prod\",shard=\"1\",kind=\"write\"} 7\n"
+      "db_seconds_bucket{env=\"prod\",shard=\"2\",kind=\"read\",le=\"2\"} 1\n"
+      "db_seconds_bucket{env=\"prod\",shard=\"2\",kind=\"read\",le=\"+Inf\"} 3\n"
+      "db_seconds_sum{env=\"prod\",shard=\"2\",kind=\"read\"} 2\n"
+      "db_seconds_count{env=\"prod\",shard=\"2\",kind=\"read\"} 3\n";
+  CHECK(page::body(registry) == page);
+  for (const std::string_view accept : {"text/plain", "application/openmetrics-text;version=1.0.0"}) {
+    const auto rendered = quipu::render(registry, accept);
+    CHECK_NOTHROW(quipu::testing::read_page(rendered.body, rendered.content_type));
+  }
+  const std::vector<std::string> names{"db_free"};
+  CHECK(page::samples(quipu::render(registry, {.families = names}).body) ==
+        Lines{R"(db_free{env="prod",shard="1"} 5)", R"(db_free{env="prod",shard="2"} 6)"});
+
+  // A collector without these const labels shows another family of the name, which is left out.
+  const auto other = registry.add([](quipu::Samples& samples) { samples.family({.name = "db_free"}).add(9); });
+  CHECK(page::body(registry) == page);
+  // So does one whose label would be a const label.
+  std::string refused;
+  const auto twice = first.add([&refused](quipu::Samples& samples) {
+    try {
+      static_cast<void>(samples.family({.name = "x", .labels = {"shard"}}));
+    } catch (const quipu::CollectorError& error) {
+      refused = error.what();
+    }
+  });
+  CHECK(page::body(registry) == page);
+  CHECK(missing(refused, {"label \"shard\" is a const label, shard=\"1\""}) == "");
+}
+
 TEST_CASE("every format shows the parts of a family as one family") {
   const auto registry = page::empty_registry({.created_lines = true, .open_metrics_2 = true});
   for (const char* const shard : {"1", "2"}) {

@@ -3,10 +3,12 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "catch.hpp"
+#include "quipu/collector.hpp"
 #include "quipu/exposition.hpp"
 #include "quipu/testing.hpp"
 #include "support/page.hpp"
@@ -14,12 +16,16 @@
 
 namespace {
 
+enum class Phase { start, run };
+
 using Lines = std::vector<std::string>;
 using page::empty_registry;
 using page::missing;
 using page::refusal;
+using quipu::MetricType;
 using quipu::Registries;
 using quipu::Registry;
+using quipu::Samples;
 
 std::string body(const Registries& registries) { return quipu::render(registries).body; }
 Lines samples(const Registries& registries) { return page::samples(body(registries)); }
@@ -190,6 +196,160 @@ TEST_CASE("what the library shows of the process is there once, and what it coun
   CHECK(value_of(read, "quipu_collector_up", {{"collector", "cxx_allocator_bytes"}}) == 1);
   CHECK(told.clashes.empty());
   CHECK(clashes(b, "family") == page::absent);
+}
+
+TEST_CASE("families that collectors have not described are joined with the equal ones of other registries") {
+  const auto a = empty_registry();
+  const auto b = counting_registry();
+  const auto show = [](const char* help, const char* label) {
+    return [=](Samples& samples) {
+      samples.family({.name = "x", .help = help, .labels = {"k"}}).add({label}, 1);
+      samples.family({.name = "y_total", .help = help, .type = MetricType::counter}).add(2);
+    };
+  };
+  const auto of_b = b.add(show("Of b.", "b"));
+  const auto of_a = a.add(show("Of a.", "c"));
+  b.gauge({.name = "z", .help = "Z."}, {"k"})("instrument").set(3);
+  const auto more = a.add([](Samples& samples) {
+    samples.family({.name = "z", .labels = {"k"}}).add({"collected"}, 4);
+    samples.family({.name = "z", .labels = {"k"}}).add({"instrument"}, 5);
+  });
+  Told told;
+  const Registries both({a, b}, told.callback());
+  const std::string page = body(both);
+  CHECK_NOTHROW(quipu::testing::read_page(page, "text/plain"));
+  CHECK(missing(page, {"# HELP x Of a.\n# TYPE x gauge\nx{k=\"c\"} 1\nx{k=\"b\"} 1\n",
+                       "# HELP y_total Of a.\n# TYPE y_total counter\ny_total 2\n",
+                       "z{k=\"collected\"} 4\nz{k=\"instrument\"} 5\n"}) == "");
+  // b's y_total and z{k="instrument"} were shown already.
+  CHECK(clashes(b, "series") == "2");
+  CHECK(clashes(b, "family") == page::absent);
+  CHECK(told.clashes.size() == 2);
+  const std::vector<std::string> names{"x"};
+  CHECK(page::samples(quipu::render(both, {.families = names}).body) == Lines{R"(x{k="c"} 1)", R"(x{k="b"} 1)"});
+}
+
+TEST_CASE("a family that a collector has not described and that clashes on a joined page is left out and reported") {
+  std::vector<std::string> reports;
+  const auto report_to = [&reports](std::string registry) {
+    return [&reports, registry](std::string_view collector, std::string_view what) {
+      reports.push_back(registry + ": " + std::string(collector) + ": " + std::string(what));
+    };
+  };
+  const Registry a({.on_error = report_to("a"), .process_metrics = false});
+  const Registry b({.on_error = report_to("b"), .process_metrics = false});
+  b.histogram({.name = "m", .help = "M.", .buckets = {1.0}}).observe(1);
+  const auto of_a = a.add(
+      [](Samples& samples) {
+        samples.family({.name = "m_count"}).add(1);  // what b has registered comes first
+        samples.family({.name = "x"}).add(2);
+      },
+      "one");
+  const auto of_b = b.add(
+      [](Samples& samples) {
+        samples.family({.name = "x_total", .type = MetricType::counter}).add(3);  // may have samples named "x"
+        samples.family({.name = "y"}).add(4);
+      },
+      "two");
+  const auto also_of_b =
+      b.add([](Samples& samples) { samples.family({.name = "x_total", .type = MetricType::counter}).add(5); }, "three");
+  Told told;
+  const Registries both({a, b}, told.callback());
+  CHECK(reports.empty());
+  const std::string page = body(both);
+  CHECK_NOTHROW(quipu::testing::read_page(page, "text/plain"));
+  CHECK(page::value(page, "m_count") == "1");
+  CHECK(page::value(page, "x") == "2");
+  CHECK(page::value(page, "x_total") == page::absent);
+  CHECK(page::value(page, "y") == "4");
+  CHECK(page::value(page, R"(quipu_collector_up{collector="two"})") == "1");
+  REQUIRE(reports.size() == 3);
+  CHECK(missing(reports[0], {"a: one: family m_count is left out", "gauge m_count", "histogram m "}) == "");
+  CHECK(missing(reports[1], {"b: two: family x_total is left out", "counter x_total", "gauge x "}) == "");
+  CHECK(missing(reports[2], {"b: three: family x_total is left out"}) == "");
+  CHECK(told.clashes.empty());
+
+  const std::string next = body(both);
+  const auto clash_of = [&next](const std::string& collector) {
+    return page::value(next, "quipu_collector_errors_total{collector=\"" + collector + "\",reason=\"clash\"}");
+  };
+  CHECK(clash_of("one") == "1");
+  CHECK(clash_of("two") == "1");
+  CHECK(clash_of("three") == "1");
+  CHECK(clashes(b, "family") == page::absent);
+  // A page of some families leaves out the same.
+  const std::vector<std::string> names{"x_total", "y"};
+  CHECK(page::samples(quipu::render(both, {.families = names}).body) == Lines{"y 4"});
+  // On the pages of one registry nothing clashes.
+  CHECK(page::value(a, "m_count") == "1");
+  CHECK(page::value(b, "x_total") == "3");
+}
+
+TEST_CASE("a stateset that one registry collects and another one records is shown once for equal labels") {
+  const auto a = empty_registry();
+  const auto b = empty_registry();
+  const auto phase = a.stateset<Phase>({.name = "phase", .help = "Phase."}, {"part"});
+  phase("left").set(Phase::run);
+  const auto of_b = b.add([](Samples& samples) {
+    const auto family =
+        samples.family({.name = "phase", .help = "Phase.", .type = MetricType::stateset, .labels = {"part"}});
+    family.add({"left"}, quipu::StateSetValue{.states = {{"start", true}, {"run", false}}});
+    family.add({"right"}, quipu::StateSetValue{.states = {{"start", true}, {"run", false}}});
+  });
+  const Lines all{R"(phase{part="left",phase="start"} 0)", R"(phase{part="left",phase="run"} 1)",
+                  R"(phase{part="right",phase="start"} 1)", R"(phase{part="right",phase="run"} 0)"};
+  CHECK(samples(Registries({a, b})) == all);
+  // The collected one is first: instruments, too, are left out as a whole.
+  CHECK(samples(Registries({b, a})) ==
+        Lines{R"(phase{part="left",phase="start"} 1)", R"(phase{part="left",phase="run"} 0)", all[2], all[3]});
+}
+
+TEST_CASE("errors and durations of collectors of one name are added up over the registries of a page") {
+  const auto a = counting_registry();
+  const auto b = counting_registry();
+  const auto sleep = [](Samples& samples) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    samples.family({.name = "x", .labels = {"k"}});
+  };
+  const auto fails = [](Samples&) { throw 5; };
+  const auto slow_of_a = a.add(sleep, "slow");
+  const auto slow_of_b = b.add(sleep, "slow");
+  const auto bad_of_a = a.add(fails, "half");
+  const auto good_of_b = b.add(sleep, "half");
+  const auto bad_1 = a.add(fails, "bad");
+  const auto bad_2 = b.add(fails, "bad");
+  const Registries both({a, b});
+  static_cast<void>(body(both));
+  const auto read = quipu::testing::read_page(body(both), "text/plain");
+  const auto value = [&read](std::string_view family, std::string_view collector) {
+    return quipu::testing::value_of(read, family, {{"collector", collector}});
+  };
+  const auto exceptions = [&read](std::string_view collector) {
+    return quipu::testing::value_of(read, "quipu_collector_errors_total",
+                                    {{"collector", collector}, {"reason", "exception"}});
+  };
+  CHECK(value("quipu_collector_duration_seconds", "slow") >= 0.04);
+  CHECK(value("quipu_collector_duration_seconds", "half") >= 0.02);
+  CHECK(value("quipu_collector_duration_seconds", "bad") > 0);
+  CHECK(value("quipu_collector_up", "slow") == 1);
+  CHECK(value("quipu_collector_up", "half") == 0);
+  CHECK(value("quipu_collector_up", "bad") == 0);
+  CHECK(exceptions("slow") == 0);
+  CHECK(exceptions("half") == 1);
+  CHECK(exceptions("bad") == 2);
+}
+
+TEST_CASE("a list of registries is checked without a call of their collectors") {
+  const auto a = empty_registry();
+  const auto b = empty_registry();
+  static_cast<void>(a.counter({.name = "x_total"}, {"k"})("a"));
+  static_cast<void>(b.counter({.name = "x_total"}, {"k"})("b"));
+  int calls = 0;
+  const auto collector = a.add([&calls](Samples&) { ++calls; });
+  const Registries both({a, b});
+  CHECK(calls == 0);
+  static_cast<void>(body(both));
+  CHECK(calls == 1);
 }
 
 TEST_CASE("a collector that hangs costs its own families only, whichever registry it is of") {
