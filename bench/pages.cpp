@@ -45,8 +45,8 @@ Counters add_counters(const quipu::Registry& registry, std::size_t count) {
   using Text = std::string_view;
   constexpr std::size_t others = 100'000;  // room for those that rows add
   auto family = registry.counter<Text, Text, Text>(
-      {.name = "text_total", .help = "Orders that were taken.", .max_series = count + others}, {"region", "service",
-      "path"});
+      {.name = "text_total", .help = "Orders that were taken.", .max_series = count + others},
+      {"region", "service", "path"});
   for (std::size_t i = 0; i < count; ++i) {
     const auto [region, service, path] = label_values(i);
     family(region, service, path).inc(counter_value(i));
@@ -55,7 +55,8 @@ Counters add_counters(const quipu::Registry& registry, std::size_t count) {
 }
 
 void add_histograms(const quipu::Registry& registry, std::size_t count) {
-  const auto family = registry.histogram({.name = "text_seconds", .help = "How long orders took."}, {"service", "path"});
+  const auto family =
+      registry.histogram({.name = "text_seconds", .help = "How long orders took."}, {"service", "path"});
   const quipu::Buckets buckets = quipu::buckets::defaults();
   const auto& values = values_around(buckets.bounds());
   for (std::size_t i = 0; i < count; ++i) {

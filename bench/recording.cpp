@@ -40,6 +40,14 @@ Body observe_native() {
   return each([histogram, values](std::size_t i) { histogram.observe(values[i % inputs]); });
 }
 
+/// The same values, which fall into all the buckets that a summary may have.
+Body observe_summary() {
+  const quipu::Summary summary = registry().summary({.name = "summary_observe"});
+  const quipu::Buckets usual = quipu::buckets::defaults();
+  const double* values = values_around(usual.bounds()).data();
+  return each([summary, values](std::size_t i) { summary.observe(values[i % inputs]); });
+}
+
 Body observe_duration() {
   const quipu::Histogram histogram = registry().histogram({.name = "histogram_observe_duration_seconds"});
   auto& durations = *new std::vector<std::chrono::nanoseconds>;
@@ -94,6 +102,7 @@ std::vector<Row> recording_rows() {
        }},
       {"histogram_observe_duration", "AS", observe_duration},
       {"native_histogram_observe", "AS", observe_native},
+      {"summary_observe", "AS", observe_summary},
       {"timer", "AA",
        [] {
          return each([histogram = registry().histogram({.name = "timer_seconds"})](std::size_t) {

@@ -47,13 +47,13 @@ struct Metrics {
 
   quipu::CounterFamily<Type, std::string_view, std::string_view> export_errors =
       registry.counter<Type, std::string_view, std::string_view>(
-          {.name = "export_errors_total", .help = "Exports that failed, by what went wrong and where."}, {"type",
-          "error_code", "component"});
+          {.name = "export_errors_total", .help = "Exports that failed, by what went wrong and where."},
+          {"type", "error_code", "component"});
 
   quipu::CounterFamily<std::string_view, std::string_view, std::string_view, int> api_calls =
       registry.counter<std::string_view, std::string_view, std::string_view, int>(
-          {.name = "api_calls_total", .help = "Calls of other services."}, {"service", "endpoint", "method",
-          "status_code"});
+          {.name = "api_calls_total", .help = "Calls of other services."},
+          {"service", "endpoint", "method", "status_code"});
 
   quipu::HistogramFamily<std::string_view, std::string_view, std::string_view> api_call_duration =
       registry.histogram({.name = "api_call_duration_seconds",
@@ -70,8 +70,8 @@ struct Metrics {
   quipu::CounterFamily<int> ratings =
       registry.counter<int>({.name = "ratings_exported_total", .help = "Ratings in exports."}, {"rating_value"});
 
-  quipu::CounterFamily<std::string_view> watchlist =
-      registry.counter({.name = "watchlist_exported_total", .help = "What is on watchlists in exports."}, {"item_type"});
+  quipu::CounterFamily<std::string_view> watchlist = registry.counter(
+      {.name = "watchlist_exported_total", .help = "What is on watchlists in exports."}, {"item_type"});
 
   quipu::GaugeFamily<std::string_view> cache_hit_rate = registry.gauge(
       {.name = "cache_hit_rate", .help = "Per cent of the look-ups that found something."}, {"cache_type"});

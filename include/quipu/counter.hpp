@@ -9,19 +9,15 @@
 #include "quipu/detail/cells/counter_cells.hpp"
 #include "quipu/detail/cells/exemplars.hpp"
 #include "quipu/detail/cells/rejection.hpp"
+#include "quipu/detail/instruments/arguments.hpp"
 #include "quipu/exemplar.hpp"
 
 namespace quipu {
 
 namespace detail {
-
 template <class Instrument>
 struct InstrumentTraits;
-
-template <class Step>
-concept WholeNumber = std::integral<Step> && !std::same_as<Step, bool>;
-
-}  // namespace detail
+}
 
 /// A whole number that only goes up: requests served, bytes sent. Exact to 2^64 - 1, after which it wraps.
 ///
@@ -47,12 +43,17 @@ class Counter {
   }
 
   /// The same, and keeps the exemplar, with the step as its value. Reads the clock; may allocate the first time.
+  void inc(const Exemplar& exemplar) const noexcept { inc_with(1, exemplar); }
   template <detail::WholeNumber Step>
   void inc(Step step, const Exemplar& exemplar) const noexcept {
     inc_with(step, exemplar);
   }
   /// The same with the exemplar that `make` returns, if one is due (see ExemplarMaker). If none is due, the check takes
   /// a few nanoseconds.
+  template <ExemplarMaker Make>
+  void inc(Make make) const {
+    inc_with(1, make);
+  }
   template <detail::WholeNumber Step, ExemplarMaker Make>
   void inc(Step step, Make make) const {
     inc_with(step, make);
@@ -60,10 +61,15 @@ class Counter {
 
   // For wrong steps.
   template <class Step, class... More>
-  requires(!detail::WholeNumber<Step> || sizeof...(More) > 1) void inc(const Step&, const More&...) const {
+  requires((!detail::WholeNumber<Step> && !detail::ExemplarArgument<Step>) ||
+           sizeof...(More) > 1) void inc(const Step&, const More&...) const {
     static_assert(detail::misuse<Step>,
                   "quipu: inc() of a counter takes a whole number, and perhaps an exemplar: inc(1, "
                   "quipu::Exemplar{{\"trace_id\", id}}); a fractional_counter() takes fractions");
+  }
+  template <detail::WholeNumber Step, class Other>
+  requires(!detail::ExemplarArgument<Other>) void inc(const Step&, const Other&) const {
+    static_assert(detail::misuse<Other>, "quipu: after the step comes an Exemplar, or a function that returns one");
   }
 
   /// The count so far; 0 if the series is gone. Includes all recordings that happened before the call, and may include

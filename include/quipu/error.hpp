@@ -7,8 +7,8 @@
 namespace quipu {
 
 /// The base of everything quipu throws, but for std::bad_alloc. Only setting up throws (registering, building buckets,
-/// starting an endpoint), Samples for a collector's mistake, and look-ups of labels that only the run time can check;
-/// recording never does.
+/// starting an endpoint), Samples for a collector's mistake, look-ups of labels that only the run time can check, and
+/// snapshots that do not belong together; recording never does.
 class QUIPU_EXPORT Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -32,6 +32,12 @@ class QUIPU_EXPORT LabelError : public Error {
 /// A collector shows a family or a series that is wrong: a family that it has not described, another number of label
 /// values than the family has labels, buckets that do not fit together. The message names the family.
 class QUIPU_EXPORT CollectorError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Two snapshots of histograms cannot be merged or compared: their bounds differ. The message has both.
+class QUIPU_EXPORT SnapshotError : public Error {
  public:
   using Error::Error;
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,7 @@
 #include "quipu/native_histogram.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/stateset.hpp"
+#include "quipu/summary.hpp"
 
 namespace quipu {
 
@@ -226,6 +228,8 @@ constexpr void curry_leaves_a_label_open() {
 
 template <class AnyFamily, class... Arguments>
 class [[nodiscard("quipu: keep the timer until what it measures has ended")]] BasicFamilyTimer;
+template <class AnyFamily, class... Arguments>
+class [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] BasicFamilyTracker;
 class Scope;
 
 /// An instrument whose series goes with this object, which `Family::scoped` returns: `session->inc()`.
@@ -392,9 +396,9 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
 
   /// For tests: all values begin again at 0, exemplars are forgotten, and statesets are in their first states. Handles
   /// stay valid. Series begin anew, so a server takes it for a restart. What was recorded before the call is taken off.
-  /// What is recorded meanwhile counts on, except in native histograms, where it may be lost. They are not reset where
-  /// memory cannot be reused (without membarrier(2)). Something that is still tracked by a gauge makes it negative at
-  /// its end. Waits as a scrape does. Throws std::bad_alloc; some series may have been reset by then.
+  /// What is recorded meanwhile counts on, except in native histograms and summaries, where it may be lost. They are
+  /// not reset where memory cannot be reused (without membarrier(2)). Something that is still tracked by a gauge makes
+  /// it negative at its end. Waits as a scrape does. Throws std::bad_alloc; some series may have been reset by then.
   void reset() const { core_->series.reset(); }
 
   /// How many series there are.
@@ -424,6 +428,14 @@ class Family : public detail::FamilyOperations<Family<Instrument, LabelTypes...>
   template <class... Values>
   requires(sizeof...(Values) != 1) void curry(const Values&...) const {
     detail::curry_takes_one_value<std::integral_constant<std::size_t, sizeof...(Values)>>();
+  }
+
+  /// Adds `step` from when the label values are given until the end of the scope:
+  /// `auto in_flight = busy.track(); … in_flight.labels("/cart");`
+  [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] BasicFamilyTracker<
+      Family, detail::LabelArgument<LabelTypes>...>
+  track(double step = 1) const noexcept requires std::same_as<Instrument, Gauge> {
+    return BasicFamilyTracker<Family, detail::LabelArgument<LabelTypes>...>(*this, step);
   }
 
  private:
@@ -486,6 +498,8 @@ template <class... LabelTypes>
 using HistogramFamily = Family<Histogram, LabelTypes...>;
 template <class... LabelTypes>
 using NativeHistogramFamily = Family<NativeHistogram, LabelTypes...>;
+template <class... LabelTypes>
+using SummaryFamily = Family<Summary, LabelTypes...>;
 
 /// The part of a family whose first labels have fixed values; see Family::curry. It has the operations of a family, for
 /// the labels that are open and for the series that have the fixed values. A look-up takes as long as in the family.
@@ -540,6 +554,10 @@ class BasicCurriedFamily<Instrument, detail::Types<Fixed...>, detail::Types<Open
     instrument.time();
   }
   { return BasicFamilyTimer<BasicCurriedFamily, detail::LabelArgument<Open>...>(*this); }
+  BasicFamilyTracker<BasicCurriedFamily, detail::LabelArgument<Open>...> track(
+      double step = 1) const noexcept requires std::same_as<Instrument, Gauge> {
+    return BasicFamilyTracker<BasicCurriedFamily, detail::LabelArgument<Open>...>(*this, step);
+  }
 
   [[nodiscard]] typename Curry::Made curry(detail::LabelArgument<typename Curry::Value> first) const {
     detail::curry_leaves_a_label_open<sizeof...(Open)>();
@@ -584,9 +602,9 @@ struct CurriedOf<Family<Instrument, LabelTypes...>, Fixed>
 template <class AnyFamily, std::size_t Fixed>
 using CurriedFamily = typename detail::CurriedOf<AnyFamily, Fixed>::Made;
 
-/// A timer of a histogram family, for label values that are known only at the end (a status, say). It observes the time
-/// until the end of the scope, in the series that `labels()` named last. Without `labels()` it observes nothing.
-/// Movable. Thread-compatible.
+/// A timer of a family, for label values that are known only at the end (a status, say). It records the time until the
+/// end of the scope, in the series that `labels()` named last. Without `labels()` it records nothing. Movable.
+/// Thread-compatible.
 template <class AnyFamily, class... Arguments>
 class BasicFamilyTimer {
  public:
@@ -594,7 +612,7 @@ class BasicFamilyTimer {
       const AnyFamily& family) noexcept
       : family_(family) {}
 
-  /// Chooses the series to observe in. The time goes on. Throws as a look-up in the family: never, if the compiler
+  /// Chooses the series to record in. The time goes on. Throws as a look-up in the family: never, if the compiler
   /// knows the labels.
   void labels(Arguments... values) noexcept(looks_up_without_error) { timer_.into(family_(values...)); }
   /// The same by name, as `with()`. Throws LabelError.
@@ -602,17 +620,20 @@ class BasicFamilyTimer {
 
   /// As Timer::stop.
   Timer::Clock::duration stop() noexcept { return timer_.stop(); }
-  Timer::Clock::duration stop(const Exemplar& exemplar) noexcept { return timer_.stop(exemplar); }
+  Timer::Clock::duration stop(const Exemplar& exemplar) noexcept
+      requires(detail::takes_exemplars<typename AnyFamily::InstrumentType>) {
+    return timer_.stop(exemplar);
+  }
   template <ExemplarMaker Make>
-  Timer::Clock::duration stop(Make make) {
+  requires(detail::takes_exemplars<typename AnyFamily::InstrumentType>) Timer::Clock::duration stop(Make make) {
     return timer_.stop(std::move(make));
   }
-  /// Observes with these label values, now and only now.
+  /// Records with these label values, now and only now.
   Timer::Clock::duration stop(Arguments... values) noexcept(looks_up_without_error) {
     labels(values...);
     return timer_.stop();
   }
-  /// Observes nothing, now or at the end of the scope.
+  /// Records nothing, now or at the end of the scope.
   void discard() noexcept { timer_.discard(); }
 
   /// Time since the start.
@@ -629,5 +650,37 @@ template <class... LabelTypes>
 using FamilyTimer = BasicFamilyTimer<HistogramFamily<LabelTypes...>, detail::LabelArgument<LabelTypes>...>;
 template <class... LabelTypes>
 using NativeFamilyTimer = BasicFamilyTimer<NativeHistogramFamily<LabelTypes...>, detail::LabelArgument<LabelTypes>...>;
+template <class... LabelTypes>
+using GaugeFamilyTimer = BasicFamilyTimer<GaugeFamily<LabelTypes...>, detail::LabelArgument<LabelTypes>...>;
+template <class... LabelTypes>
+using SummaryFamilyTimer = BasicFamilyTimer<SummaryFamily<LabelTypes...>, detail::LabelArgument<LabelTypes>...>;
+
+/// Tracks in a gauge family something whose label values are known only later, or change while it goes on (a stage,
+/// say). The step is in the series that `labels()` named last; before that, in none. Movable. Thread-compatible.
+template <class AnyFamily, class... Arguments>
+class BasicFamilyTracker {
+ public:
+  [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] BasicFamilyTracker(
+      const AnyFamily& family, double step) noexcept
+      : family_(family), tracker_(Gauge().track(step)) {}
+
+  /// Moves the step to the series with these label values; see GaugeTracker::into. Throws as a look-up in the family:
+  /// never, if the compiler knows the labels.
+  void labels(Arguments... values) noexcept(std::is_nothrow_invocable_v<const AnyFamily&, Arguments...>) {
+    tracker_.into(family_(values...));
+  }
+  /// The same by name, as `with()`. Throws LabelError.
+  void labels_with(const detail::LabelPairs& labels) { tracker_.into(family_.with(labels)); }
+
+  /// Takes it away now instead of at the end of the scope. There is nothing to move then.
+  void end() noexcept { tracker_.end(); }
+
+ private:
+  AnyFamily family_;
+  GaugeTracker tracker_;
+};
+
+template <class... LabelTypes>
+using FamilyTracker = BasicFamilyTracker<GaugeFamily<LabelTypes...>, detail::LabelArgument<LabelTypes>...>;
 
 }  // namespace quipu

@@ -7,6 +7,7 @@
 
 #include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/cells/gauge_cells.hpp"
+#include "quipu/timer.hpp"
 
 namespace quipu {
 
@@ -15,7 +16,9 @@ template <class Instrument>
 struct InstrumentTraits;
 }
 
+class Gauge;
 class [[nodiscard("quipu: keep the tracker: when it ends, it takes away what was added")]] GaugeTracker;
+using GaugeTimer = BasicTimer<Gauge>;
 
 /// A number that goes up and down: requests in flight, a temperature, the length of a queue. Any double.
 ///
@@ -51,6 +54,9 @@ class Gauge {
   /// Adds `step` now and takes it away at the end of the scope: `auto in_flight = busy.track();`
   GaugeTracker track(double step = 1) const noexcept;
 
+  /// Starts a timer that sets the seconds until the end of the scope: `auto timer = last_run.time();`
+  GaugeTimer time() const noexcept;
+
   /// A value that the gauge had during the call. It includes all recordings that happened before. 0 if the series is
   /// gone. Takes a lock if threads change the gauge without a pause.
   [[nodiscard]] double value() const noexcept { return detail::read_gauge(ref_); }
@@ -84,6 +90,14 @@ class GaugeTracker {
   }
   ~GaugeTracker() { end(); }
 
+  /// Changes the gauge: takes the step away from the old one and adds it to the new one, where it stays until the end.
+  /// A scrape in between shows it in neither.
+  void into(Gauge gauge) noexcept {
+    if (step_ != 0) gauge_.sub(step_);
+    gauge_ = gauge;
+    if (step_ != 0) gauge_.add(step_);
+  }
+
   /// Takes it away now instead of at the end of the scope.
   void end() noexcept {
     if (const double step = std::exchange(step_, 0); step != 0) gauge_.sub(step);
@@ -98,5 +112,7 @@ class GaugeTracker {
 };
 
 inline GaugeTracker Gauge::track(double step) const noexcept { return {*this, step}; }
+
+inline GaugeTimer Gauge::time() const noexcept { return GaugeTimer(*this); }
 
 }  // namespace quipu

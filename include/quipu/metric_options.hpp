@@ -113,6 +113,25 @@ struct NativeHistogramOptions {
   std::vector<ConstLabel> const_labels = {};
 };
 
+struct SummaryOptions {
+  /// Without the prefix, with the unit: "http_request_duration_seconds".
+  MetricName name;
+  std::string help = {};
+  std::string unit = {};
+  /// Which quantiles a page shows: different numbers from 0 to 1, at most 100. None is allowed, too.
+  std::vector<double> quantiles = {0.5, 0.9, 0.99};
+  /// How old the observations are that quantiles take into account. The window slides in steps: with n `age_buckets`,
+  /// from 1 to 60, its length is between (n-1)/n of `max_age` and all of it. It is longer if the summary is read less
+  /// often than n times in `max_age`: it then begins at a reading that is at least (n-1)/n of `max_age` old. Each step
+  /// takes memory: 16 bytes for each bucket with values.
+  std::chrono::nanoseconds max_age = std::chrono::minutes(10);
+  std::uint32_t age_buckets = 5;
+  std::size_t max_series = 100'000;
+  /// As in MetricOptions.
+  std::chrono::nanoseconds idle_expiry{0};
+  std::vector<ConstLabel> const_labels = {};
+};
+
 /// A label value of one callback.
 using CallbackLabel = ConstLabel;
 

@@ -28,11 +28,9 @@ namespace detail {
 /// that is held for about a microsecond, in three cases: a thread's first value; the first value in a bucket, again
 /// after the buckets have become coarser; and when the buckets become coarser. If memory runs out at such a moment, the
 /// value may be lost.
-class NativeHistogram {
+class NativeHistogram : detail::RefusedObservations {
  public:
-  /// `schema`, `zero_threshold`, `zero_count`, the buckets `positive` and `negative`, classic `counts`, `sum` and
-  /// `count()`, all of one moment; see NativeBuckets.
-  using Snapshot = detail::NativeSnapshot;
+  using Snapshot = NativeHistogramSnapshot;
 
   NativeHistogram() noexcept = default;
 
@@ -50,8 +48,18 @@ class NativeHistogram {
     observe(Seconds(duration).count());
   }
 
-  /// The same, and keeps the exemplar. There is one for each classic bucket, or a single one if there are none. Reads
-  /// the clock; may allocate the first time.
+  /// As in Histogram.
+  template <detail::WholeNumber Count>
+  void observe(double value, Count count) const noexcept {
+    detail::if_observable(value, count, [&](std::uint64_t times) { detail::observe_native_many(ref_, value, times); });
+  }
+  template <class Rep, class Period, detail::WholeNumber Count>
+  void observe(std::chrono::duration<Rep, Period> duration, Count count) const noexcept {
+    observe(Seconds(duration).count(), count);
+  }
+
+  /// Observes a value or a time, and keeps the exemplar. There is one for each classic bucket, or a single one if there
+  /// are none. Reads the clock; may allocate the first time.
   void observe(double value, const Exemplar& exemplar) const noexcept { observe_with(value, exemplar); }
   template <class Rep, class Period>
   void observe(std::chrono::duration<Rep, Period> duration, const Exemplar& exemplar) const noexcept {
@@ -67,13 +75,7 @@ class NativeHistogram {
     observe_with(Seconds(duration).count(), make);
   }
 
-  // For wrong values.
-  template <class Value, class... More>
-  requires(!detail::Observable<Value> || sizeof...(More) > 1) void observe(const Value&, const More&...) const {
-    static_assert(detail::misuse<Value>,
-                  "quipu: observe() takes a number or a duration, and perhaps an exemplar: observe(0.1, "
-                  "quipu::Exemplar{{\"trace_id\", id}})");
-  }
+  using detail::RefusedObservations::observe;
 
   /// Starts a timer that observes the seconds until the end of the scope: `auto timer = latency.time();`
   BasicTimer<NativeHistogram> time() const noexcept;

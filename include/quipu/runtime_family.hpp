@@ -95,6 +95,11 @@ class RuntimeFamily : public detail::FamilyOperations<RuntimeFamily<Instrument>,
     instrument.time();
   }
   { return BasicFamilyTimer<RuntimeFamily, const detail::TextValues&>(*this); }
+  /// As Family::track.
+  BasicFamilyTracker<RuntimeFamily, const detail::TextValues&> track(
+      double step = 1) const noexcept requires std::same_as<Instrument, Gauge> {
+    return BasicFamilyTracker<RuntimeFamily, const detail::TextValues&>(*this, step);
+  }
 
   /// The part of the family in which these labels have these values, to give the others later:
   ///

@@ -100,6 +100,8 @@ struct NativeBuckets {
   struct Bucket {
     std::int32_t index;
     std::uint64_t count;  // not cumulative
+
+    friend bool operator==(const Bucket&, const Bucket&) = default;
   };
 
   std::int32_t schema;    // -4 … 8

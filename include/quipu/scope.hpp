@@ -88,9 +88,9 @@ struct FamilyOf<Instrument, Count> : decltype(family_of_texts<Instrument>(std::m
 ///
 /// Registering the same definition again returns the same family, whose `max_series` and help text stay as they are;
 /// RegistryOptions::on_lint is told of another help text. RegistrationError is thrown for a clash with another
-/// definition, a bad run-time name, a label used twice, `le` on a histogram, or a name that the samples of another
-/// family have (`x_count` beside a histogram `x`). Thread-safe. A scope is a handle: it keeps the registry's memory
-/// alive.
+/// definition, a bad run-time name, a label used twice, `le` on a histogram, `quantile` on a summary, or a name that
+/// the samples of another family have (`x_count` beside a histogram `x`). Thread-safe. A scope is a handle: it keeps
+/// the registry's memory alive.
 ///
 /// A family may be registered with different values of the same const labels (subsystem(),
 /// MetricOptions::const_labels). Each value has a family of its own to record to, and the page shows them as parts of
@@ -113,6 +113,7 @@ class QUIPU_EXPORT Scope {
   [[nodiscard]] NativeHistogram native_histogram(const NativeHistogramOptions& options) const {
     return single<NativeHistogram>(options);
   }
+  [[nodiscard]] Summary summary(const SummaryOptions& options) const { return single<Summary>(options); }
 
   template <class... LabelTypes, std::size_t Count>
   [[nodiscard]] auto counter(const MetricOptions& options, const LabelName (&labels)[Count]) const {
@@ -133,6 +134,10 @@ class QUIPU_EXPORT Scope {
   template <class... LabelTypes, std::size_t Count>
   [[nodiscard]] auto native_histogram(const NativeHistogramOptions& options, const LabelName (&labels)[Count]) const {
     return family<NativeHistogram, LabelTypes...>(options, labels);
+  }
+  template <class... LabelTypes, std::size_t Count>
+  [[nodiscard]] auto summary(const SummaryOptions& options, const LabelName (&labels)[Count]) const {
+    return family<Summary, LabelTypes...>(options, labels);
   }
 
   template <class... LabelTypes, detail::TextRange Names>
@@ -157,6 +162,10 @@ class QUIPU_EXPORT Scope {
                                                                 const Names& labels) const {
     return runtime_family<NativeHistogram, LabelTypes...>(options, labels);
   }
+  template <class... LabelTypes, detail::TextRange Names>
+  [[nodiscard]] RuntimeFamily<Summary> summary(const SummaryOptions& options, const Names& labels) const {
+    return runtime_family<Summary, LabelTypes...>(options, labels);
+  }
 
   // Without the braces.
   template <class... LabelTypes, class... Names>
@@ -177,6 +186,10 @@ class QUIPU_EXPORT Scope {
   }
   template <class... LabelTypes, class... Names>
   requires(detail::AreNoRange<Names...>) auto native_histogram(const NativeHistogramOptions&, const Names&...) const {
+    return detail::label_names_are_one_list_in_braces<Names...>();
+  }
+  template <class... LabelTypes, class... Names>
+  requires(detail::AreNoRange<Names...>) auto summary(const SummaryOptions&, const Names&...) const {
     return detail::label_names_are_one_list_in_braces<Names...>();
   }
 
@@ -219,6 +232,14 @@ class QUIPU_EXPORT Scope {
   }
   template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
   auto native_histogram(const Text&, const LabelName (&)[Count]) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, class... More>
+  auto summary(const Text&, const More&...) const {
+    return detail::options_are_in_braces<Text>();
+  }
+  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
+  auto summary(const Text&, const LabelName (&)[Count]) const {
     return detail::options_are_in_braces<Text>();
   }
 

@@ -86,7 +86,7 @@ struct CellsReading {
 /// in `unfinished`, so that later readings do not wait again.
 class HistogramReader {
  public:
-  HistogramReader(CellRef from, const BucketLayout& layout, HistogramSnapshot& into, std::chrono::nanoseconds& patience)
+  HistogramReader(CellRef from, const BucketLayout& layout, HistogramReading& into, std::chrono::nanoseconds& patience)
       : from_(from), size_(layout.buckets()), into_(into), patience_(patience) {
     into_.counts.resize(size_);
   }
@@ -251,7 +251,7 @@ class HistogramReader {
 
   const CellRef from_;
   const std::size_t size_;
-  HistogramSnapshot& into_;
+  HistogramReading& into_;
   std::chrono::nanoseconds& patience_;
   Sums sums_;
   std::vector<Waiting> waiting_;
@@ -260,11 +260,19 @@ class HistogramReader {
 
 }  // namespace
 
-void observe_slowly(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept {
-  if (claim(to, histogram_cells(layout.buckets()), 0) != nullptr) return observe(to, layout, bucket, value);
+void observe_many(CellRef to, const BucketLayout& layout, std::size_t bucket, double value,
+                  std::uint64_t count) noexcept {
+  const double sum = value * static_cast<double>(count);
+  ThreadCell* cell = own_cell(to);
+  if (cell == nullptr) cell = claim(to, histogram_cells(layout.buckets()), 0);
+  if (cell != nullptr) return observe_in(*cell, to, layout, bucket, sum, count);
   const Guard guard;
   if (!to.is_live()) return;
-  if (SharedHistogram* shared = shared_histogram(*to.cell, layout)) shared->observe(bucket, value);
+  if (SharedHistogram* shared = shared_histogram(*to.cell, layout)) shared->observe(bucket, sum, count);
+}
+
+void observe_slowly(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept {
+  observe_many(to, layout, bucket, value, 1);
 }
 
 void serve_reader(std::uint32_t slot, std::size_t words) noexcept {
@@ -300,13 +308,13 @@ void serve_reader(std::uint32_t slot, std::size_t words) noexcept {
   slab.wanted.compare_exchange_strong(none, request, std::memory_order_relaxed);
 }
 
-void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into,
+void read_histogram(CellRef from, const BucketLayout& layout, HistogramReading& into,
                     std::chrono::nanoseconds& patience) {
   HistogramReader(from, layout, into, patience).read();
 }
 
 void reset_histogram(CellRef histogram, const BucketLayout& layout, std::chrono::nanoseconds& patience) {
-  HistogramSnapshot observed;
+  HistogramReading observed;
   HistogramReader reader(histogram, layout, observed, patience);
   reader.read();
   const Guard guard;

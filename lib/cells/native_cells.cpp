@@ -8,6 +8,7 @@
 #include "cells/fork_exclusion.hpp"
 #include "cells/guards.hpp"
 #include "cells/locks.hpp"
+#include "cells/summary_window.hpp"
 
 namespace quipu::detail {
 
@@ -94,6 +95,7 @@ NativeCells::NativeCells(const NativeSpec& spec, const BucketLayout* classic)
   if (oldest_ == nullptr) throw std::bad_alloc();
   base_.resolution = spec.initial;
   current_.store(oldest_, std::memory_order_relaxed);
+  if (spec.summary != nullptr) window_ = std::make_unique<SummaryWindow>(spec.summary, last_reset_);
 }
 
 NativeCells::~NativeCells() {
@@ -105,12 +107,16 @@ void NativeCells::release() noexcept {
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
-void NativeCells::observe_slowly(double value) noexcept {
+void NativeCells::observe_slowly(double value) noexcept { observe_many(value, 1); }
+
+void NativeCells::observe_many(double value, std::uint64_t count) noexcept {
   for (;;) {
     NativeGeneration& seen = current();
     const NativeKey key = seen.key(value);
     const std::uint32_t counter = seen.find(key);
-    if (counter != NativeGeneration::none) return observe(seen.cells, *seen.counters, counter, value);
+    if (counter != NativeGeneration::none) {
+      return detail::observe_many(seen.cells, *seen.counters, counter, value, count);
+    }
     const std::lock_guard held(native_lock);
     if (!add(seen, key)) return;
   }
@@ -232,7 +238,7 @@ void NativeCells::Counts::make_coarser(const NativeResolution& to) noexcept {
 }
 
 void NativeCells::Counts::add(const NativeResolution& part, std::span<const NativeKey> keys,
-                              const HistogramSnapshot& counted) {
+                              const HistogramReading& counted) {
   by_key.reserve(by_key.size() + keys.size());
   make_coarser(part);
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -242,7 +248,7 @@ void NativeCells::Counts::add(const NativeResolution& part, std::span<const Nati
   merge();
 }
 
-void NativeCells::Counts::show(NativeSnapshot& into) const {
+void NativeCells::Counts::show(NativeHistogramSnapshot& into) const {
   into.schema = resolution.schema;
   into.zero_threshold = resolution.zero_threshold;
   into.zero_count = 0;
@@ -268,15 +274,32 @@ void NativeCells::Counts::show(NativeSnapshot& into) const {
 /// Adds a final generation to the base, if it is of the epoch that counts.
 void NativeCells::fold(NativeGeneration& final_one, std::uint64_t epoch, std::chrono::nanoseconds& patience) {
   if (final_one.epoch != epoch) return;
-  HistogramSnapshot counted;
+  HistogramReading counted;
   read_histogram(final_one.cells, *final_one.counters, counted, patience);
   if (base_.epoch != epoch) base_ = {.epoch = epoch, .resolution = final_one.resolution};
   base_.add(final_one.resolution, final_one.keys, counted);
 }
 
-void NativeCells::read(NativeSnapshot& into, std::chrono::nanoseconds& patience) {
+void NativeCells::read(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience) {
   const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
   const std::lock_guard reading(reading_);
+  read_all(into, patience);
+}
+
+void NativeCells::read_summary(SummarySnapshot& into, std::chrono::nanoseconds& patience, Clock::time_point now) {
+  const ForkExclusion no_fork(ForkExclusion::Begin::after_forks);
+  const std::lock_guard reading(reading_);
+  NativeHistogramSnapshot all;
+  read_all(all, patience);
+  into.count = all.count();
+  into.sum = all.sum;
+  into.created = all.created;
+  into.window = window_->advance(all, now);
+  into.quantiles.clear();
+  for (const double q : spec_.summary->quantiles) into.quantiles.push_back({q, into.quantile(q)});
+}
+
+void NativeCells::read_all(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience) {
   // The epoch of `last` is shown. If a reset is due, this reading ends that epoch, and so shows all that was counted
   // before the reset.
   NativeGeneration* last = nullptr;
@@ -300,7 +323,7 @@ void NativeCells::read(NativeSnapshot& into, std::chrono::nanoseconds& patience)
   Counts all;
   if (base_.epoch == epoch) all = base_;
   const NativeGeneration* newest = nullptr;
-  HistogramSnapshot counted;
+  HistogramReading counted;
   std::vector<NativeKey> keys;
   for (NativeGeneration* part = oldest_; part->epoch <= epoch; part = part->newer) {
     if (part->epoch == epoch) {
@@ -321,7 +344,9 @@ void NativeCells::read(NativeSnapshot& into, std::chrono::nanoseconds& patience)
     while (newest->newer != nullptr && newest->newer->epoch == epoch) newest = newest->newer;
   }
   if (newest != nullptr) all.make_coarser(newest->resolution);
-  into.counts.assign(classic_ == nullptr ? 1 : classic_->buckets(), 0);
+  into.bounds.clear();
+  if (classic_ != nullptr) into.bounds.assign(classic_->bounds, classic_->bounds + classic_->count);
+  into.counts.assign(into.bounds.size() + 1, 0);
   all.show(into);
 }
 
@@ -349,6 +374,13 @@ class SharedOwnership {
 
 }  // namespace
 
+void observe_native_many(CellRef to, double value, std::uint64_t count) noexcept {
+  const Guard guard;
+  if (!to.is_live()) return;
+  // Relaxed, as in observe_native().
+  std::bit_cast<NativeCells*>(to.cell->bits.load(std::memory_order_relaxed))->observe_many(value, count);
+}
+
 std::size_t native_place(CellRef series, double value) noexcept {
   const Guard guard;
   if (!series.is_live()) return bucket_place(0);
@@ -357,18 +389,25 @@ std::size_t native_place(CellRef series, double value) noexcept {
   return bucket_place(histogram->classic_bucket(value));
 }
 
-void read_native(CellRef from, NativeSnapshot& into, std::chrono::nanoseconds& patience) {
+void read_native(CellRef from, NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience) {
   const SharedOwnership histogram(from);
   if (histogram.get() != nullptr) return histogram.get()->read(into, patience);
   into = {};
   into.counts.assign(1, 0);
 }
 
+void read_summary(CellRef from, SummarySnapshot& into, std::chrono::nanoseconds& patience,
+                  std::chrono::steady_clock::time_point now) {
+  const SharedOwnership summary(from);
+  if (summary.get() != nullptr) return summary.get()->read_summary(into, patience, now);
+  into = {};
+}
+
 void reset_native(CellRef series, std::chrono::nanoseconds& patience) {
   const SharedOwnership histogram(series);
   if (histogram.get() == nullptr) return;
   if (!histogram.get()->begin_again()) throw std::bad_alloc();
-  NativeSnapshot unused;
+  NativeHistogramSnapshot unused;
   histogram.get()->read(unused, patience);  // recycles what the reset has ended
 }
 

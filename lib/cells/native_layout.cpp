@@ -103,10 +103,6 @@ constexpr auto all_parts = [] {
   return parts;
 }();
 
-std::int32_t halved(std::int32_t index, int times) noexcept {
-  return (index + (1 << times) - 1) >> times;  // rounded up
-}
-
 }  // namespace
 
 double native_bound(std::int32_t index, std::int32_t schema) noexcept {
@@ -125,7 +121,7 @@ NativeKey coarser(NativeKey key, const NativeResolution& from, const NativeResol
   if (from.zero_threshold != to.zero_threshold && native_bound(index, from.schema) <= to.zero_threshold) {
     return native_zero | classic;
   }
-  const std::int32_t biased = halved(index, from.schema - to.schema) + native_bias_of(to.schema);
+  const std::int32_t biased = coarser_index(index, from.schema, to.schema) + native_bias_of(to.schema);
   return static_cast<NativeKey>(biased) << native_index_shift | (key & native_sign) | classic;
 }
 

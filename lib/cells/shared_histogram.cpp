@@ -37,9 +37,9 @@ std::uint64_t SharedHistogram::begin() noexcept {
   return started_.fetch_add(1, std::memory_order_acquire);
 }
 
-void SharedHistogram::add(std::uint64_t ticket, std::size_t bucket, double value) noexcept {
-  half_of(ticket).buckets[bucket].fetch_add(1, std::memory_order_relaxed);
-  add_shared(half_of(ticket).sum, value);
+void SharedHistogram::add(std::uint64_t ticket, std::size_t bucket, double sum, std::uint64_t count) noexcept {
+  half_of(ticket).buckets[bucket].fetch_add(count, std::memory_order_relaxed);
+  add_shared(half_of(ticket).sum, sum);
 }
 
 void SharedHistogram::end(std::uint64_t ticket) noexcept {
@@ -51,7 +51,7 @@ void SharedHistogram::end(std::uint64_t ticket) noexcept {
   }
 }
 
-void SharedHistogram::move(Half& from, Half& to, HistogramSnapshot* into) noexcept {
+void SharedHistogram::move(Half& from, Half& to, HistogramReading* into) noexcept {
   // Relaxed: the next reader takes the lock after this one.
   for (std::size_t i = 0; i < from.buckets.size(); ++i) {
     const std::uint64_t count = from.buckets[i].exchange(0, std::memory_order_relaxed);
@@ -83,7 +83,7 @@ std::uint64_t SharedHistogram::count() const noexcept {
   return total;
 }
 
-void SharedHistogram::add_to(HistogramSnapshot& into) {
+void SharedHistogram::add_to(HistogramReading& into) {
   const ForkExclusion no_fork(ForkExclusion::Begin::at_once);
   const std::lock_guard lock(reader_);
   const std::uint32_t forks = forks_before_this_process();

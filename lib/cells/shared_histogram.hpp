@@ -40,14 +40,14 @@ class SharedHistogram {
   [[nodiscard]] static SharedHistogram* make(std::size_t buckets) noexcept;
   static void destroy(SharedHistogram* histogram) noexcept;
 
-  /// Thread-safe, lock-free.
-  void observe(std::size_t bucket, double value) noexcept {
+  /// Adds `count` to the bucket. Thread-safe, lock-free.
+  void observe(std::size_t bucket, double sum, std::uint64_t count = 1) noexcept {
     const std::uint64_t ticket = begin();
-    add(ticket, bucket, value);
+    add(ticket, bucket, sum, count);
     end(ticket);
   }
   /// Adds buckets and sum of one moment. Thread-safe; readers exclude each other. Not interrupted by a fork.
-  void add_to(HistogramSnapshot& into);
+  void add_to(HistogramReading& into);
   /// Takes off what was read: all buckets, modulo 2^64, and a sum of two parts, of which the first was here. Whoever
   /// sees this sees what was read before it, as readers take the lock too.
   void take_off(std::span<const std::uint64_t> counts, double shared_sum, double sum_of_threads);
@@ -56,13 +56,13 @@ class SharedHistogram {
 
   // The parts of an observation.
   [[nodiscard]] std::uint64_t begin() noexcept;
-  void add(std::uint64_t ticket, std::size_t bucket, double value) noexcept;
+  void add(std::uint64_t ticket, std::size_t bucket, double sum, std::uint64_t count = 1) noexcept;
   void end(std::uint64_t ticket) noexcept;
 
  private:
   struct Half;
   /// Adds what it moves to `into`, if that is given.
-  static void move(Half& from, Half& to, HistogramSnapshot* into) noexcept;
+  static void move(Half& from, Half& to, HistogramReading* into) noexcept;
 
   struct Half {
     std::atomic<std::uint64_t> ended{0};

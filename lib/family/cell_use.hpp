@@ -28,6 +28,8 @@ struct CellUse {
       return {.has_buckets = true, .has_histogram = true};
     case CellKind::native:
       return {.has_buckets = true, .has_native = true};
+    case CellKind::summary:
+      return {.has_native = true};
   }
   return {};
 }

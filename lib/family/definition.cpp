@@ -100,6 +100,7 @@ std::string_view variant(const Definition& definition) noexcept {
     case CellKind::gauge:
     case CellKind::states:
     case CellKind::histogram:
+    case CellKind::summary:
       return "";
   }
   return "";
@@ -159,7 +160,10 @@ std::string describe(const Definition& definition) {
     const auto first = static_cast<std::size_t>(std::countr_zero(definition.first_states));
     text += fmt::format(" beginning as {}", definition.columns.back().names[first]);
   }
-  if (const auto& native = definition.native) {
+  if (const auto& native = definition.native; native && native->summary) {
+    text += fmt::format(" with quantiles {} over {} s in {} age buckets", native->summary->quantiles,
+                        Seconds(native->summary->max_age).count(), native->summary->age_buckets);
+  } else if (native) {
     text += fmt::format(" of schema {}, zero threshold {} to {}, at most {} buckets", native->initial.schema,
                         native->initial.zero_threshold, native->max_zero_threshold, native->max_buckets);
     if (native->min_reset_interval.count() > 0) {

@@ -65,6 +65,7 @@ IdleSeries::Look look_at_cells(CellKind kind, CellRef series) noexcept {
     case CellKind::histogram:
       return {.fingerprint = count_observations(series), .is_in_use = false, .begin = {}, .end = {}};
     case CellKind::native:
+    case CellKind::summary:
       return {.fingerprint = count_native_observations(series), .is_in_use = false, .begin = {}, .end = {}};
     case CellKind::states:
       break;
@@ -221,7 +222,7 @@ Series& SeriesTable::publish(std::span<const std::uint64_t> key, std::size_t ind
   if (live_ + 1 > (in_use_->mask + 1) / 2) grow();
   const auto release = [](NativeCells* unused) { unused->release(); };
   std::unique_ptr<NativeCells, decltype(release)> native;
-  if (native_) native.reset(new NativeCells(*native_, layout_->count == 0 ? nullptr : layout_));
+  if (native_) native.reset(new NativeCells(*native_, layout_ == nullptr || layout_->count == 0 ? nullptr : layout_));
 
   auto* series = static_cast<Series*>(&acquire_cell(bytes_of_series(key.size())));
   series->hash = hash(key);
@@ -345,6 +346,7 @@ void SeriesTable::reset(CellRef series, std::chrono::nanoseconds& patience) cons
       reset_histogram(series, *layout_, patience);
       break;
     case CellKind::native:
+    case CellKind::summary:
       reset_native(series, patience);
       break;
   }

@@ -134,6 +134,19 @@ bool InstrumentWalk::show_some(Visitor& visitor) {
                          .native = &buckets});
       break;
     }
+    case CellKind::summary: {
+      const Item& next = batch_.front();
+      batch_ = batch_.subspan(1);
+      read_summary(next.series.ref, summary_, patience_, std::chrono::steady_clock::now());
+      if (!is_shown(next, visitor)) break;
+      visitor.summary({.labels = labels_,
+                       .quantiles = summary_.quantiles,
+                       .count = summary_.count,
+                       .sum = summary_.sum,
+                       .needs_no_escaping = next.needs_no_escaping,
+                       .created = summary_.created});
+      break;
+    }
   }
   return true;
 }

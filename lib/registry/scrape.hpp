@@ -76,12 +76,13 @@ class InstrumentWalk {
   KeyReader reader_;
   SeriesTable::Walk walk_;
   std::span<const SeriesTable::Walk::Item> batch_;  // the part not shown yet
-  HistogramSnapshot snapshot_;
+  HistogramReading snapshot_;
 
   // The exemplars of each counter of the batch, or of each bucket of the histogram; empty if there are none.
   std::vector<const ExemplarView*> exemplars_;
   std::deque<ExemplarCopy> exemplar_copies_;  // what they point to, and some unused
-  NativeSnapshot native_;
+  NativeHistogramSnapshot native_;
+  SummarySnapshot summary_;
 };
 
 /// Shows the series of one part of a family of collectors.

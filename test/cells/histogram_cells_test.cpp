@@ -23,8 +23,8 @@ using Counts = std::vector<std::uint64_t>;
 
 constexpr std::uint64_t untouched = 0xDEAD;
 
-HistogramSnapshot read(SharedHistogram& histogram, std::size_t buckets) {
-  HistogramSnapshot snapshot{Counts(buckets), 0};
+HistogramReading read(SharedHistogram& histogram, std::size_t buckets) {
+  HistogramReading snapshot{Counts(buckets), 0};
   histogram.add_to(snapshot);
   return snapshot;
 }
@@ -104,7 +104,7 @@ TEST_CASE("a thread whose count a signal handler made wrong puts it right before
   CHECK(own_slab->served == request);
   CHECK(own_slab->wanted == 0);
   CHECK(own_slab->copy[1] == 12);
-  HistogramSnapshot snapshot;
+  HistogramReading snapshot;
   read_histogram(series, no_bounds, snapshot);
   CHECK(snapshot.counts == Counts{12});
   CHECK(snapshot.sum == 12);

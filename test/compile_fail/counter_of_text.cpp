@@ -1,4 +1,4 @@
-// expect: options are in braces: counter({.name = 
+// expect: options are in braces: counter({.name =
 #include <quipu/quipu.hpp>
 
 int main() {

@@ -1,4 +1,4 @@
-// expect: quipu: a health check is a function of nothing, or of a std::stop_token, that can be copied and returns bool, HealthStatus or HealthResult
+// expect: quipu: a health check is a function of nothing, or of a std::stop_token, that can be copied and returns bool
 #include <quipu/health.hpp>
 
 int ping();

@@ -84,7 +84,7 @@ using quipu::detail::bucket_layout;
 using quipu::detail::BucketLayout;
 using quipu::detail::Cell;
 using quipu::detail::CellRef;
-using quipu::detail::HistogramSnapshot;
+using quipu::detail::HistogramReading;
 using quipu::detail::own_cell;
 using quipu::detail::Slab;
 
@@ -140,7 +140,7 @@ TEST_CASE("who reuses memory does not wait for a reading that waits for a thread
     });
   }
   REQUIRE(soon([&] { return inside == 3; }));
-  HistogramSnapshot snapshot;
+  HistogramReading snapshot;
   std::atomic<bool> is_read{false};
   std::thread reader([&] {
     std::chrono::nanoseconds patience = 5min;
@@ -176,7 +176,7 @@ TEST_CASE("a series that is removed while it is read shows nothing, whoever has 
     may_end.pass();
   });
   REQUIRE(soon([&] { return is_inside.load(); }));
-  HistogramSnapshot snapshot;
+  HistogramReading snapshot;
   std::thread reader([&] {
     std::chrono::nanoseconds patience = 5min;
     quipu::detail::read_histogram(histogram.ref, histogram.layout, snapshot, patience);
@@ -207,7 +207,7 @@ TEST_CASE("readings wait only once for an observation that never ends") {
     may_end.pass();
   });
   REQUIRE(soon([&] { return is_inside.load(); }));
-  HistogramSnapshot snapshot;
+  HistogramReading snapshot;
   std::chrono::nanoseconds patience = 5min;
   quipu::detail::read_histogram(histogram.ref, histogram.layout, snapshot, patience);
   CHECK(patience <= 5min - 1s);
@@ -223,7 +223,7 @@ TEST_CASE("readings wait only once for an observation that never ends") {
 TEST_CASE("readings do not wait for an observation of a thread that has ended") {
   const RawHistogram histogram;
   std::thread([&] { histogram.begin_observation(); }).join();
-  HistogramSnapshot snapshot;
+  HistogramReading snapshot;
   std::chrono::nanoseconds patience = 5min;
   quipu::detail::read_histogram(histogram.ref, histogram.layout, snapshot, patience);
   CHECK(patience == 5min);
@@ -243,7 +243,7 @@ TEST_CASE("all readings of a scrape have one patience together") {
     }
   });
   REQUIRE(soon([&] { return is_inside.load(); }));
-  HistogramSnapshot snapshot;
+  HistogramReading snapshot;
   std::chrono::nanoseconds patience = 20ms;
   for (const RawHistogram& histogram : histograms) {
     quipu::detail::read_histogram(histogram.ref, histogram.layout, snapshot, patience);

@@ -106,8 +106,8 @@ class Soak {
         numbers_(registry_.gauge<int, std::uint64_t>({.name = "soak_numbers"}, {"churner", "n"})),
         histograms_(registry_.histogram<int, std::uint64_t>({.name = "soak_histograms", .buckets = {1.0, 2.0}},
                                                             {"churner", "n"})),
-        natives_(
-            registry_.native_histogram<int, std::uint64_t>({.name = "soak_natives", .max_buckets = 5}, {"churner", "n"})),
+        natives_(registry_.native_histogram<int, std::uint64_t>({.name = "soak_natives", .max_buckets = 5},
+                                                                {"churner", "n"})),
         resetting_(registry_.native_histogram(
             {.name = "soak_resetting", .max_buckets = 5, .min_reset_interval = std::chrono::milliseconds(20)})),
         endpoint_(registry_, {.listen = http_client::any_port}) {}

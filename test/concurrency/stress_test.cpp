@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdint>
 #include <map>
@@ -364,6 +365,66 @@ TEST_CASE("a native histogram that is reset under writers that never pause shows
   CHECK(went_down == 0);
   CHECK(resets >= 2);
   CHECK(shown_before + last.count() == observed);
+}
+
+TEST_CASE("the window of a summary has nothing that is too old, however many read it") {
+  // All observers observe the same value, and another one in the next round. Each value is the bound of a bucket.
+  const auto registry = page::empty_registry();
+  constexpr auto max_age = 10ms;
+  constexpr auto part = max_age / 5;
+  const auto family =
+      registry.summary({.name = "a", .quantiles = {0.5}, .max_age = max_age, .age_buckets = 5}, {"kind"});
+  const auto summary = family("kept");
+  constexpr std::size_t observers = 2;
+  std::atomic<int> power{0};
+  std::array<std::atomic<int>, observers> observed{};
+  std::atomic<std::size_t> torn{0};
+  std::atomic<std::uint64_t> readings{0};
+  std::size_t too_old = 0;
+  std::size_t rounds = 0;
+  const auto is_torn = [](const quipu::SummarySnapshot& read) {
+    double sum = 0;
+    for (const auto& [index, count] : read.window.positive) sum += std::ldexp(static_cast<double>(count), index / 64);
+    return sum != read.window.sum || read.window.count() > read.count;
+  };
+  {
+    Threads threads;
+    for (auto& own : observed) {
+      threads.repeat([&] {
+        const int now = power;
+        for (int i = 0; i < 100; ++i) {
+          summary.observe(1 << now);
+          family("short-lived").observe(1 << now);
+        }
+        own = now;
+      });
+    }
+    for (int i = 0; i < 2; ++i) {
+      threads.repeat([&] {
+        torn += static_cast<std::size_t>(is_torn(summary.snapshot()));
+        torn += static_cast<std::size_t>(is_torn(family("short-lived").snapshot()));
+        ++readings;
+      });
+    }
+    threads.repeat([&] {
+      static_cast<void>(page::body(registry));
+      family.remove("short-lived");
+    });
+    for (const auto end = Clock::now() + some_time; Clock::now() < end || rounds < 5; ++rounds) {
+      const int next = (power + 1) % 10;
+      power = next;
+      soon([&] { return std::ranges::all_of(observed, [&](const auto& own) { return own == next; }); });
+      std::this_thread::sleep_for(part);
+      static_cast<void>(summary.snapshot());  // the window of the next one begins less than a part before this
+      std::this_thread::sleep_for(max_age);
+      const auto& window = summary.snapshot().window;
+      too_old += static_cast<std::size_t>(
+          std::ranges::any_of(window.positive, [&](const auto& bucket) { return bucket.index != 64 * next; }));
+    }
+  }
+  CHECK(torn == 0);
+  CHECK(too_old == 0);
+  CHECK(readings > 0);
 }
 
 TEST_CASE("readers of a native histogram get on, however fast it begins again and again") {

@@ -73,7 +73,8 @@ concept HasTime = requires(Family family) {
   family.time();
 };
 static_assert(HasTime<quipu::HistogramFamily<Text>>);
-static_assert(!HasTime<quipu::GaugeFamily<Text>>);
+static_assert(HasTime<quipu::GaugeFamily<Text>>);
+static_assert(!HasTime<quipu::CounterFamily<Text>>);
 
 /// What the page says of a series of a counter family with one label of text.
 std::string shown_as(std::string_view value) {

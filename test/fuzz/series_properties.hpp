@@ -165,8 +165,8 @@ class Steps {
   const quipu::CounterFamily<std::string_view, std::string_view> texts_ =
       registry_.counter({.name = "texts_total", .max_series = max_series}, {"first", "second"});
   const quipu::CounterFamily<std::int64_t, std::string_view> numbers_ =
-      registry_.counter<std::int64_t, std::string_view>({.name = "numbers_total", .max_series = max_series}, {"first",
-                                                        "second"});
+      registry_.counter<std::int64_t, std::string_view>({.name = "numbers_total", .max_series = max_series},
+                                                        {"first", "second"});
   quipu::Counter kept_;
   Model of_texts_;
   Model of_numbers_;

@@ -72,6 +72,24 @@ TEST_CASE("a counter has the newest exemplar that it was given, with the step an
   CHECK(counter.value() == 7);
 }
 
+TEST_CASE("an exemplar alone is that of a step of one") {
+  const auto registry = page::empty_registry();
+  const auto counter = registry.counter({.name = "a_total"});
+  counter.inc(Exemplar{{"id", "x"}});
+  CHECK(exemplar(registry, "a_total")->labels == Labels{{"id", "x"}});
+  CHECK(exemplar(registry, "a_total")->value == 1);
+  counter.inc([] { return Exemplar{{"id", "not due"}}; });
+  CHECK(exemplar(registry, "a_total")->labels == Labels{{"id", "x"}});
+  {
+    const Interval always(0ms);
+    counter.inc([] { return Exemplar{{"id", "due"}}; });
+  }
+  CHECK(exemplar(registry, "a_total")->labels == Labels{{"id", "due"}});
+  counter.inc({{"id", "y"}});
+  CHECK(exemplar(registry, "a_total")->labels == Labels{{"id", "y"}});
+  CHECK(counter.value() == 4);
+}
+
 TEST_CASE("a fractional counter has exemplars too") {
   const auto registry = page::empty_registry();
   const auto counter = registry.fractional_counter({.name = "x_total"});

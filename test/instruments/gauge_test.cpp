@@ -5,6 +5,8 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <string_view>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -142,6 +144,82 @@ TEST_CASE("a tracker that is moved takes its step away once") {
     tracker.end();
     CHECK(gauge.value() == 0);
   }
+}
+
+TEST_CASE("a tracker takes its step along to another gauge") {
+  const auto registry = page::empty_registry();
+  const auto reading = registry.gauge({.name = "reading"});
+  const auto writing = registry.gauge({.name = "writing"});
+  {
+    auto tracker = reading.track(2);
+    tracker.into(writing);
+    CHECK(reading.value() == 0);
+    CHECK(writing.value() == 2);
+    tracker.into(writing);
+    CHECK(writing.value() == 2);
+    tracker.end();
+    tracker.into(reading);
+    CHECK(reading.value() == 0);
+  }
+  CHECK(reading.value() == 0);
+  CHECK(writing.value() == 0);
+}
+
+TEST_CASE("a family's tracker is told its labels later, and may be told others") {
+  const auto registry = page::empty_registry();
+  const auto busy = registry.gauge<std::string_view, int>({.name = "busy"}, {"stage", "worker"});
+  {
+    auto tracker = busy.track();
+    CHECK(busy.size() == 0);
+    tracker.labels("read", 1);
+    CHECK(busy("read", 1).value() == 1);
+    tracker.labels("write", 1);
+    CHECK(busy("read", 1).value() == 0);
+    CHECK(busy("write", 1).value() == 1);
+    auto moved = std::move(tracker);
+    CHECK(busy("write", 1).value() == 1);
+    auto other = busy.track(5);
+    other.labels("write", 1);
+    CHECK(busy("write", 1).value() == 6);
+    other.end();
+    other.labels("read", 1);
+    CHECK(busy("write", 1).value() == 1);
+    CHECK(busy("read", 1).value() == 0);
+  }
+  CHECK(busy("write", 1).value() == 0);
+  { const auto never_told = busy.track(); }
+  CHECK(busy.size() == 2);
+}
+
+TEST_CASE("a gauge is set to a duration, and to the time that a block took, in seconds") {
+  const auto registry = page::empty_registry();
+  const auto gauge = registry.gauge({.name = "last_run_seconds"});
+  gauge.set(std::chrono::milliseconds(1500));
+  CHECK(gauge.value() == 1.5);
+  quipu::GaugeTimer::Clock::duration least{};
+  const auto before = quipu::GaugeTimer::Clock::now();
+  {
+    const auto timer = gauge.time();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    least = timer.elapsed();
+    CHECK(gauge.value() == 1.5);
+  }
+  const auto most = quipu::GaugeTimer::Clock::now() - before;
+  CHECK(gauge.value() >= quipu::Seconds(least).count());
+  CHECK(gauge.value() <= quipu::Seconds(most).count());
+
+  auto stopped = gauge.time();
+  CHECK(gauge.value() == quipu::Seconds(stopped.stop()).count());
+  gauge.set(7);
+  auto discarded = gauge.time();
+  discarded.discard();
+  CHECK(stopped.stop() == quipu::GaugeTimer::Clock::duration::zero());
+  CHECK(gauge.value() == 7);
+
+  const auto family = registry.gauge({.name = "step_seconds"}, {"step"});
+  { family.time().stop("load"); }
+  CHECK(family.size() == 1);
+  CHECK(family("load").value() > 0);
 }
 
 TEST_CASE("a gauge without a series holds nothing") {

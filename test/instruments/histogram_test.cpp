@@ -1,5 +1,7 @@
 #include "quipu/histogram.hpp"
 
+#include <quipu/thread_cell_budget.hpp>
+
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -131,6 +133,49 @@ TEST_CASE("infinities are observed") {
   CHECK(std::isnan(histogram.snapshot().sum));
   CHECK(page::value(registry, "size_bytes_sum") == "NaN");
   CHECK(page::value(registry, "size_bytes_count") == "2");
+}
+
+TEST_CASE("a value may be observed any number of times at once") {
+  const auto registry = page::empty_registry();
+  const auto histogram = registry.histogram({.name = "size_bytes", .buckets = {1.0, 2.0}});
+  histogram.observe(1.5, 1000);
+  histogram.observe(0.5, std::uint64_t{1} << 40);
+  histogram.observe(3s, 2);
+  CHECK(histogram.snapshot().counts == Counts{std::uint64_t{1} << 40, 1000, 2});
+  CHECK(histogram.snapshot().sum == 1506 + 0x1p39);
+  histogram.observe(7, 0);
+  CHECK(histogram.snapshot().count() == (std::uint64_t{1} << 40) + 1002);
+
+  const auto negative = page::rejected("negative_step");
+  histogram.observe(1, -1);
+  histogram.observe(1ms, std::int8_t{-128});
+  CHECK(page::rejected("negative_step") == negative + 2);
+  const auto no_number = page::rejected("not_a_number");
+  histogram.observe(std::numeric_limits<double>::quiet_NaN(), 3);
+  CHECK(page::rejected("not_a_number") == no_number + 1);
+  CHECK(histogram.snapshot().count() == (std::uint64_t{1} << 40) + 1002);
+  quipu::Histogram().observe(1, 5);
+}
+
+TEST_CASE("values observed at once and one by one are the same histogram, also without thread cells") {
+  const auto registry = page::empty_registry();
+  const auto once = registry.histogram({.name = "once_bytes", .buckets = {1.0, 2.0}});
+  const auto each = registry.histogram({.name = "each_bytes", .buckets = {1.0, 2.0}});
+  const auto observe = [&] {
+    for (const double value : {0.5, 1.0, 1.75, 40.0}) {
+      for (int count = 0; count < 5; ++count) {
+        once.observe(value, count);
+        for (int i = 0; i < count; ++i) each.observe(value);
+      }
+    }
+  };
+  observe();
+  CHECK(once.snapshot() == each.snapshot());
+  quipu::set_thread_cell_budget(0);
+  std::thread(observe).join();
+  quipu::set_thread_cell_budget(std::size_t{64} << 20);
+  CHECK(once.snapshot() == each.snapshot());
+  CHECK(once.snapshot().count() == 80);
 }
 
 TEST_CASE("a timer observes seconds at the end of the scope") {

@@ -419,6 +419,29 @@ TEST_CASE("durations and timers are observed by native histograms in seconds") {
   CHECK(histogram.snapshot().count() == 5);
 }
 
+TEST_CASE("a native histogram observes a value any number of times at once") {
+  const auto registry = page::empty_registry();
+  const auto once = registry.native_histogram({.name = "once", .growth_factor = 2, .max_buckets = 4});
+  const auto each = registry.native_histogram({.name = "each", .growth_factor = 2, .max_buckets = 4});
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 200; ++i) {
+    const double value = std::ldexp(1.0, static_cast<int>(random() % 40));
+    const auto count = random() % 5;
+    once.observe(value, count);
+    for (std::uint64_t n = 0; n < count; ++n) each.observe(value);
+  }
+  CHECK(once.snapshot().sum == each.snapshot().sum);
+  CHECK(once.snapshot().positive == each.snapshot().positive);
+  once.observe(-2min, std::uint64_t{1} << 50);
+  CHECK(once.snapshot().negative.front().count == std::uint64_t{1} << 50);
+  const auto count = once.snapshot().count();
+  once.observe(0, -1);
+  once.observe(std::numeric_limits<double>::quiet_NaN(), 1);
+  once.observe(12345, 0);
+  CHECK(once.snapshot().count() == count);
+  NativeHistogram().observe(1, 5);
+}
+
 TEST_CASE("native histograms have families") {
   const auto registry = page::empty_registry();
   const auto texts = registry.native_histogram({.name = "a_seconds"}, {"route", "method"});

@@ -307,7 +307,7 @@ namespace {
 struct Histogram {
   const BucketLayout& layout = two_bounds();
   CellRef series = begin_series(acquire_cell(sizeof(Cell)), histogram_cells(layout.buckets()), 0);
-  HistogramSnapshot read;
+  HistogramReading read;
 
   void touch() const { ::touch(series, histogram_cells(layout.buckets())); }
   void observe_one() const { observe(series, layout, 0, 1); }
@@ -396,7 +396,7 @@ SCENARIO("a thread observes in the slab of one that has ended while a third read
 SCENARIO("a histogram takes the slot of a removed one while it is read") {
   Histogram histogram;
   const CellRef old = histogram.series;
-  HistogramSnapshot read_old;
+  HistogramReading read_old;
   in_parallel({
       {[&] {
          end_series(*old.cell);
@@ -422,7 +422,7 @@ SCENARIO("a histogram takes the slot of a removed one while it is read") {
 
 SCENARIO("two readers of one histogram ask its thread for a copy") {
   Histogram histogram;
-  HistogramSnapshot other;
+  HistogramReading other;
   in_parallel({
       {[&] { histogram.observe_one(); }, [&] { histogram.touch(); }},
       {[&] { read_histogram(histogram.series, histogram.layout, histogram.read); }, [] { acquire_slab(); }},
@@ -445,7 +445,7 @@ SCENARIO("a thread without cells observes while one reads") {
 
 SCENARIO("two threads observe in the histogram that they share while a third reads it") {
   SharedHistogram& shared = *SharedHistogram::make(2);
-  std::array<HistogramSnapshot, 3> readings;
+  std::array<HistogramReading, 3> readings;
   for (auto& reading : readings) reading.counts.resize(2);
   in_parallel({
       {[&] { shared.observe(0, 1); }},
@@ -456,7 +456,7 @@ SCENARIO("two threads observe in the histogram that they share while a third rea
       }},
   });
   shared.add_to(readings[2]);
-  for (const HistogramSnapshot& read : readings) {
+  for (const HistogramReading& read : readings) {
     require(read.sum == static_cast<double>(read.counts[0] + 8 * read.counts[1]), "buckets and sum are of one moment");
   }
   require(readings[0].count() <= readings[1].count(), "nothing that was read is lost");
@@ -831,7 +831,7 @@ struct Native {
   void read() { read_native(series, snapshot); }
 
   CellRef series;
-  NativeSnapshot snapshot;
+  quipu::NativeHistogramSnapshot snapshot;
 };
 
 }  // namespace

@@ -13,8 +13,8 @@
 /// Recording and reading histograms.
 namespace quipu::detail {
 
-/// Buckets and sum of one moment.
-struct HistogramSnapshot {
+/// What was read of cells: buckets and sum of one moment.
+struct HistogramReading {
   std::vector<std::uint64_t> counts;  // one for each bound, and one for +Inf; not cumulative
   double sum = 0;
 
@@ -28,7 +28,11 @@ struct HistogramSnapshot {
 /// How many thread cells a histogram takes: one for sum and count, and half of one for each bucket.
 [[nodiscard]] constexpr std::size_t histogram_cells(std::size_t buckets) noexcept { return 1 + (buckets + 1) / 2; }
 
+/// For a thread's first values, and for all values without a thread cell.
 QUIPU_EXPORT void observe_slowly(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept;
+/// Observes a value `count` times.
+QUIPU_EXPORT void observe_many(CellRef to, const BucketLayout& layout, std::size_t bucket, double value,
+                               std::uint64_t count) noexcept;
 /// Copies the sum and the buckets of this thread's cells of the slot, `words` words in all, for the reader that waits
 /// for them.
 QUIPU_EXPORT void serve_reader(std::uint32_t slot, std::size_t words) noexcept;
@@ -49,19 +53,27 @@ QUIPU_EXPORT void serve_reader(std::uint32_t slot, std::size_t words) noexcept;
 /// one of the two observations may be lost in each of the three places, and buckets and count then disagree. They also
 /// do if a thread ended, or a fork left it, inside an observation. The count only serves to recognise a moment, so the
 /// owner makes it what the buckets add up to when it is asked for a copy.
+///
+/// `count` equal values are one observation here: the bucket and the count go up by `count`, and the sum by `sum`.
+inline void observe_in(ThreadCell& cell, CellRef to, const BucketLayout& layout, std::size_t bucket, double sum,
+                       std::uint64_t count) noexcept {
+  // Relaxed: the release of the sum, which follows, orders it.
+  add_to(cell.buckets()[bucket], count);
+  // Release, both: pair with the reader's loads in the opposite order, in CellsReading::collect().
+  add_to(cell.bits, sum, std::memory_order_release);
+  cell.count.store(cell.count.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(count),
+                   std::memory_order_release);
+  if (static_cast<std::uint32_t>(own_slab->wanted.load(std::memory_order_relaxed)) == to.slot) [[unlikely]] {
+    serve_reader(to.slot, layout.buckets() + 1);
+  }
+}
+
 inline void observe(CellRef to, const BucketLayout& layout, std::size_t bucket, double value) noexcept {
   ThreadCell* cell = own_cell(to);
   if (cell == nullptr) [[unlikely]] {
     return observe_slowly(to, layout, bucket, value);
   }
-  // Relaxed: the release of the sum, which follows, orders it.
-  add_to(cell->buckets()[bucket], std::uint64_t{1});
-  // Release, both: pair with the reader's loads in the opposite order, in CellsReading::collect().
-  add_to(cell->bits, value, std::memory_order_release);
-  cell->count.store(cell->count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-  if (static_cast<std::uint32_t>(own_slab->wanted.load(std::memory_order_relaxed)) == to.slot) [[unlikely]] {
-    serve_reader(to.slot, layout.buckets() + 1);
-  }
+  observe_in(*cell, to, layout, bucket, value, 1);
 }
 
 /// How long all readings of one scrape together wait for threads that are inside an observation.
@@ -70,9 +82,9 @@ inline constexpr std::chrono::nanoseconds reading_patience = std::chrono::second
 /// Zeros for a removed series. Reuses the memory of `into`. Waits at most for `patience`, from which it takes off what
 /// it waited. What threads have not finished by then is read as it is: the sum may lack an observation of a thread that
 /// the buckets have. Not to be called under a guard. Throws std::bad_alloc.
-QUIPU_EXPORT void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into,
+QUIPU_EXPORT void read_histogram(CellRef from, const BucketLayout& layout, HistogramReading& into,
                                  std::chrono::nanoseconds& patience);
-inline void read_histogram(CellRef from, const BucketLayout& layout, HistogramSnapshot& into) {
+inline void read_histogram(CellRef from, const BucketLayout& layout, HistogramReading& into) {
   std::chrono::nanoseconds patience = reading_patience;
   read_histogram(from, layout, into, patience);
 }

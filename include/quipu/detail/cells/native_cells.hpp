@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "quipu/detail/cells/histogram_cells.hpp"
 #include "quipu/detail/cells/native_layout.hpp"
 #include "quipu/sample.hpp"
+#include "quipu/snapshot.hpp"
 
 /// Recording and reading native histograms. Their buckets are made when a value needs them, and become coarser when
 /// there would be too many.
@@ -48,39 +50,28 @@
 ///     resolution. There are at most `max_buckets`, unless nothing is left that could make them fewer.
 namespace quipu::detail {
 
-/// The checked options of a native histogram; see NativeHistogramOptions.
+/// The checked options of a summary; see SummaryOptions.
+struct SummarySpec {
+  std::vector<double> quantiles;  // increasing
+  std::chrono::nanoseconds max_age;
+  std::uint32_t age_buckets;
+
+  friend bool operator==(const SummarySpec&, const SummarySpec&) = default;
+};
+
+/// The checked options of a native histogram, or of the one that a summary counts in; see NativeHistogramOptions.
 struct NativeSpec {
   NativeResolution initial{};
   double max_zero_threshold = 0;
   std::uint32_t max_buckets = 160;
   std::chrono::nanoseconds min_reset_interval{0};
+  std::shared_ptr<const SummarySpec> summary{};  // null for a histogram; a summary is not reset
 
-  friend bool operator==(const NativeSpec&, const NativeSpec&) = default;
-};
-
-/// A native histogram and its classic buckets, of one moment.
-struct NativeSnapshot {
-  using Bucket = NativeBuckets::Bucket;
-
-  std::int32_t schema = 0;
-  double zero_threshold = 0;
-  std::uint64_t zero_count = 0;
-  std::vector<Bucket> positive;       // by increasing index; none is empty
-  std::vector<Bucket> negative;       // likewise
-  std::vector<std::uint64_t> counts;  // classic: one for each bound, and one for +Inf; not cumulative
-  double sum = 0;
-  /// When the series was made, or last reset.
-  WallTime created{};
-
-  [[nodiscard]] std::uint64_t count() const noexcept {
-    std::uint64_t total = zero_count;
-    for (const Bucket& bucket : positive) total += bucket.count;
-    for (const Bucket& bucket : negative) total += bucket.count;
-    return total;
-  }
-  /// Refers to this snapshot.
-  [[nodiscard]] NativeBuckets buckets() const noexcept {
-    return {schema, zero_threshold, zero_count, positive, negative};
+  friend bool operator==(const NativeSpec& a, const NativeSpec& b) noexcept {
+    const bool is_one_summary =
+        a.summary == nullptr || b.summary == nullptr ? a.summary == b.summary : *a.summary == *b.summary;
+    return a.initial == b.initial && a.max_zero_threshold == b.max_zero_threshold && a.max_buckets == b.max_buckets &&
+           a.min_reset_interval == b.min_reset_interval && is_one_summary;
   }
 };
 
@@ -131,6 +122,8 @@ struct alignas(64) NativeGeneration {
   }
 };
 
+class SummaryWindow;
+
 /// A native histogram. The `bits` of its series' cell point to it from the beginning of the series until the series is
 /// recycled. Readers share its ownership, as they cannot hold a guard while they wait for the guards of other threads.
 class QUIPU_EXPORT NativeCells {
@@ -146,11 +139,17 @@ class QUIPU_EXPORT NativeCells {
   [[nodiscard]] std::size_t classic_bucket(double value) const noexcept {
     return classic_ == nullptr ? 0 : classic_->index(value);
   }
-  /// Observes a value whose bucket has no counter yet. To be called under a guard.
+  // To be called under a guard.
+
+  /// Observes a value whose bucket has no counter yet.
   void observe_slowly(double value) noexcept;
+  void observe_many(double value, std::uint64_t count) noexcept;
   /// Not to be called under a guard. Takes a lock, and waits for guards. `patience` as for read_histogram(). Throws
   /// std::bad_alloc.
-  void read(NativeSnapshot& into, std::chrono::nanoseconds& patience);
+  void read(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience);
+  /// The same for a summary; see SummaryWindow.
+  void read_summary(SummarySnapshot& into, std::chrono::nanoseconds& patience,
+                    std::chrono::steady_clock::time_point now);
   /// Begins again at 0. What is observed meanwhile may be lost. Does nothing where quiesce() returns false. Takes a
   /// lock. False if memory ran out.
   [[nodiscard]] bool begin_again() noexcept;
@@ -170,10 +169,10 @@ class QUIPU_EXPORT NativeCells {
 
     void make_coarser(const NativeResolution& to) noexcept;
     /// `part` is this resolution or a coarser one, and becomes the resolution of the result. Throws std::bad_alloc.
-    void add(const NativeResolution& part, std::span<const NativeKey> keys, const HistogramSnapshot& counted);
+    void add(const NativeResolution& part, std::span<const NativeKey> keys, const HistogramReading& counted);
     void merge() noexcept;
     /// Needs `into.counts` to have all classic buckets, at 0. Throws std::bad_alloc.
-    void show(NativeSnapshot& into) const;
+    void show(NativeHistogramSnapshot& into) const;
   };
   using Clock = std::chrono::steady_clock;
 
@@ -186,6 +185,8 @@ class QUIPU_EXPORT NativeCells {
   [[nodiscard]] bool publish(const NativeResolution& resolution, std::uint32_t counters, std::uint64_t epoch) noexcept;
   [[nodiscard]] bool can_reset() const noexcept;
 
+  // To be called with `reading_` held.
+  void read_all(NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience);
   void fold(NativeGeneration& final_one, std::uint64_t epoch, std::chrono::nanoseconds& patience);
 
   const NativeSpec spec_;
@@ -202,6 +203,7 @@ class QUIPU_EXPORT NativeCells {
   std::mutex reading_;  // guards the members below; held while quiesce() is called, so never taken under a guard
   NativeGeneration* oldest_;
   Counts base_;
+  std::unique_ptr<SummaryWindow> window_;  // null for a histogram
 };
 
 inline void observe_native(CellRef to, double value) noexcept {
@@ -219,17 +221,27 @@ inline void observe_native(CellRef to, double value) noexcept {
   observe(current.cells, *current.counters, counter, value);
 }
 
+/// The same `count` times.
+QUIPU_EXPORT void observe_native_many(CellRef to, double value, std::uint64_t count) noexcept;
+
 /// The place of a value's exemplar. There is one for each classic bucket, or only one if there are no classic bounds.
 QUIPU_EXPORT [[nodiscard]] std::size_t native_place(CellRef series, double value) noexcept;
 
 /// Nothing for a removed series. Not to be called under a guard. `patience` as for read_histogram(). Throws
 /// std::bad_alloc.
-QUIPU_EXPORT void read_native(CellRef from, NativeSnapshot& into, std::chrono::nanoseconds& patience);
-inline void read_native(CellRef from, NativeSnapshot& into) {
+QUIPU_EXPORT void read_native(CellRef from, NativeHistogramSnapshot& into, std::chrono::nanoseconds& patience);
+inline void read_native(CellRef from, NativeHistogramSnapshot& into) {
   std::chrono::nanoseconds patience = reading_patience;
   read_native(from, into, patience);
 }
 
+/// The same for a summary. `now` is when it is read. Nothing, and no quantiles, for a removed series.
+QUIPU_EXPORT void read_summary(CellRef from, SummarySnapshot& into, std::chrono::nanoseconds& patience,
+                               std::chrono::steady_clock::time_point now);
+inline void read_summary(CellRef from, SummarySnapshot& into) {
+  std::chrono::nanoseconds patience = reading_patience;
+  read_summary(from, into, patience, std::chrono::steady_clock::now());
+}
 /// Resets a histogram. What is observed meanwhile may be lost. Does nothing where quiesce() returns false. Waits as
 /// read_native(). Throws std::bad_alloc.
 void reset_native(CellRef histogram, std::chrono::nanoseconds& patience);

@@ -39,6 +39,11 @@ inline constexpr std::int32_t native_bias = 1104;
   return static_cast<std::int32_t>(key >> native_index_shift) - native_bias_of(schema);
 }
 
+/// The index, in schema `to`, of the bucket that has `index` in schema `from`. `to` is not higher.
+[[nodiscard]] constexpr std::int32_t coarser_index(std::int32_t index, std::int32_t from, std::int32_t to) noexcept {
+  return (index + (1 << (from - to)) - 1) >> (from - to);  // rounded up
+}
+
 /// The upper bound of a bucket. For the last but one it is the largest finite double, as the last one is for
 /// infinities.
 [[nodiscard]] QUIPU_EXPORT double native_bound(std::int32_t index, std::int32_t schema) noexcept;

@@ -17,6 +17,7 @@
 #include "quipu/native_histogram.hpp"
 #include "quipu/sample.hpp"
 #include "quipu/stateset.hpp"
+#include "quipu/summary.hpp"
 
 namespace quipu::detail {
 
@@ -118,6 +119,17 @@ struct InstrumentTraits<NativeHistogram> {
     return NativeHistogram(series);
   }
   [[nodiscard]] static CellRef series(const NativeHistogram& made) noexcept { return made.ref_; }
+};
+
+template <>
+struct InstrumentTraits<Summary> {
+  [[nodiscard]] static Definition definition(const SummaryOptions& options) {
+    Definition made = common_definition(MetricType::summary, CellKind::summary, options);
+    made.native = summary_spec(options);
+    return made;
+  }
+  [[nodiscard]] static Summary make(CellRef series, const SeriesTable&) noexcept { return Summary(series); }
+  [[nodiscard]] static CellRef series(const Summary& made) noexcept { return made.ref_; }
 };
 
 }  // namespace quipu::detail

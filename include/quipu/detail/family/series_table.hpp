@@ -23,7 +23,7 @@
 namespace quipu::detail {
 
 /// What the cells of a family's series are used for; see use_of() in lib/family/cell_use.hpp.
-enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native };
+enum class CellKind : std::uint8_t { whole, real, gauge, states, histogram, native, summary };
 
 class IdleSeries;
 
@@ -112,10 +112,10 @@ class QUIPU_EXPORT SeriesTable {
  public:
   static constexpr std::size_t not_closed = static_cast<std::size_t>(-1);
 
-  /// `layout` is given for histograms, `native` for native ones. `closed_size` is the number of combinations if every
-  /// label is a closed set, otherwise 0. When the family or the registry has as many series as it may, new label values
-  /// are counted in one overflow series, which is there in any case. `first_bits` is the first value of each series'
-  /// cell. Series that are not recorded to for `idle_expiry` are hidden, unless that is 0.
+  /// `layout` is given for histograms, `native` for native ones and for summaries. `closed_size` is the number of
+  /// combinations if every label is a closed set, otherwise 0. When the family or the registry has as many series as it
+  /// may, new label values are counted in one overflow series, which is there in any case. `first_bits` is the first
+  /// value of each series' cell. Series that are not recorded to for `idle_expiry` are hidden, unless that is 0.
   SeriesTable(CellKind kind, std::vector<LabelColumn> columns, const BucketLayout* layout, std::size_t closed_size,
               SeriesLimits limits, std::uint64_t first_bits, std::optional<NativeSpec> native = {},
               std::chrono::nanoseconds idle_expiry = {});
