@@ -209,7 +209,8 @@ TEST_CASE("a gauge is set to a duration, and to the time that a block took, in s
   CHECK(gauge.value() <= quipu::Seconds(most).count());
 
   auto stopped = gauge.time();
-  CHECK(gauge.value() == quipu::Seconds(stopped.stop()).count());
+  const quipu::Seconds time = stopped.stop();
+  CHECK(gauge.value() == time.count());
   gauge.set(7);
   auto discarded = gauge.time();
   discarded.discard();
