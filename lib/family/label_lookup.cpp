@@ -222,23 +222,6 @@ std::size_t closed_index(const FamilyCore& core, std::span<const StoredValue> va
   return index;
 }
 
-/// Without a lock. The loops are unrolled for the usual numbers of labels.
-template <class Value>
-CellRef find_texts(const SeriesTable& table, std::size_t labels, Value value) noexcept {
-  switch (labels) {
-    case 1:
-      return table.find(value(0));
-    case 2:
-      return table.find(value(0), value(1));
-    case 3:
-      return table.find(value(0), value(1), value(2));
-    case 4:
-      return table.find(value(0), value(1), value(2), value(3));
-    default:
-      return table.find_values(labels, value);
-  }
-}
-
 /// Whether the values are a text for each label, in the order of the labels. They need not be arranged then.
 bool are_arranged_texts(const LabelLookup& lookup, std::span<const LabelPair> pairs) noexcept {
   if (!lookup.fixed.empty() || pairs.size() != lookup.core.key_names.size()) return false;
@@ -259,7 +242,7 @@ std::string_view text(std::string_view value) noexcept { return value; }
 CellRef find_without_lock(const FamilyCore& core, std::span<const StoredValue> values, std::size_t index) noexcept {
   if (index != SeriesTable::not_closed) return core.series.closed(index);
   if (std::ranges::all_of(values, &StoredValue::is_text)) {
-    return find_texts(core.series, values.size(), [values](std::size_t i) { return values[i].as_text(); });
+    return core.series.find_texts(values.size(), [values](std::size_t i) { return values[i].as_text(); });
   }
   return core.series.find_values(values.size(), [values](std::size_t i) { return values[i]; });
 }
@@ -309,7 +292,7 @@ template <class Given>
 CellRef find_or_create_in(const LabelLookup& lookup, std::span<const Given> given) {
   if (are_arranged_texts(lookup, given)) [[likely]] {
     const CellRef found =
-        find_texts(lookup.core.series, given.size(), [given](std::size_t i) { return text(given[i]); });
+        lookup.core.series.find_texts(given.size(), [given](std::size_t i) { return text(given[i]); });
     if (found != CellRef{}) [[likely]] {
       return found;
     }

@@ -62,15 +62,21 @@ std::shared_ptr<detail::RegistryCore> make_core(const RegistryOptions& options) 
   return core;
 }
 
-/// Null until it is made. Never destroyed, so that static objects may use it at their end. No lock guards it, because a
+/// Never destroyed, so that static objects may use it at their end. No lock guards it, because a
 /// fork may leave one locked.
 std::atomic<const Registry*> of_process{nullptr};
+
+/// Null until it is made.
+const Registry* registry_of_process() {
+  // Acquire: pairs with the release in make_registry_of_process().
+  return of_process.load(std::memory_order_acquire);
+}
 
 /// Null if it is made already.
 const Registry* make_registry_of_process(const RegistryOptions& options) {
   auto made = std::make_unique<const Registry>(options);
   const Registry* none = nullptr;
-  // Release: pairs with the acquires in process_registry().
+  // Release: pairs with the acquire in registry_of_process().
   if (!of_process.compare_exchange_strong(none, made.get(), std::memory_order_release, std::memory_order_relaxed)) {
     return nullptr;
   }
@@ -97,14 +103,14 @@ std::vector<DescribedFamily> Registry::describe() const { return detail::ScopeAc
 void Registry::reset() const { detail::ScopeAccess::core(*this)->reset(); }
 
 Registry process_registry() {
-  if (const Registry* const known = of_process.load(std::memory_order_acquire)) return *known;
+  if (const Registry* const known = registry_of_process()) return *known;
   if (const Registry* const made = make_registry_of_process({})) return *made;
-  return *of_process.load(std::memory_order_acquire);
+  return *registry_of_process();
 }
 
 Registry process_registry(const RegistryOptions& options) {
   const Registry* made = nullptr;
-  if (of_process.load(std::memory_order_acquire) == nullptr) made = make_registry_of_process(options);
+  if (registry_of_process() == nullptr) made = make_registry_of_process(options);
   if (made != nullptr) return *made;
   throw RegistrationError(
       "process_registry(options): the registry of the process is there already, with the options of its first call; "
