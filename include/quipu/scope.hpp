@@ -15,10 +15,10 @@
 
 #include "quipu/collector.hpp"
 #include "quipu/detail/base/export.hpp"
-#include "quipu/detail/base/misuse.hpp"
 #include "quipu/detail/family/definition.hpp"
 #include "quipu/detail/family/instrument_traits.hpp"
 #include "quipu/detail/family/label_lookup.hpp"
+#include "quipu/detail/registry/refused_registrations.hpp"
 #include "quipu/error.hpp"
 #include "quipu/family.hpp"
 #include "quipu/label.hpp"
@@ -43,31 +43,6 @@ struct FamilyOf {
   static constexpr std::array<LabelColumn, sizeof...(LabelTypes)> columns{LabelTraits<LabelTypes>::column...};
   static constexpr std::size_t closed_size = closed_combinations<LabelTypes...>;
 };
-/// Whether these are one or more label names, instead of a list of them.
-template <class... Names>
-concept AreNoRange = sizeof...(Names) > 1 || (sizeof...(Names) == 1 && (!TextRange<Names> && ...));
-
-template <class... Names>
-constexpr auto label_names_are_one_list_in_braces() {
-  static_assert(misuse<Names...>,
-                "quipu: label names are one list in braces: counter(options, {\"method\", \"code\"})");
-}
-template <class Text>
-constexpr auto options_are_in_braces() {
-  static_assert(misuse<Text>,
-                "quipu: options are in braces: counter({.name = \"requests_total\", .help = \"Requests.\"})");
-}
-template <class Read>
-constexpr auto a_callback_returns_a_number() {
-  static_assert(misuse<Read>, "quipu: a callback is a function of nothing that returns a number");
-}
-
-/// The name or the help in place of options.
-template <class Text>
-concept NoOptions = std::is_convertible_v<const Text&, std::string_view>;
-template <class Read>
-concept NoCallback = !std::is_convertible_v<Read, std::function<double()>>;
-
 template <class... LabelTypes>
 constexpr void labels_named_at_run_time_are_text() {
   static_assert(
@@ -102,7 +77,7 @@ struct FamilyOf<Instrument, Count> : decltype(family_of_texts<Instrument>(std::m
 /// `registry.counter<Method, int>({.name = "requests_total"}, {"method", "code"})`. If the names are known only at run
 /// time, as a std::vector<std::string> or another range of texts, it returns a RuntimeFamily. If there are none then,
 /// its only series is on the page at once.
-class QUIPU_EXPORT Scope {
+class QUIPU_EXPORT Scope : detail::RefusedRegistrations {
  public:
   [[nodiscard]] Counter counter(const MetricOptions& options) const { return single<Counter>(options); }
   [[nodiscard]] FractionalCounter fractional_counter(const MetricOptions& options) const {
@@ -167,81 +142,17 @@ class QUIPU_EXPORT Scope {
     return runtime_family<Summary, LabelTypes...>(options, labels);
   }
 
-  // Without the braces.
-  template <class... LabelTypes, class... Names>
-  requires(detail::AreNoRange<Names...>) auto counter(const MetricOptions&, const Names&...) const {
-    return detail::label_names_are_one_list_in_braces<Names...>();
-  }
-  template <class... LabelTypes, class... Names>
-  requires(detail::AreNoRange<Names...>) auto fractional_counter(const MetricOptions&, const Names&...) const {
-    return detail::label_names_are_one_list_in_braces<Names...>();
-  }
-  template <class... LabelTypes, class... Names>
-  requires(detail::AreNoRange<Names...>) auto gauge(const MetricOptions&, const Names&...) const {
-    return detail::label_names_are_one_list_in_braces<Names...>();
-  }
-  template <class... LabelTypes, class... Names>
-  requires(detail::AreNoRange<Names...>) auto histogram(const HistogramOptions&, const Names&...) const {
-    return detail::label_names_are_one_list_in_braces<Names...>();
-  }
-  template <class... LabelTypes, class... Names>
-  requires(detail::AreNoRange<Names...>) auto native_histogram(const NativeHistogramOptions&, const Names&...) const {
-    return detail::label_names_are_one_list_in_braces<Names...>();
-  }
-  template <class... LabelTypes, class... Names>
-  requires(detail::AreNoRange<Names...>) auto summary(const SummaryOptions&, const Names&...) const {
-    return detail::label_names_are_one_list_in_braces<Names...>();
-  }
-
-  // The name in place of the options.
-  template <class... LabelTypes, detail::NoOptions Text, class... More>
-  auto counter(const Text&, const More&...) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
-  auto counter(const Text&, const LabelName (&)[Count]) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, class... More>
-  auto fractional_counter(const Text&, const More&...) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
-  auto fractional_counter(const Text&, const LabelName (&)[Count]) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, class... More>
-  auto gauge(const Text&, const More&...) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
-  auto gauge(const Text&, const LabelName (&)[Count]) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, class... More>
-  auto histogram(const Text&, const More&...) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
-  auto histogram(const Text&, const LabelName (&)[Count]) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, class... More>
-  auto native_histogram(const Text&, const More&...) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
-  auto native_histogram(const Text&, const LabelName (&)[Count]) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, class... More>
-  auto summary(const Text&, const More&...) const {
-    return detail::options_are_in_braces<Text>();
-  }
-  template <class... LabelTypes, detail::NoOptions Text, std::size_t Count>
-  auto summary(const Text&, const LabelName (&)[Count]) const {
-    return detail::options_are_in_braces<Text>();
-  }
+  // What else people write is refused in words that say what to do.
+  using RefusedRegistrations::counter;
+  using RefusedRegistrations::counter_callback;
+  using RefusedRegistrations::fractional_counter;
+  using RefusedRegistrations::gauge;
+  using RefusedRegistrations::gauge_callback;
+  using RefusedRegistrations::histogram;
+  using RefusedRegistrations::info;
+  using RefusedRegistrations::native_histogram;
+  using RefusedRegistrations::stateset;
+  using RefusedRegistrations::summary;
 
   /// Shows which states of something are active, one of them or any number:
   /// `registry.stateset<Phase>({.name = "phase", .first = Phase::start})`.
@@ -258,10 +169,6 @@ class QUIPU_EXPORT Scope {
                                                         const Names& labels) const {
     return runtime_family<StateSet<State>, LabelTypes...>(options, labels);
   }
-  template <class State, class... LabelTypes, class... Names>
-  requires(detail::AreNoRange<Names...>) auto stateset(const StateSetOptions<State>&, const Names&...) const {
-    return detail::label_names_are_one_list_in_braces<Names...>();
-  }
 
   /// Shows facts that do not change, as label values: `registry.info({.name = "build_info"}, {{"version", "1.2"}})`.
   /// Scrapes that begin from now on show a series with these labels and the value 1. Registering it again with other
@@ -270,16 +177,6 @@ class QUIPU_EXPORT Scope {
     info(options, std::span(labels.begin(), labels.size()));
   }
   void info(const InfoOptions& options, std::span<const InfoLabel> labels) const;
-  // Without labels, or with the name in place of the options.
-  template <class None = void>
-  auto info(const InfoOptions&) const {
-    static_assert(detail::misuse<None>,
-                  "quipu: an info has labels: info({.name = \"build_info\"}, {{\"version\", \"1.2\"}})");
-  }
-  template <detail::NoOptions Text>
-  auto info(const Text&, std::initializer_list<InfoLabel>) const {
-    return detail::options_are_in_braces<Text>();
-  }
 
   /// A gauge whose value `read` returns at each scrape, until the registration ends. `read` is called without a lock,
   /// as Collector::collect() is: if there are several scrapes at once, perhaps by several threads at once. If it
@@ -299,24 +196,6 @@ class QUIPU_EXPORT Scope {
   Registration counter_callback(const MetricOptions& options, std::initializer_list<CallbackLabel> labels,
                                 std::function<double()> read) const {
     return callback(MetricType::counter, options, labels, std::move(read));
-  }
-
-  // For wrong functions.
-  template <detail::NoCallback Read>
-  auto gauge_callback(const MetricOptions&, const Read&) const {
-    return detail::a_callback_returns_a_number<Read>();
-  }
-  template <detail::NoCallback Read>
-  auto gauge_callback(const MetricOptions&, std::initializer_list<CallbackLabel>, const Read&) const {
-    return detail::a_callback_returns_a_number<Read>();
-  }
-  template <detail::NoCallback Read>
-  auto counter_callback(const MetricOptions&, const Read&) const {
-    return detail::a_callback_returns_a_number<Read>();
-  }
-  template <detail::NoCallback Read>
-  auto counter_callback(const MetricOptions&, std::initializer_list<CallbackLabel>, const Read&) const {
-    return detail::a_callback_returns_a_number<Read>();
   }
 
   /// Reads `collector` at each scrape, until the registration ends. The registration must end before the collector
